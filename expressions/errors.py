@@ -1,0 +1,33 @@
+"""The error a user can do something about.
+
+Every mistake of a user (a wrong key, a bad cell, a torn file) raises :class:`UserError` or a subclass that lives next to
+the code which raises it. The doors (`train.py`, `compare.py`) print it as one line, `error: ...`, and exit with code 2
+without a traceback; every other exception is a fault of the program and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["UserError", "near"]
+
+
+class UserError(Exception):
+    """One clear sentence: the value that was given, what is allowed, and what to do."""
+
+
+def near(word: str, allowed: Iterable[str]) -> str:
+    """Name the allowed words, the close ones first.
+
+    Args:
+        word: What the user wrote.
+        allowed: Everything that would have been accepted.
+
+    Returns:
+        `did you mean a or b?` when something is close, otherwise `allowed: a, b, c`.
+    """
+    words = sorted({str(item) for item in allowed})
+    lowered = {item.lower(): item for item in words}
+    close = difflib.get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(lowered[item] for item in close)}?"
+    return f"allowed: {', '.join(words)}" if words else "nothing is allowed here"
