@@ -1,8 +1,9 @@
 """The error a user can do something about.
 
-Every mistake of a user (a wrong key, a bad cell, a torn file) raises :class:`UserError` or a subclass that lives
-next to the code which raises it. The doors (`train.py`, `compare.py`) print it as one line, `error: ...`, and exit
-with code 2 without a traceback; every other exception is a fault of the program and keeps its traceback.
+Every mistake of a user (a wrong key, a bad cell, a torn file) raises :class:`UserError` or a subclass that
+lives next to the code which raises it. The doors (`train.py`, `compare.py`) print it as one line, `error:
+...`, and exit with code 2 without a traceback; every other exception is a fault of the program and keeps
+its traceback.
 """
 
 import difflib
