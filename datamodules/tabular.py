@@ -1,0 +1,168 @@
+"""Any table of numbers as a LightningDataModule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from datamodules.loading import BatchLoader
+from datamodules.table import MAX_ROWS, Table, TableError, check_table, input_statistics, split_table
+from expressions.errors import near
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TableError", "TabularData", "plain_names"]
+
+PARTS = ("train", "validation", "test", "all")
+
+log = logging.getLogger(__name__)
+
+
+class TabularData(LightningDataModule):
+    """Rows of a CSV, TSV or Parquet file, of a pandas DataFrame, or of a toy set of scikit-learn.
+
+    The loaders yield `(inputs [batch, features], target [batch])`, float32, in the table's own units: a model
+    scales inside, by `input_statistics`, so that equations hold for the numbers the user knows. Where there is no
+    target, the loaders yield NaN in its place, so that nothing can learn from it unnoticed.
+
+    Example:
+        `python train.py data=tabular data.path=houses.csv data.target=price data.features=[rooms,age]`
+
+    Args:
+        path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.table.check_table` takes.
+        target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
+        features: Columns to explain it by; None: all others.
+        batch_size: Rows a batch.
+        num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
+        seed: Seed of the order of the training rows.
+        split_seed: Seed of the split, and of the rows drawn from a table of more than `max_rows`.
+        split: `random`, or `paper`: every row trains, validates and tests.
+        validation_fraction: Share of the rows to choose by.
+        test_fraction: Share of the rows to judge by.
+        max_rows: A longer table is drawn from at random.
+
+    Raises:
+        TableError: In `setup`, for anything `check_table` and `split_table` refuse.
+    """
+
+    def __init__(
+        self,
+        path: str | pd.DataFrame,
+        target: str | None = None,
+        features: Sequence[str] | None = None,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        split: str = "random",
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        super().__init__()
+        # Checkpoints hold hyperparameters and load with weights_only: plain lists, and no data frame.
+        features = plain_names(features)
+        self.save_hyperparameters(ignore=[] if isinstance(path, str) else ["path"])
+        self.path = path
+        self.target = target
+        self.features = features
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.split_seed = split_seed
+        self.split = split
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.max_rows = max_rows
+        self._tables: dict[str, Table] = {}
+        self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def check(self) -> Table:
+        """Reads and checks the table, without splitting it."""
+        return check_table(self.path, self.target, self.features, max_rows=self.max_rows, seed=self.split_seed)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, checks and splits the table; a second call does nothing."""
+        if self._tables:
+            return
+        table = self.check()
+        for note in table.notes:
+            log.info(note)
+        self._tables = split_table(
+            table,
+            split=self.split,
+            seed=self.split_seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+        )
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the inputs' columns, fit for equations."""
+        return list(self.table("all").feature_names)
+
+    @property
+    def target_name(self) -> str | None:
+        """Name of the target, or None."""
+        return self.table("all").target_name
+
+    def table(self, part: str = "all") -> Table:
+        """The rows of `train`, `validation`, `test` or `all`, float64, in the table's own units."""
+        if part not in PARTS:
+            raise TableError(f"a table has no part {part!r}: {near(part, PARTS)}")
+        self.setup()
+        return self._tables[part]
+
+    def input_statistics(self, scaling: str = "standard") -> dict[str, list[float]]:
+        """`offset` and `scale`, each `[features]`, of the training rows: `scaled = (input - offset) / scale`."""
+        return input_statistics(self.table("train").inputs, scaling)
+
+    def target_statistics(self, scaling: str = "standard") -> dict[str, list[float]]:
+        """`offset` and `scale`, each `[1]`, of the training rows' target; 0 and 1 where there is none."""
+        target = self.table("train").target
+        if target is None:
+            return {"offset": [0.0], "scale": [1.0]}
+        return input_statistics(target[:, None], scaling)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Training rows, in an order of `(seed, epoch)`."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Rows to choose by, in the table's order."""
+        return self._loader("validation")
+
+    def test_dataloader(self) -> BatchLoader:
+        """Rows to judge by, in the table's order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Every row, in the table's order."""
+        return self._loader("all")
+
+    def _loader(self, part: str, shuffle: bool = False) -> BatchLoader:
+        if part not in self._tensors:
+            self._tensors[part] = _tensors(self.table(part))
+        return BatchLoader(
+            self._tensors[part], self.batch_size, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers
+        )
+
+
+def plain_names(features: Sequence[str] | str | None) -> list[str] | None:
+    """A plain list, whatever a configuration or a caller gave."""
+    if features is None:
+        return None
+    return [features] if isinstance(features, str) else [str(name) for name in features]
+
+
+def _tensors(table: Table) -> tuple[Tensor, Tensor]:
+    """Inputs `[rows, features]` and target `[rows]`, float32."""
+    target = np.full(len(table), np.nan) if table.target is None else table.target
+    return torch.from_numpy(table.inputs.astype(np.float32)), torch.from_numpy(target.astype(np.float32))
