@@ -54,8 +54,7 @@ RESOLUTION = 1e-5
 """A column's range over its largest magnitude; float32 tells about 170 values apart in it."""
 LARGEST_INTEGER = 2**53
 
-_MISSING = pa.array(["", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"])
-_TRUE, _FALSE = pa.array(["true"]), pa.array(["false"])
+_MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 _INTEGER = r"^[+-]?\d+$"
 _DATE = re.compile(r"^\d{4}-\d{1,2}-\d{1,2}|^\d{1,2}[./]\d{1,2}[./]\d{2,4}|^\d{1,2}:\d{2}")
@@ -362,6 +361,10 @@ def _trimmed(cells: pa.Array) -> pa.Array:
     return pc.utf8_trim_whitespace(cells)
 
 
+def _is_one_of(cells: pa.Array, words: Sequence[str]) -> np.ndarray:
+    return pc.fill_null(pc.is_in(cells, pa.array(words)), False).to_numpy(zero_copy_only=False)
+
+
 def _matches(cells: pa.Array, pattern: str) -> np.ndarray:
     return pc.fill_null(pc.match_substring_regex(cells, pattern), False).to_numpy(zero_copy_only=False)
 
@@ -374,9 +377,8 @@ def _parse(cells: pa.Array) -> tuple[np.ndarray, np.ndarray | None, bool]:
         pass
     cells = _trimmed(cells)
     lower = pc.utf8_lower(cells)
-    missing = pc.fill_null(pc.is_in(lower, _MISSING), True).to_numpy(zero_copy_only=False)
-    true = pc.fill_null(pc.is_in(lower, _TRUE), False).to_numpy(zero_copy_only=False)
-    false = pc.fill_null(pc.is_in(lower, _FALSE), False).to_numpy(zero_copy_only=False)
+    missing = _null(cells) | _is_one_of(lower, _MISSING)
+    true, false = _is_one_of(lower, ("true",)), _is_one_of(lower, ("false",))
     number = _matches(cells, _NUMBER)
     values = np.full(len(cells), np.nan)
     values[true], values[false] = 1.0, 0.0
