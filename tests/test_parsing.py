@@ -226,6 +226,8 @@ def test_scrambled_lexemes_parse_as_python_does(text: str) -> None:
         expression = parse(text)
     except ParseError:
         return
+    if max(expression.variables, default=0) > 1:  # x0 and 1 side by side are the name x01, x1 and 1 are x11
+        return
     space = {"x0": 1.25, "x1": 0.75, "pi": math.pi, "sin": math.sin, "max": max}
     try:
         expected = eval(text.strip(), {"__builtins__": {}}, space)  # made of the lexemes above only
