@@ -12,6 +12,7 @@ one would have seen, with any number of worker processes. Lightning tells the lo
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +75,11 @@ class BatchLoader:
     @property
     def sampler(self) -> "BatchLoader":
         """Where Lightning looks for `set_epoch`."""
+        return self
+
+    @property
+    def batch_sampler(self) -> "BatchLoader":
+        """Where Lightning looks for the sampler, to learn whether it shuffles."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,9 +149,7 @@ class BatchLoader:
             batch_size=None,
             num_workers=self.num_workers,
             collate_fn=_unchanged,
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # of its own: takes nothing from the global stream
+            generator=torch.Generator().manual_seed(self.seed),  # of its own: takes nothing from the global stream
         )
         yield from loader
 
@@ -164,6 +168,6 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
         return tuple(tensor[self.batches[index]] for tensor in self.tensors)
 
 
-def _unchanged(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _unchanged(batch: Any) -> Any:
     """A batch is already a batch."""
     return batch
