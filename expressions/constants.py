@@ -1,0 +1,629 @@
+"""Fit the constants of many expressions at once, and round them to readable values.
+
+`fit_constants` is a Levenberg-Marquardt method (Moré, The Levenberg-Marquardt algorithm, 1978) on all expressions
+of a batch together, each from several starts. Constants in which an expression is affine are not iterated: they are
+eliminated by variable projection in Kaufman's form (L. Kaufman, A variable projection method for solving separable
+nonlinear least squares problems, BIT 15, 1975): one joint Gauss-Newton system in which only the nonlinear constants
+are damped, and steps judged by the residual that is left *after* the best linear constants. So an iteration costs one
+evaluation of values and Jacobian, and all the algebra happens on the small Gram matrix of `[J, residual]`.
+
+`snap` proposes integers, small rationals, multiples of pi and shorter decimals for fitted constants and keeps those
+that the data cannot tell from the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from expressions.differentiation import (
+    Columns,
+    Linearity,
+    Tape,
+    Trees,
+    Workspace,
+    blocks,
+    linear_constants,
+    read_trees,
+    uniforms,
+)
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, TOKEN
+
+__all__ = ["FitResult", "fit_constants"]
+
+_WORKSPACE_BYTES = 4 << 20  # of node values and adjoints at a time: what stays in the outer cache
+_COLUMN_BYTES = 256 << 20  # of constant-free subtrees at a time
+_SMALLEST_PIVOT = 1e-12  # of a column scaled to length 1: below, it depends on the columns before it
+_FIRST_DAMPING = 1e-2
+_DAMPING_DOWN, _DAMPING_UP = 0.1, 6.0
+_LARGEST_DAMPING = 1e8
+_CONVERGED = 1e-9  # relative decrease of the squared error by an accepted step
+_STALE = 0.3  # relative change of a linear constant that makes derivatives useless
+_SUSPECT = 1e-3  # ... that makes them suspect when a step failed
+_FRESH_STARTS = 3  # attempts to find finite values for a start that has none
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted expressions, in the order they were given.
+
+    Attributes:
+        expressions: same programs, fitted constants.
+        errors: `[expressions]` mean squared error (weighted mean where weights were given) of
+            `scale * expression + offset`; inf where no start gave finite values on all rows.
+        scale: `[expressions]` outer factor; 1 unless `affine`.
+        offset: `[expressions]` outer offset; 0 unless `affine`.
+        evaluations: how often the values of one expression were computed on the whole table, all starts together.
+    """
+
+    expressions: list[Expression]
+    errors: np.ndarray
+    scale: np.ndarray
+    offset: np.ndarray
+    evaluations: int
+
+
+def fit_constants(
+    expressions: Sequence[Expression],
+    inputs: np.ndarray,
+    target: np.ndarray,
+    *,
+    iterations: int = 10,
+    starts: int = 1,
+    rng: np.random.Generator | None = None,
+    weights: np.ndarray | None = None,
+    affine: bool = False,
+    dtype: type = np.float64,
+) -> FitResult:
+    """Least-squares fit of the constants of every expression to one target.
+
+    The first start of an expression is the constants it comes with; the others are random magnitudes and signs on
+    the scale of what the constant multiplies or shifts, and a spread of frequencies inside `sin` and `cos`. Random
+    numbers depend on the generator and on the expression's own structure, never on its neighbours: neither the
+    order of `expressions` nor the company changes a result.
+
+    Args:
+        expressions: what to fit; expressions without constants are only scored.
+        inputs: `[rows, variables]`.
+        target: `[rows]`.
+        iterations: trial steps per start; expressions with linear constants only need none.
+        starts: starting points per expression, at least 1.
+        rng: source of the random starts; a fixed one when not given.
+        weights: `[rows]`, not negative: weights of the squared residuals.
+        affine: also solve for an outer scale and offset, `scale * f + offset`. They are returned beside the
+            expressions, not written into them. A constant of `f` that is such a scale or offset by itself takes
+            the role over, or keeps its value, so that no two constants mean the same.
+        dtype: type to compute values and derivatives in. With `np.float32` (about twice as fast, far more for
+            `sin` and `cos`) the algebra is still float64, but errors are only good to about 1e-7 of the target's size.
+
+    Returns:
+        The fits; an expression is never worse than its first start.
+
+    Raises:
+        ValueError: shapes do not fit together, or `starts` is not positive.
+    """
+    inputs, target = np.asarray(inputs, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    if inputs.ndim != 2 or target.shape != inputs.shape[:1]:
+        raise ValueError(f"inputs {inputs.shape} and target {target.shape} must be [rows, variables] and [rows]")
+    if starts < 1 or iterations < 0:
+        raise ValueError(f"starts = {starts} must be at least 1 and iterations = {iterations} at least 0")
+    if weights is not None and np.shape(weights) != target.shape:
+        raise ValueError(f"weights {np.shape(weights)} must be [rows] as the target {target.shape}")
+    table = _Table.of(inputs, target, weights, np.dtype(dtype))
+    key = 0 if rng is None else int(rng.integers(2**63))
+    result = FitResult(
+        list(expressions),
+        np.full(len(expressions), np.inf),
+        np.ones(len(expressions)),
+        np.zeros(len(expressions)),
+        0,
+    )
+    evaluations = 0
+    for part in _parts(expressions, table):
+        fit = _Fit([expressions[i] for i in part], table, affine)
+        best = fit.run(iterations, starts, key)
+        evaluations += best.evaluations
+        for k, i in enumerate(part):
+            result.expressions[i] = best.expressions[k]
+        result.errors[part], result.scale[part], result.offset[part] = best.errors, best.scale, best.offset
+    return FitResult(result.expressions, result.errors, result.scale, result.offset, evaluations)
+
+
+# --- what is fitted -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The data in the type that values are computed in."""
+
+    inputs: np.ndarray  # [variables, rows]
+    target: np.ndarray  # [rows]
+    root_weights: np.ndarray | None  # [rows]
+    total_weight: float
+    floor: float  # squared error below which nothing but rounding is left
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> _Table:
+        """Convert a table."""
+        weight = np.ones_like(target) if weights is None else np.asarray(weights, dtype=np.float64)
+        squares = float(np.sum(weight * target * target))
+        root = None if weights is None else np.sqrt(weight).astype(dtype)
+        columns = np.ascontiguousarray(inputs.T, dtype=dtype)
+        floor = (4.0 * np.finfo(dtype).eps) ** 2 * squares
+        return cls(columns, target.astype(dtype), root, max(float(weight.sum()), 1e-300), floor, dtype)
+
+
+def _parts(expressions: Sequence[Expression], table: _Table) -> list[list[int]]:
+    """Split a batch so that its constant-free columns fit in memory; neighbours share the most."""
+    budget = max(1, _COLUMN_BYTES // max(1, len(table.target) * table.dtype.itemsize))
+    parts: list[list[int]] = [[]]
+    nodes = 0
+    for i, expression in enumerate(expressions):
+        nodes += len(expression)
+        if parts[-1] and nodes > budget:
+            parts.append([])
+            nodes = len(expression)
+        parts[-1].append(i)
+    return parts if parts[-1] else []
+
+
+@dataclass
+class _Instances:
+    """State of the instances of a chunk; every array has the instances last, or alone.
+
+    `instances = starts x expressions` of the chunk, those of one expression together. `width` is the largest
+    number of free constants.
+    """
+
+    expression: np.ndarray  # [instances] index into the fit
+    constants: np.ndarray  # [instances, constants], all of them, in prefix order
+    which: np.ndarray  # [width, instances] constant that parameter k is; -1 for none
+    linear: np.ndarray  # [width, instances], eliminated
+    factors: np.ndarray  # [width, instances], those of them that derivatives by the others depend on
+    stale: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [instances], see `_is_stale`
+    damping: np.ndarray = field(default_factory=lambda: np.empty(0))  # [instances]
+    tableau: np.ndarray = field(default_factory=lambda: np.empty(0))  # [width + 1, width + 1, instances]
+    scale: np.ndarray = field(default_factory=lambda: np.empty(0))  # [width + 1, instances]
+    error: np.ndarray = field(default_factory=lambda: np.empty(0))  # [instances] squared, linear constants at best
+
+    def select(self, keep: np.ndarray) -> _Instances:
+        """A copy of some of the instances."""
+        return _Instances(
+            self.expression[keep],
+            self.constants[keep],
+            self.which[:, keep],
+            self.linear[:, keep],
+            self.factors[:, keep],
+            self.stale[keep],
+            self.damping[keep],
+            self.tableau[..., keep],
+            self.scale[:, keep],
+            self.error[keep],
+        )
+
+    def store(self, at: np.ndarray, other: _Instances) -> None:
+        """Write the state of `other` back to the instances `at`."""
+        self.constants[at], self.damping[at], self.error[at] = other.constants, other.damping, other.error
+        self.stale[at] = other.stale
+        self.tableau[..., at], self.scale[:, at] = other.tableau, other.scale
+
+    def moved(self, steps: np.ndarray) -> np.ndarray:
+        """Constants after `steps [width, instances]`, `[instances, constants]`."""
+        constants = self.constants.copy()
+        parameter, instance = np.nonzero(self.which >= 0)
+        constants[instance, self.which[parameter, instance]] += steps[parameter, instance]
+        return constants
+
+
+class _Fit:
+    """Fits one part of a batch."""
+
+    def __init__(self, expressions: list[Expression], table: _Table, affine: bool) -> None:
+        self.expressions, self.table, self.affine = expressions, table, affine
+        programs = [expression.tokens for expression in expressions]
+        if affine:  # scale * f + offset, as constants like all others
+            self.trees = read_trees(programs, before=(TOKEN["add"], TOKEN["mul"], CONSTANT), after=(CONSTANT,))
+        else:
+            self.trees = read_trees(programs)
+        self.free, self.linear, self.factors = _free_and_linear(self.trees, affine)
+        self.columns = Columns(self.trees, table.inputs)
+        self.workspace = Workspace(table.dtype)
+        self.evaluations = 0
+        self.given = self._given_constants()
+
+    def _given_constants(self) -> np.ndarray:
+        """`[expressions, constants]`, padded behind with 0."""
+        counts = self.trees.constant_counts
+        given = np.zeros((len(self.expressions), int(counts.max(initial=0))))
+        for k, expression in enumerate(self.expressions):
+            first = 1 if self.affine else 0
+            given[k, first : first + len(expression.constants)] = expression.constants
+        if self.affine:
+            given[:, 0] = 1.0
+        return given
+
+    def run(self, iterations: int, starts: int, key: int) -> FitResult:
+        """Fit everything, chunk by chunk."""
+        count = len(self.expressions)
+        constants, errors = self.given.copy(), np.full(count, np.inf)
+        parameters = self.free.sum(axis=0)
+        order = np.argsort(parameters, kind="stable")
+        drawn = _Starts(self.trees, self.columns, self.given, key)
+        with np.errstate(all="ignore"):
+            for chunk in self._chunks(order, parameters, starts):
+                constants[chunk], errors[chunk] = self._fit_chunk(chunk, iterations, starts, drawn)
+        scale, offset = np.ones(count), np.zeros(count)
+        first, last = 0, self.trees.constant_counts
+        if self.affine:
+            scale = constants[:, 0].copy()
+            offset = constants[np.arange(count), last - 1].copy()
+            first, last = 1, last - 1
+        fitted = [
+            e.with_constants(constants[k, first : last[k]]) if len(e.constants) else e
+            for k, e in enumerate(self.expressions)
+        ]
+        return FitResult(fitted, errors / self.table.total_weight, scale, offset, self.evaluations)
+
+    def _chunks(self, order: np.ndarray, parameters: np.ndarray, starts: int) -> list[np.ndarray]:
+        """Split expressions, ordered by free constants, so that node values and adjoints stay in cache."""
+        rows = max(stop - start for start, stop in blocks(len(self.table.target)))
+        nodes = self.trees.varies.sum(axis=0)[order] + 1
+        nodes = nodes * np.where(parameters[order] > 0, starts, 1)
+        budget = max(1, _WORKSPACE_BYTES // (2 * rows * self.table.dtype.itemsize))
+        chunks, low, total = [], 0, 0
+        for i, size in enumerate(nodes.tolist()):
+            total += size
+            if total > budget and i > low:
+                chunks.append(order[low:i])
+                low, total = i, size
+        return [*chunks, order[low:]] if len(order) else []
+
+    def _tape(self, instances: _Instances) -> Tape:
+        return Tape(self.trees, self.columns, instances.expression, self.free, self.table.inputs, self.workspace)
+
+    # --- one chunk ---
+
+    def _fit_chunk(
+        self, chunk: np.ndarray, iterations: int, starts: int, drawn: _Starts
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Best constants `[expressions of the chunk, constants]` and squared errors of them."""
+        instances = self._instances(chunk, starts, drawn)
+        first = instances.constants.copy()
+        first_error = self._begin(instances, drawn)
+        self._iterate(instances, iterations)
+        # Candidates: the projected end point, the point where its projection was computed, and the start itself.
+        ended = instances.moved(_projected_step(instances))
+        tape = self._tape(instances)
+        self.evaluations += tape.count
+        end_error = self._squares(tape, ended)
+        point_error = instances.scale[-1] ** 2
+        point_error = np.where(np.isfinite(point_error) & (instances.error < np.inf), point_error, np.inf)
+        best, error = ended, end_error
+        for constants, candidate in ((instances.constants, point_error), (first, first_error)):
+            better = candidate < error
+            best = np.where(better[:, None], constants, best)
+            error = np.where(better, candidate, error)
+        # Best start of every expression; the first of equals.
+        owner = _group_starts(instances.expression)
+        ranks = np.lexsort((np.arange(len(error)), error, _group_index(instances.expression)))
+        winner = ranks[owner]
+        return best[winner], error[winner]
+
+    def _squares(self, tape: Tape, constants: np.ndarray) -> np.ndarray:
+        error = tape.squares(constants, self.table.target, self.table.root_weights)
+        return np.where(np.isfinite(constants).all(axis=1), error, np.inf)
+
+    def _gram(self, tape: Tape, constants: np.ndarray) -> np.ndarray:
+        self.evaluations += tape.count
+        return tape.gram(constants, self.table.target, self.table.root_weights)
+
+    def _instances(self, chunk: np.ndarray, starts: int, drawn: _Starts) -> _Instances:
+        """All starts of all expressions of a chunk."""
+        repeats = np.where(self.free[:, chunk].any(axis=0), starts, 1)
+        expression = np.repeat(chunk, repeats)
+        number = np.arange(len(expression)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        parameter_constants = self.free[:, expression]
+        counts = parameter_constants.sum(axis=0)
+        width = int(counts.max(initial=0))
+        which = np.full((width, len(expression)), -1, dtype=np.int64)
+        linear = np.zeros((width, len(expression)), dtype=bool)
+        factors = np.zeros_like(linear)
+        instance, position = np.nonzero(parameter_constants.T)
+        rank = np.arange(len(instance)) - np.repeat(np.cumsum(counts) - counts, counts)
+        which[rank, instance] = self.trees.ordinal[position, expression[instance]]
+        linear[rank, instance] = self.linear[position, expression[instance]]
+        factors[rank, instance] = self.factors[position, expression[instance]]
+        constants = self.given[expression].copy()
+        later = number > 0
+        constants[later] = drawn.draw(expression[later], number[later], starts)
+        nothing = np.zeros(len(expression))
+        return _Instances(expression, constants, which, linear, factors, nothing > 0, nothing + _FIRST_DAMPING)
+
+    def _begin(self, instances: _Instances, drawn: _Starts) -> np.ndarray:
+        """Evaluate the starts, twice where there are linear constants to solve for.
+
+        Returns:
+            `[instances]` squared errors of the starts as they were given, before any constant was solved for.
+        """
+        tape = self._tape(instances)
+        gram = self._gram(tape, instances.constants)
+        self._project(instances, gram)
+        first_error = np.where(np.isfinite(gram[-1, -1]), gram[-1, -1], np.inf)
+        hopeless = self._has_bad_column(instances.expression)
+        for attempt in range(1, _FRESH_STARTS + 1):
+            bad = np.flatnonzero(~(instances.error < np.inf) & ~hopeless & (instances.which >= 0).any(axis=0))
+            if not len(bad):
+                break
+            again = instances.select(bad)
+            again.constants = drawn.draw(again.expression, 1000 * attempt + np.arange(len(bad)) * 0, 1)
+            self._project(again, self._gram(self._tape(again), again.constants))
+            instances.store(bad, again)
+        # The nonlinear columns of the Jacobian depend on the linear constants: look again where those are at their
+        # best, or the first step would have the wrong length.
+        solvable = np.flatnonzero(instances.linear.any(axis=0) & (instances.error < np.inf))
+        if len(solvable):
+            again = instances if len(solvable) == tape.count else instances.select(solvable)
+            solved = again.moved(_projected_step(again))
+            trial = self._gram(tape if again is instances else self._tape(again), solved)
+            before = again.error
+            state = again.select(np.arange(len(solved)))
+            state.constants = solved
+            self._project(state, trial)
+            better = np.flatnonzero(state.error <= before * (1 + 1e-6) + self.table.floor)
+            instances.store(solvable[better], state.select(better))
+        return first_error
+
+    def _has_bad_column(self, expression: np.ndarray) -> np.ndarray:
+        """Whether a constant-free subtree is not finite, so that new constants will hardly help."""
+        bad = np.append(~np.isfinite(self.columns.values.sum(axis=1)), False)
+        return bad[self.columns.slot[:, expression]].any(axis=0)
+
+    def _project(self, instances: _Instances, gram: np.ndarray) -> None:
+        """Put a new Gram matrix in place: eliminate the linear constants."""
+        instances.tableau, instances.scale = _scaled(gram)
+        _eliminate(instances.tableau, instances.linear)
+        error = np.maximum(instances.tableau[-1, -1], 0.0) * instances.scale[-1] ** 2
+        finite = np.isfinite(error) & np.isfinite(instances.constants).all(axis=1)
+        instances.error = np.where(finite, error, np.inf)
+        instances.stale = _is_stale(instances, _STALE)
+
+    def _iterate(self, instances: _Instances, iterations: int) -> None:
+        """Levenberg-Marquardt on all instances; those that are done leave."""
+        nonlinear = ((instances.which >= 0) & ~instances.linear).any(axis=0)
+        active = np.flatnonzero(nonlinear & (instances.error < np.inf))
+        active = active[~self._exact(instances)[active]]
+        here: _Instances | None = None
+        tape: Tape | None = None
+        running = np.ones(len(active), dtype=bool)
+        for _ in range(iterations):
+            if here is None or tape is None or 2 * np.count_nonzero(running) <= len(running):
+                if here is not None:
+                    instances.store(active, here)
+                active = active[running]
+                if not len(active):
+                    return
+                here = instances.select(active)
+                tape = self._tape(here)
+                running = np.ones(len(active), dtype=bool)
+            running &= self._step(here, tape)
+            running &= ~self._solved(here)
+        if here is not None:
+            instances.store(active, here)
+
+    def _step(self, here: _Instances, tape: Tape) -> np.ndarray:
+        """One trial step of every instance; returns which of them should go on."""
+        looks_again = here.stale
+        steps = np.where(looks_again, _projected_step(here), _damped_step(here))
+        trial = here.select(np.arange(tape.count))
+        trial.constants = here.moved(steps)
+        self._project(trial, self._gram(tape, trial.constants))
+        same = trial.error <= here.error * (1.0 + 1e-6) + self.table.floor
+        accepted = np.where(looks_again, same, trial.error < here.error)
+        decrease = here.error - trial.error
+        goes_on = np.where(accepted, decrease > _CONVERGED * here.error, here.damping < _LARGEST_DAMPING)
+        factor = np.where(accepted, _DAMPING_DOWN, _DAMPING_UP)
+        here.damping = here.damping * np.where(looks_again, 1.0, factor)
+        # After a step that failed, even slightly outdated derivatives are suspected first.
+        here.stale = ~looks_again & _is_stale(here, _SUSPECT)
+        trial.damping = here.damping
+        better = np.flatnonzero(accepted)
+        trial.stale &= ~looks_again
+        here.store(better, trial.select(better))
+        return goes_on | looks_again
+
+    def _exact(self, instances: _Instances) -> np.ndarray:
+        return instances.error <= self.table.floor
+
+    def _solved(self, instances: _Instances) -> np.ndarray:
+        """Whether this or another start of the same expression has nothing but rounding left."""
+        exact = np.zeros(len(self.expressions), dtype=bool)
+        exact[instances.expression[self._exact(instances)]] = True
+        return exact[instances.expression]
+
+
+def _free_and_linear(trees: Trees, affine: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Constants to fit, among them those to eliminate, among them all but offsets; `[positions + 1, expressions]`."""
+    free = trees.is_constant.copy()
+    if affine:
+        inner: Linearity = linear_constants(trees, free, root=3)
+        # An offset inside means the same as the one outside, a scale outside the same as those inside.
+        free &= ~inner.offset
+        free[2] &= ~inner.homogeneous
+    linear = linear_constants(trees, free)
+    return free, linear.chosen, linear.chosen & ~linear.offset
+
+
+def _group_index(sorted_like: np.ndarray) -> np.ndarray:
+    """Number of the run of equal neighbours that every entry is in."""
+    return np.cumsum(np.concatenate([[0], (sorted_like[1:] != sorted_like[:-1]).astype(np.int64)]))
+
+
+def _group_starts(sorted_like: np.ndarray) -> np.ndarray:
+    """First index of every run of equal neighbours."""
+    return np.flatnonzero(np.concatenate([[True], sorted_like[1:] != sorted_like[:-1]]))
+
+
+# --- small linear algebra, instances last -----------------------------------------------------------------------
+
+
+def _scaled(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gram matrices `[n, n, instances]` of columns scaled to length 1, and the lengths `[n, instances]`."""
+    length = np.sqrt(np.einsum("iik->ik", gram))
+    length[length == 0] = 1.0
+    return gram / length[:, None] / length[None], length
+
+
+def _eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Gauss-Jordan elimination of parameters in place, skipping those that depend on the ones before.
+
+    Afterwards the last column holds, in the rows of the eliminated parameters, the least-squares solution with the
+    others at 0, and in its last entry the squared residual that is left.
+
+    Args:
+        tableau: `[width + 1, width + 1, instances]`, the right-hand side last.
+        which: `[width, instances]`, what to eliminate.
+
+    Returns:
+        `[width, instances]`, what was eliminated.
+    """
+    done = np.zeros_like(which)
+    for k in np.flatnonzero(which.any(axis=1)):
+        pivot = tableau[k, k]
+        usable = which[k] & (pivot > _SMALLEST_PIVOT)
+        row = np.where(usable, tableau[k] / np.where(usable, pivot, 1.0), 0.0)
+        tableau -= tableau[:, k, None] * row[None]
+        tableau[k] = np.where(usable, row, tableau[k])
+        done[k] = usable
+    return done
+
+
+def _projected_step(instances: _Instances) -> np.ndarray:
+    """Step `[width, instances]` of the linear constants to their best values, the others staying."""
+    solution = instances.tableau[:-1, -1] * (instances.scale[-1] / instances.scale[:-1])
+    return np.where(instances.linear & np.isfinite(solution), solution, 0.0)
+
+
+def _is_stale(instances: _Instances, tolerance: float) -> np.ndarray:
+    """Whether the derivatives were taken too far from the best linear constants `[instances]`.
+
+    A derivative by a nonlinear constant is proportional to some linear constants; where those change by much, or
+    change sign, it points the wrong way, and the values must be looked at again before the next step.
+    """
+    step = _projected_step(instances)
+    instance = np.arange(step.shape[1])
+    best = instances.constants[instance, np.maximum(instances.which, 0)] + step
+    nonlinear = ((instances.which >= 0) & ~instances.linear).any(axis=0)
+    return nonlinear & (instances.factors & (np.abs(step) > tolerance * np.abs(best))).any(axis=0)
+
+
+def _damped_step(instances: _Instances) -> np.ndarray:
+    """Joint step `[width, instances]` of all constants, the nonlinear ones damped (Kaufman 1975)."""
+    tableau = instances.tableau.copy()
+    nonlinear = (instances.which >= 0) & ~instances.linear
+    for k in np.flatnonzero(nonlinear.any(axis=1)):
+        tableau[k, k] *= 1.0 + instances.damping * nonlinear[k]
+    solved = _eliminate(tableau, nonlinear)
+    solution = tableau[:-1, -1] * (instances.scale[-1] / instances.scale[:-1])
+    return np.where((solved | instances.linear) & np.isfinite(solution), solution, 0.0)
+
+
+# --- starting points --------------------------------------------------------------------------------------------
+
+_OTHER, _FACTOR, _DIVIDEND, _SHIFT, _EXPONENT, _FREQUENCY, _PHASE = range(7)
+
+
+class _Starts:
+    """Random constants for given expressions, on the scale of what a constant meets."""
+
+    def __init__(self, trees: Trees, columns: Columns, given: np.ndarray, key: int) -> None:
+        self._digest = trees.digest[0] if len(trees.digest) > 1 else np.zeros(0, dtype=np.uint64)
+        self._key = key
+        self._given = given
+        self._trees, self._columns = trees, columns
+        self._kind: np.ndarray | None = None
+        self._scale: np.ndarray | None = None
+
+    def draw(self, expression: np.ndarray, number: np.ndarray, starts: int) -> np.ndarray:
+        """Constants `[instances, constants]` of start `number` (from 1) of `starts` for every instance."""
+        if self._kind is None or self._scale is None:
+            self._kind, self._scale = _kinds_and_scales(self._trees, self._columns, self._given.shape[1])
+        kind, scale = self._kind[expression], self._scale[expression]
+        which = np.arange(self._given.shape[1])[None, :]
+        u = uniforms(self._key, self._digest[expression, None], number[:, None], 2 * which)
+        sign = uniforms(self._key, self._digest[expression, None], number[:, None], 2 * which + 1)
+        signed = np.where(sign < 0.5, -1.0, 1.0)
+        # Every start takes its own slice of the frequencies: a wrong basin there is never left.
+        slices = max(1, starts - 1)
+        even = (np.minimum(number[:, None] - 1, slices - 1) % slices + u) / slices
+        value = signed * 10.0 ** (2.0 * u - 1.0)
+        value = np.where(kind == _FREQUENCY, signed * 0.4 * 40.0**even, value)
+        value = np.where(kind == _EXPONENT, 6.0 * u - 3.0, value)
+        value = np.where(kind == _PHASE, np.pi * (2.0 * u - 1.0), value)
+        return value * scale
+
+
+def _kinds_and_scales(trees: Trees, columns: Columns, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """What every constant does and the size it should have, `[expressions, width]` each.
+
+    A factor of a constant-free column g is measured by 1/rms(g), inside sine and cosine by 1/std(g); a shift by
+    std(g); everything else by 1.
+    """
+    longest, count = len(trees.tokens) - 1, trees.tokens.shape[1]
+    tokens, second, everyone = trees.tokens, trees.second, np.arange(count)
+    rms, std = _column_sizes(columns)
+    kind = np.full((longest + 1, count), _OTHER)
+    scale = np.ones((longest + 1, count))
+    turning = np.zeros((longest + 1, count), dtype=bool)  # inside sin or cos, through sums and products only
+    add, sub, neg, mul, div, power = (TOKEN[name] for name in ("add", "sub", "neg", "mul", "div", "pow"))
+    for i in range(longest):
+        token, other = tokens[i], second[i]
+        passes = np.isin(token, (add, sub, neg, mul, div))
+        inside = np.isin(token, (TOKEN["sin"], TOKEN["cos"])) | (passes & turning[i])
+        binary = other > 0
+        for child, sibling, is_first in (
+            (np.full(count, i + 1), other, True),
+            (other, np.full(count, i + 1), False),
+        ):
+            at = np.flatnonzero(binary & (tokens[child, everyone] == CONSTANT))
+            column = columns.slot[sibling[at], at]
+            known = column >= 0
+            parent, turns = token[at], inside[at]
+            size, spread = np.where(known, rms[column], 1.0), np.where(known, std[column], 1.0)
+            is_sum = (parent == add) | (parent == sub)
+            what = np.full(len(at), _OTHER)
+            unit = np.ones(len(at))
+            for condition, label, measure in (
+                (parent == mul, _FACTOR, 1.0 / size),
+                ((parent == mul) & turns, _FREQUENCY, 1.0 / spread),
+                ((parent == div), _DIVIDEND, size),
+                (is_sum, _SHIFT, spread),
+                (is_sum & turns, _PHASE, np.ones(len(at))),
+                ((parent == power) & (not is_first), _EXPONENT, np.ones(len(at))),
+            ):
+                what, unit = np.where(condition, label, what), np.where(condition, measure, unit)
+            kind[child[at], at], scale[child[at], at] = what, unit
+        turning[i + 1] |= inside & (token > 0)
+        at = np.flatnonzero(binary)
+        turning[other[at], at] |= inside[at]
+    kinds, scales = np.full((count, width), _OTHER), np.ones((count, width))
+    position, expression = np.nonzero(trees.is_constant)
+    ordinal = trees.ordinal[position, expression]
+    kinds[expression, ordinal] = kind[position, expression]
+    scales[expression, ordinal] = scale[position, expression]
+    return kinds, scales
+
+
+def _column_sizes(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square and standard deviation of every column, 1 where they are no use as a scale."""
+    with np.errstate(all="ignore"):
+        values = columns.values.astype(np.float64, copy=False)
+        rms, std = np.sqrt(np.mean(values * values, axis=1)), np.std(values, axis=1)
+    sizes = []
+    for size in (rms, std):
+        usable = np.isfinite(size) & (size > 1e-150) & (size < 1e150)
+        sizes.append(np.append(np.where(usable, size, 1.0), 1.0))
+    return sizes[0], sizes[1]
