@@ -1,0 +1,51 @@
+"""`metrics.csv` as Lightning's CSVLogger leaves it: sparse rows, and perhaps a last one that was cut short."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+__all__ = ["read_metrics"]
+
+_AXES = ("step", "epoch")
+
+
+def read_metrics(path: str | Path) -> dict[str, list[tuple[float, float]]]:
+    """Every metric's curve.
+
+    Args:
+        path: A `metrics.csv` whose first line names its columns. What cannot be read as a number is left out, so a
+            torn file gives what it has.
+
+    Returns:
+        Name -> list of (x, value) in the file's order, with x the epoch where the row has one, else the step, else
+        the row's number. Empty where there is no such file.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    try:
+        with Path(path).open(newline="", encoding="utf-8", errors="replace") as stream:
+            rows = csv.DictReader(line.replace("\0", "") for line in stream)
+            for number, row in enumerate(rows):
+                _add(curves, row, number)
+    except (OSError, csv.Error):
+        pass
+    return curves
+
+
+def _add(curves: dict[str, list[tuple[float, float]]], row: dict[str, str], number: int) -> None:
+    """Adds the cells of one row to the curves."""
+    numbers = {name: value for name, text in row.items() if name and (value := _number(text)) is not None}
+    x = next((numbers[axis] for axis in reversed(_AXES) if axis in numbers), float(number))
+    for name, value in numbers.items():
+        if name not in _AXES:
+            curves.setdefault(name, []).append((x, value))
+
+
+def _number(text: object) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text) if isinstance(text, str) else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
