@@ -34,7 +34,7 @@ from expressions.operators import CONSTANT, TOKEN
 
 __all__ = ["FitResult", "fit_constants"]
 
-_WORKSPACE_BYTES = 4 << 20  # of node values and adjoints at a time: what stays in the outer cache
+_WORKSPACE_BYTES = 32 << 20  # of node values and adjoints at a time; smaller chunks cost more NumPy calls
 _COLUMN_BYTES = 256 << 20  # of constant-free subtrees at a time
 _SMALLEST_PIVOT = 1e-12  # of a column scaled to length 1: below, it depends on the columns before it
 _FIRST_DAMPING = 1e-2
@@ -230,7 +230,8 @@ class _Fit:
         else:
             self.trees = read_trees(programs)
         self.free, self.linear, self.factors = _free_and_linear(self.trees, affine)
-        self.columns = Columns(self.trees, table.inputs)
+        with np.errstate(all="ignore"):
+            self.columns = Columns(self.trees, table.inputs)
         self.workspace = Workspace(table.dtype)
         self.evaluations = 0
         self.given = self._given_constants()
@@ -283,7 +284,15 @@ class _Fit:
         return [*chunks, order[low:]] if len(order) else []
 
     def _tape(self, instances: _Instances) -> Tape:
-        return Tape(self.trees, self.columns, instances.expression, self.free, self.table.inputs, self.workspace)
+        return Tape(
+            self.trees,
+            self.columns,
+            instances.expression,
+            self.free,
+            self.table.inputs,
+            self.workspace,
+            width=len(instances.which),
+        )
 
     # --- one chunk ---
 
@@ -353,9 +362,11 @@ class _Fit:
         gram = self._gram(tape, instances.constants)
         self._project(instances, gram)
         first_error = np.where(np.isfinite(gram[-1, -1]), gram[-1, -1], np.inf)
-        hopeless = self._has_bad_column(instances.expression)
+        hopeless = self._has_bad_column(instances.expression) | ~(instances.which >= 0).any(axis=0)
         for attempt in range(1, _FRESH_STARTS + 1):
-            bad = np.flatnonzero(~(instances.error < np.inf) & ~hopeless & (instances.which >= 0).any(axis=0))
+            finite = np.zeros(len(self.expressions), dtype=bool)
+            finite[instances.expression[instances.error < np.inf]] = True
+            bad = np.flatnonzero(~finite[instances.expression] & ~hopeless)
             if not len(bad):
                 break
             again = instances.select(bad)

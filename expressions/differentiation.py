@@ -32,7 +32,7 @@ from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS, TO
 
 _ADD, _SUB, _NEG, _MUL, _DIV = (TOKEN[name] for name in ("add", "sub", "neg", "mul", "div"))
 _PAD = -1
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 2048
 
 Index = Any  # a slice or an integer array: what selects rows of a workspace
 
@@ -364,6 +364,7 @@ class Tape:
         free: np.ndarray,
         inputs: np.ndarray,
         workspace: Workspace,
+        width: int = 0,
     ) -> None:
         """Schedule.
 
@@ -374,6 +375,7 @@ class Tape:
             free: `[positions + 1, expressions]`, at the constants to differentiate by.
             inputs: `[variables, rows]`.
             workspace: buffers to use.
+            width: free constants to make room for in Gram matrices, if more than any instance has.
 
         Raises:
             ValueError: the instances are not ordered by their number of free constants.
@@ -382,7 +384,7 @@ class Tape:
         self.parameters = free[:, members].sum(axis=0)
         if np.any(np.diff(self.parameters) < 0):
             raise ValueError("instances must be ordered by their number of free constants")
-        self.width = int(self.parameters.max(initial=0))
+        self.width = int(self.parameters.max(initial=width))
         self.count = len(members)
         slots = self._place_nodes(trees, members)
         self._schedule_adjoints(trees, members, slots, free)
@@ -532,7 +534,7 @@ class Tape:
         work = self._values(constants, start, stop)
         adjoint = self._sweep_back(work)
         matrix = self._workspace.take("matrix", len(self._source), stop - start)
-        np.take(adjoint, self._source, axis=0, out=matrix, mode="clip")
+        adjoint.take(self._source, 0, matrix, "clip")
         if len(self._flip):
             matrix[self._flip] *= -1.0
         matrix[self._residual_rows] = target[start:stop] - work[self._roots]
@@ -594,8 +596,8 @@ class Tape:
 
 def _as_slice(index: np.ndarray) -> Index:
     """The same selection as a slice where it is one: a view costs nothing, a gather copies."""
-    first = int(index[0])
-    if int(index[-1]) - first == len(index) - 1 and (len(index) < 3 or bool(np.all(np.diff(index) == 1))):
+    first, span = int(index[0]), len(index) - 1
+    if int(index[-1]) - first == span and (span < 2 or bool((index[1:] - index[:-1] == 1).all())):
         return slice(first, first + len(index))
     return index
 
@@ -605,7 +607,7 @@ def _gather(source: np.ndarray, index: Index, buffer: np.ndarray) -> np.ndarray:
     if isinstance(index, slice):
         return source[index]
     out = buffer[: len(index)]
-    np.take(source, index, axis=0, out=out, mode="clip")  # "raise", the default, would copy twice
+    source.take(index, 0, out, "clip")  # "raise", the default, would copy twice
     return out
 
 
