@@ -1,0 +1,242 @@
+"""What a configuration may say, checked before anything heavy is imported, each fault as one sentence.
+
+`RULES` has a row for every key of the groups `model` and `data` and of the top level: a new model adds its keys.
+Hydra's own complaints (an unknown key, group or choice, a text that does not parse) become sentences too.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from expressions.errors import UserError, near
+
+__all__ = ["ConfigError", "check_config", "explain"]
+
+FOLDER = Path(__file__).parent
+GROUPS = ("data", "experiment", "logger", "model", "search", "trainer")
+
+
+class ConfigError(UserError):
+    """What is wrong with a configuration, as one sentence."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one key may hold: a test, and the words for it that follow "must be"."""
+
+    allows: Callable[[Any], bool]
+    words: str
+
+
+def _whole(low: int, high: float = math.inf) -> Rule:
+    words = f"a whole number from {low} to {high:.0f}" if high < math.inf else f"a whole number, at least {low}"
+    return Rule(lambda value: type(value) is int and low <= value <= high, words)
+
+
+def _number(low: float, high: float = math.inf, *, open_ends: bool = True) -> Rule:
+    def allows(value: Any) -> bool:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            return False
+        return low < value < high if open_ends else low <= value <= high
+
+    if high == math.inf:
+        return Rule(allows, f"a number above {low:g}" if open_ends else f"a number, at least {low:g}")
+    return Rule(allows, f"a number between {low:g} and {high:g}")
+
+
+def _choice(*words: str) -> Rule:
+    return Rule(lambda value: isinstance(value, str) and value in words, f"one of {', '.join(words)}")
+
+
+def _names() -> Rule:
+    def allows(value: Any) -> bool:
+        return isinstance(value, str) or (isinstance(value, list) and value != [] and all(map(_is_name, value)))
+
+    return Rule(allows, "a list of column names, such as [rooms,age]")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int)
+
+
+def _text() -> Rule:
+    return Rule(lambda value: _is_name(value) and str(value) != "", "a text")
+
+
+def _or_null(rule: Rule) -> Rule:
+    return Rule(lambda value: value is None or rule.allows(value), f"{rule.words}, or null")
+
+
+WIDTHS = Rule(
+    lambda value: not isinstance(value, bool) and re.fullmatch(r"([1-9]\d*(-[1-9]\d*)*)?", str(value)) is not None,
+    "widths joined by '-', such as 16-8",
+)
+MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
+SCALING = _choice("standard", "minmax", "none")
+
+RULES: dict[str, Rule] = {
+    "seed": _whole(0, MAX_SEED),
+    "resume": _or_null(_text()),
+    "ckpt_path": _or_null(_text()),
+    "checkpoint.monitor": _or_null(_text()),
+    "checkpoint.mode": _choice("min", "max"),
+    "trainer.max_epochs": _or_null(_whole(1)),
+    "trainer.num_nodes": _whole(1),
+    "logger.project": _text(),
+    "logger.mode": _choice("auto", "online", "offline"),
+    # data
+    "data.path": _text(),
+    "data.features": _or_null(_names()),
+    "data.target": _or_null(_text()),
+    "data.batch_size": _whole(1),
+    "data.num_workers": _whole(0),
+    "data.seed": _whole(0, MAX_SEED),
+    "data.split_seed": _whole(0, MAX_SEED),
+    "data.split": _choice("random", "paper"),
+    "data.validation_fraction": _number(0, 1),
+    "data.test_fraction": _number(0, 1),
+    "data.max_rows": _whole(10),
+    # model: autoencoder
+    "model.latents": _whole(1),
+    "model.hidden": WIDTHS,
+    "model.activation": _choice("tanh", "sigmoid", "relu", "gelu", "silu", "softplus"),
+    "model.decode": _choice("inputs", "target"),
+    "model.scaling": SCALING,
+    "model.target_scaling": SCALING,
+    "model.learning_rate": _number(0),
+    "model.schedule": _choice("constant", "cosine"),
+}
+# A key of these groups that has no rule is unknown; Trainer and searches take more than is listed here.
+CLOSED_GROUPS = ("model", "data", "checkpoint")
+
+
+def check_config(config: DictConfig) -> None:
+    """Check every key that has a rule, then the table that the run is to learn from.
+
+    Raises:
+        ConfigError: A mandatory value is missing, a key is unknown or a value is not allowed.
+        TableError: The table cannot be used; reading it needs no torch, so this is known at once.
+    """
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(f"{key} is missing: give it on the command line, {key}=…")
+    for key, value in _leaves(OmegaConf.to_container(config, resolve=True)):
+        rule = RULES.get(key)
+        if rule is None and key.split(".")[0] in CLOSED_GROUPS and not key.endswith("_target_"):
+            group = key.split(".")[0]
+            known = [name for name, _ in _leaves(OmegaConf.to_container(config[group], resolve=True))]
+            known = [f"{group}.{name}" for name in known if f"{group}.{name}" in RULES]
+            raise ConfigError(f"{key} is not a key; {near(key, known)}")
+        if rule is not None and not rule.allows(value):
+            raise ConfigError(f"{key}={_shown(value)} is not allowed: it must be {rule.words}")
+    if config.resume is not None and config.ckpt_path is not None and not _in_run(config):
+        raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
+    _check_table(config.data)
+
+
+def _in_run(config: DictConfig) -> bool:
+    return Path(str(config.resume)).resolve() in Path(str(config.ckpt_path)).resolve().parents
+
+
+def _check_table(data: DictConfig) -> None:
+    target = str(data.get("_target_", ""))
+    if not target.startswith(("datamodules.tabular.", "datamodules.california.")):
+        return
+    from datamodules.table import check_table
+
+    features = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
+    path = data.get("path", "sklearn:california_housing")
+    check_table(str(path), data.target, features, max_rows=data.max_rows, seed=data.split_seed)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of everything that is not itself a mapping."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def explain(error: Exception) -> str | None:
+    """Hydra's or OmegaConf's complaint as one sentence.
+
+    Args:
+        error: What composing the configuration raised.
+
+    Returns:
+        The sentence, or None where the fault is not the user's.
+    """
+    text = _first_message(error)
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key is not None:
+        return f"{key[1]} is not a key; {_near_key(key[1])}"
+    key = re.search(
+        r"Could not delete from config\. '([^']+)' does not exist|An item is already at '([^']+)'", text
+    )
+    if key is not None:
+        return f"{' '.join(text.split())}"
+    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if choice is not None:
+        group, word = choice[1], choice[2]
+        allowed = sorted(path.stem for path in (FOLDER / group).glob("*.yaml"))
+        return f"{group}={word} is not one of the choices; {near(word, allowed)}"
+    kind = type(error).__name__
+    if kind == "OverrideParseException":
+        return (
+            f"the command line cannot be read: {text.splitlines()[-1].split(' See ')[0]} (quote lists and spaces)"
+        )
+    if (
+        type(error).__module__.startswith(("hydra.errors", "omegaconf.errors"))
+        or kind == "ConfigCompositionException"
+    ):
+        return " ".join(text.split())
+    return None
+
+
+def _first_message(error: BaseException) -> str:
+    """The messages of an error and of what caused it, without Hydra's references to its manual."""
+    parts = [str(error)]
+    if error.__cause__ is not None:
+        parts.append(str(error.__cause__))
+    lines = [line for part in parts for line in part.splitlines() if line and not line.startswith("See https")]
+    return "\n".join(lines)
+
+
+def _near_key(key: str) -> str:
+    """Which keys are close to one that does not exist, or how to add one to the Trainer."""
+    known = sorted(_known_keys())
+    if key.startswith("trainer.") and key.count(".") == 1:
+        return f"write +{key}=… if Lightning's Trainer takes it; configured are {', '.join(_under(known, 'trainer.'))}"
+    group = key.split(".")[0] + "."
+    words = _under(known, group) if "." in key and _under(known, group) else known
+    if "." not in key:
+        words = [word for word in known if "." not in word] + [name for name in GROUPS if name not in known]
+        if len(near(key, words)) > 60:  # nothing close at the top: perhaps the group was left out
+            inner = [word for word in known if word.split(".")[-1] == key]
+            return f"did you mean {' or '.join(inner)}?" if inner else near(key, words)
+    return near(key, words)
+
+
+def _under(words: list[str], prefix: str) -> list[str]:
+    return [word for word in words if word.startswith(prefix)]
+
+
+def _known_keys() -> set[str]:
+    """The keys of all configurations that are shipped."""
+    keys: set[str] = set()
+    for path in FOLDER.rglob("*.yaml"):
+        group = "" if path.parent == FOLDER else path.parent.name
+        top = "@package _global_" in path.read_text(encoding="utf-8")
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        found = (name for name, _ in _leaves(content, "" if top or not group else group))
+        keys.update(name for name in found if "_target_" not in name and not name.split(".")[-1] == "defaults")
+    return {key for key in keys if not key.startswith("hydra") and key not in GROUPS and key}
