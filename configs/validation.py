@@ -148,7 +148,7 @@ def _check_table(data: DictConfig) -> None:
         return
     from datamodules.table import check_table
 
-    features = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
+    features: Any = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
     path = data.get("path", "sklearn:california_housing")
     check_table(str(path), data.target, features, max_rows=data.max_rows, seed=data.split_seed)
 
@@ -215,7 +215,8 @@ def _near_key(key: str) -> str:
     """Which keys are close to one that does not exist, or how to add one to the Trainer."""
     known = sorted(_known_keys())
     if key.startswith("trainer.") and key.count(".") == 1:
-        return f"write +{key}=… if Lightning's Trainer takes it; configured are {', '.join(_under(known, 'trainer.'))}"
+        listed = ", ".join(_under(known, "trainer."))
+        return f"write +{key}=… if Lightning's Trainer takes it; configured are {listed}"
     group = key.split(".")[0] + "."
     words = _under(known, group) if "." in key and _under(known, group) else known
     if "." not in key:
@@ -238,5 +239,5 @@ def _known_keys() -> set[str]:
         top = "@package _global_" in path.read_text(encoding="utf-8")
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         found = (name for name, _ in _leaves(content, "" if top or not group else group))
-        keys.update(name for name in found if "_target_" not in name and not name.split(".")[-1] == "defaults")
+        keys.update(name for name in found if "_target_" not in name and name.split(".")[-1] != "defaults")
     return {key for key in keys if not key.startswith("hydra") and key not in GROUPS and key}

@@ -1,0 +1,68 @@
+"""Checkpoints from which a run goes on exactly as if it had never stopped."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+__all__ = ["BEST", "LAST", "EpochCheckpoint", "best_checkpoint"]
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+class EpochCheckpoint(Checkpoint):
+    """Writes `last.ckpt` before each epoch and after the fit.
+
+    Before an epoch everything about the one before is settled: its metrics are logged (and, here, flushed to disk
+    first), its best model is chosen, no batch is half done. The first one is written before the first step, so a
+    disk that cannot be written to is known before any training.
+
+    Example:
+        ```yaml
+        callbacks:
+          - _target_: callbacks.checkpoints.EpochCheckpoint
+            folder: logs/autoencoder/first/checkpoints
+        ```
+
+    Args:
+        folder: Where checkpoints are written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / LAST
+        self._fit_over = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the state between two epochs."""
+        self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the final state, and that it is final."""
+        self._fit_over = True
+        self._save(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say whose checkpoint it is, and whether its fit is over and after how many epochs."""
+        checkpoint["model_class"] = type(pl_module).__name__
+        checkpoint["fit_over_after"] = trainer.current_epoch if self._fit_over else None
+
+    def _save(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self.path)
+
+
+def best_checkpoint(folder: str | Path, monitor: str, mode: str) -> ModelCheckpoint:
+    """Keeps the epoch with the best value of one metric in `best.ckpt`."""
+    return ModelCheckpoint(
+        dirpath=str(folder),
+        filename=Path(BEST).stem,
+        monitor=monitor,
+        mode=mode,
+        save_top_k=1,
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+        save_weights_only=True,
+    )
