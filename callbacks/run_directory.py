@@ -1,4 +1,7 @@
-"""Which directory a run lives in, and whether it can go on there. Free of torch: a door asks before anything heavy."""
+"""Which directory a run lives in, and whether it can go on there.
+
+Free of torch, so that a door can ask before anything heavy is imported.
+"""
 
 import contextlib
 import json

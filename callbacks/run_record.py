@@ -1,16 +1,16 @@
 """What a run leaves behind to be read: `results.json` and `metrics.csv`.
 
-`results.json` is rewritten whole and atomically (a temporary file, then `os.replace`) whenever something is known, so
-a reader finds a complete file at any time:
+`results.json` is rewritten whole and atomically (a temporary file, then `os.replace`) whenever something is known,
+so a reader finds a complete file at any time:
 
     {"schema": 1, "phase": "fit" | "test" | "search" | "done", "model", "data", "seed", "wandb_run_id",
      "seconds": {"fit", "test", "search"}, "metrics": {flat name: number or null}, "equations": [{...}]}
 
-Whoever finds something out says it here: `record_metrics(run_dir, {...})`, `record_equations(run_dir, [...])`. Each
-reads the file, adds its part and writes it; only rank 0 of a distributed run may call them.
+Whoever finds something out says it here: `record_metrics(run_dir, {...})`, `record_equations(run_dir, [...])`.
+Each reads the file, adds its part and writes it; only rank 0 of a distributed run may call them.
 
-`metrics.csv` is merged from one CSVLogger version an attempt (`attempts/0`, `attempts/1`, ...): CSVLogger empties a
-version that it is given again. A step that a resumed attempt repeated is kept from that attempt alone.
+`metrics.csv` is merged from one CSVLogger version an attempt (`attempts/0`, `attempts/1`, ...): CSVLogger empties
+a version that it is given again. A step that a resumed attempt repeated is kept from that attempt alone.
 """
 
 import csv
@@ -86,8 +86,8 @@ def record_equations(run_dir: str | Path, equations: Sequence[Mapping[str, Any]]
 
     Args:
         run_dir: The run directory.
-        equations: One mapping an equation with the keys problem, target, infix, latex, complexity, train_r2, test_r2,
-            test_mse, recovered, equivalent, seconds and evaluations, and any others.
+        equations: One mapping an equation with the keys problem, target, infix, latex, complexity, train_r2,
+            test_r2, test_mse, recovered, equivalent, seconds and evaluations, and any others.
     """
     results = read_results(run_dir)
     results["equations"] = [{key: _plain(value) for key, value in equation.items()} for equation in equations]
@@ -182,13 +182,17 @@ class RunRecord(Callback):
         _write(self.run_dir, results)
 
 
-def csv_logger(run_dir: str | Path, first_step: int = 0) -> CSVLogger:
+def csv_logger(run_dir: str | Path, first_step: int = 0, writes: bool = True) -> CSVLogger:
     """A CSVLogger for the next attempt.
 
     Args:
         run_dir: The run directory.
-        first_step: The optimiser step at which the attempt begins: what earlier attempts logged from there on is void.
+        first_step: The optimiser step at which the attempt begins; what earlier attempts logged from there on
+            is void.
+        writes: Whether this process writes; False on all ranks but the first.
     """
+    if not writes:
+        return CSVLogger(str(run_dir), name=ATTEMPTS, version="0")
     folder = Path(run_dir) / ATTEMPTS
     folder.mkdir(parents=True, exist_ok=True)
     version = 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=-1)

@@ -31,14 +31,14 @@ Statistics = Mapping[str, Sequence[float]]
 class Autoencoder(LightningModule):
     """Encoder and decoder that scale inside, so that raw units go in and come out.
 
-    There are `features` input columns, `latents` bottleneck units and `outputs` decoded columns (the
-    features themselves, or one target). The loss is the mean squared error of the scaled outputs. What is
+    There are `features` input columns, `latents` bottleneck units and `outputs` decoded columns (the features
+    themselves, or one target). The loss is the mean squared error of the scaled outputs. What is
     logged: `fit/loss`, `validation/reconstruction_mse` and `test/reconstruction_mse` in scaled units,
     `test/mse` in raw ones, `validation/r2` and `test/r2`, the mean over the outputs, which no scaling
     changes.
 
     Args:
-        features: Number of input columns.
+        in_features: Number of input columns.
         latents: Width of the bottleneck.
         hidden: Widths of the encoder's hidden layers, joined by `-`; the decoder has them in reverse.
         activation: Name of the activation between the layers.
@@ -55,7 +55,7 @@ class Autoencoder(LightningModule):
 
     def __init__(
         self,
-        features: int,
+        in_features: int,
         latents: int = 2,
         hidden: str = "16-8",
         activation: str = "tanh",
@@ -73,18 +73,18 @@ class Autoencoder(LightningModule):
         _check_choice("scaling", scaling, SCALINGS)
         _check_choice("target_scaling", target_scaling, SCALINGS)
         _check_choice("schedule", schedule, SCHEDULES)
-        if features < 1 or latents < 1:
-            raise UserError(f"features={features} and latents={latents} must both be at least 1")
-        outputs = features if decode == "inputs" else 1
-        self.encoder = Perceptron((features, *widths, latents), activation)
+        if in_features < 1 or latents < 1:
+            raise UserError(f"in_features={in_features} and latents={latents} must both be at least 1")
+        outputs = in_features if decode == "inputs" else 1
+        self.encoder = Perceptron((in_features, *widths, latents), activation)
         self.decoder = Perceptron((latents, *reversed(widths), outputs), activation)
         self.decode_target = decode == "target"
         self.input_offset: Tensor
         self.input_scale: Tensor
         self.output_offset: Tensor
         self.output_scale: Tensor
-        self.register_buffer("input_offset", torch.zeros(features))
-        self.register_buffer("input_scale", torch.ones(features))
+        self.register_buffer("input_offset", torch.zeros(in_features))
+        self.register_buffer("input_scale", torch.ones(in_features))
         self.register_buffer("output_offset", torch.zeros(outputs))
         self.register_buffer("output_scale", torch.ones(outputs))
         self.measures = nn.ModuleDict(
@@ -101,7 +101,7 @@ class Autoencoder(LightningModule):
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, int]:
         """What of the constructor is the data's to say, from a datamodule that is set up."""
-        return {"features": len(datamodule.feature_names)}
+        return {"in_features": len(datamodule.feature_names)}
 
     def encode(self, inputs: Tensor) -> Tensor:
         """The latents `[batch, latents]` of raw inputs `[batch, features]`."""
@@ -141,7 +141,7 @@ class Autoencoder(LightningModule):
                 buffer.copy_(torch.tensor(values[part], dtype=buffer.dtype))
 
     def setup(self, stage: str) -> None:
-        """Ask the datamodule for the statistics of its training rows; a checkpoint, loaded later, brings its own."""
+        """Ask the datamodule for the statistics of its training rows; a checkpoint brings its own later."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and hasattr(datamodule, "input_statistics"):
             target = None
