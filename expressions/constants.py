@@ -1,20 +1,23 @@
 """Fit the constants of many expressions at once, and round them to readable values.
 
-`fit_constants` is a Levenberg-Marquardt method (Moré, The Levenberg-Marquardt algorithm, 1978) on all expressions
-of a batch together, each from several starts. Constants in which an expression is affine are not iterated: they are
-eliminated by variable projection in Kaufman's form (L. Kaufman, A variable projection method for solving separable
-nonlinear least squares problems, BIT 15, 1975): one joint Gauss-Newton system in which only the nonlinear constants
-are damped, and steps judged by the residual that is left *after* the best linear constants. So an iteration costs one
-evaluation of values and Jacobian, and all the algebra happens on the small Gram matrix of `[J, residual]`.
+`fit_constants` is a Levenberg-Marquardt method (Moré, The Levenberg-Marquardt algorithm, 1978) on all
+expressions of a batch together, each from several starts. Constants in which an expression is affine are not
+iterated: they are eliminated by variable projection in Kaufman's form (L. Kaufman, A variable projection
+method for solving separable nonlinear least squares problems, BIT 15, 1975): one joint Gauss-Newton system in
+which only the nonlinear constants are damped, and steps judged by the residual that is left *after* the best
+linear constants. So an iteration costs one evaluation of values and Jacobian, and all the algebra happens on
+the small Gram matrix of `[J, residual]`.
 
-`snap` proposes integers, small rationals, multiples of pi and shorter decimals for fitted constants and keeps those
-that the data cannot tell from the fit.
+`snap` proposes integers, small rationals, multiples of pi and shorter decimals for fitted constants and keeps
+those that the data cannot tell from the fit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -32,12 +35,12 @@ from expressions.differentiation import (
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN
 
-__all__ = ["FitResult", "fit_constants"]
+__all__ = ["FitResult", "fit_constants", "snap"]
 
 _WORKSPACE_BYTES = 32 << 20  # of node values and adjoints at a time; smaller chunks cost more NumPy calls
 _COLUMN_BYTES = 256 << 20  # of constant-free subtrees at a time
 _SMALLEST_PIVOT = 1e-12  # of a column scaled to length 1: below, it depends on the columns before it
-_FIRST_DAMPING = 1e-2
+_FIRST_DAMPING = 0.1
 _DAMPING_DOWN, _DAMPING_UP = 0.1, 6.0
 _LARGEST_DAMPING = 1e8
 _CONVERGED = 1e-9  # relative decrease of the squared error by an accepted step
@@ -56,7 +59,8 @@ class FitResult:
             `scale * expression + offset`; inf where no start gave finite values on all rows.
         scale: `[expressions]` outer factor; 1 unless `affine`.
         offset: `[expressions]` outer offset; 0 unless `affine`.
-        evaluations: how often the values of one expression were computed on the whole table, all starts together.
+        evaluations: how often the values of one expression were computed on the whole table, all starts
+        together.
     """
 
     expressions: list[Expression]
@@ -75,15 +79,16 @@ def fit_constants(
     starts: int = 1,
     rng: np.random.Generator | None = None,
     weights: np.ndarray | None = None,
+    fixed: Sequence[np.ndarray] | None = None,
     affine: bool = False,
     dtype: type = np.float64,
 ) -> FitResult:
     """Least-squares fit of the constants of every expression to one target.
 
-    The first start of an expression is the constants it comes with; the others are random magnitudes and signs on
-    the scale of what the constant multiplies or shifts, and a spread of frequencies inside `sin` and `cos`. Random
-    numbers depend on the generator and on the expression's own structure, never on its neighbours: neither the
-    order of `expressions` nor the company changes a result.
+    The first start of an expression is the constants it comes with; the others are random magnitudes and
+    signs on the scale of what the constant multiplies or shifts, and a spread of frequencies inside `sin` and
+    `cos`. Random numbers depend on the generator and on the expression's own structure, never on its
+    neighbours: neither the order of `expressions` nor the company changes a result.
 
     Args:
         expressions: what to fit; expressions without constants are only scored.
@@ -93,11 +98,13 @@ def fit_constants(
         starts: starting points per expression, at least 1.
         rng: source of the random starts; a fixed one when not given.
         weights: `[rows]`, not negative: weights of the squared residuals.
+        fixed: for every expression `[constants]` bool, the constants that keep their value.
         affine: also solve for an outer scale and offset, `scale * f + offset`. They are returned beside the
-            expressions, not written into them. A constant of `f` that is such a scale or offset by itself takes
-            the role over, or keeps its value, so that no two constants mean the same.
+            expressions, not written into them. A constant of `f` that is such a scale or offset by itself
+            takes the role over, or keeps its value, so that no two constants mean the same.
         dtype: type to compute values and derivatives in. With `np.float32` (about twice as fast, far more for
-            `sin` and `cos`) the algebra is still float64, but errors are only good to about 1e-7 of the target's size.
+            `sin` and `cos`) the algebra is still float64, but errors are only good to about 1e-7 of the
+            target's size.
 
     Returns:
         The fits; an expression is never worse than its first start.
@@ -123,7 +130,8 @@ def fit_constants(
     )
     evaluations = 0
     for part in _parts(expressions, table):
-        fit = _Fit([expressions[i] for i in part], table, affine)
+        held = None if fixed is None else [np.asarray(fixed[i], dtype=bool) for i in part]
+        fit = _Fit([expressions[i] for i in part], table, affine, held)
         best = fit.run(iterations, starts, key)
         evaluations += best.evaluations
         for k, i in enumerate(part):
@@ -132,7 +140,7 @@ def fit_constants(
     return FitResult(result.expressions, result.errors, result.scale, result.offset, evaluations)
 
 
-# --- what is fitted -----------------------------------------------------------------------------------------------
+# --- what is fitted ---
 
 
 @dataclass(frozen=True)
@@ -222,14 +230,20 @@ class _Instances:
 class _Fit:
     """Fits one part of a batch."""
 
-    def __init__(self, expressions: list[Expression], table: _Table, affine: bool) -> None:
+    def __init__(
+        self,
+        expressions: list[Expression],
+        table: _Table,
+        affine: bool,
+        fixed: list[np.ndarray] | None = None,
+    ) -> None:
         self.expressions, self.table, self.affine = expressions, table, affine
         programs = [expression.tokens for expression in expressions]
         if affine:  # scale * f + offset, as constants like all others
             self.trees = read_trees(programs, before=(TOKEN["add"], TOKEN["mul"], CONSTANT), after=(CONSTANT,))
         else:
             self.trees = read_trees(programs)
-        self.free, self.linear, self.factors = _free_and_linear(self.trees, affine)
+        self.free, self.linear, self.factors = _free_and_linear(self.trees, affine, fixed)
         with np.errstate(all="ignore"):
             self.columns = Columns(self.trees, table.inputs)
         self.workspace = Workspace(table.dtype)
@@ -444,7 +458,7 @@ class _Fit:
         better = np.flatnonzero(accepted)
         trial.stale &= ~looks_again
         here.store(better, trial.select(better))
-        return goes_on | looks_again
+        return np.asarray(goes_on | looks_again)
 
     def _exact(self, instances: _Instances) -> np.ndarray:
         return instances.error <= self.table.floor
@@ -456,9 +470,17 @@ class _Fit:
         return exact[instances.expression]
 
 
-def _free_and_linear(trees: Trees, affine: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Constants to fit, among them those to eliminate, among them all but offsets; `[positions + 1, expressions]`."""
+def _free_and_linear(
+    trees: Trees, affine: bool, fixed: list[np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Constants to fit, of them those to eliminate, of these all but offsets; `[positions + 1, expressions]`."""
     free = trees.is_constant.copy()
+    if fixed is not None:
+        position, expression = np.nonzero(free)
+        held = np.zeros((len(fixed), int(trees.constant_counts.max(initial=0)) + 1), dtype=bool)
+        for k, flags in enumerate(fixed):
+            held[k, 1 if affine else 0 :][: len(flags)] = flags
+        free[position, expression] = ~held[expression, trees.ordinal[position, expression]]
     if affine:
         inner: Linearity = linear_constants(trees, free, root=3)
         # An offset inside means the same as the one outside, a scale outside the same as those inside.
@@ -478,7 +500,7 @@ def _group_starts(sorted_like: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.concatenate([[True], sorted_like[1:] != sorted_like[:-1]]))
 
 
-# --- small linear algebra, instances last -----------------------------------------------------------------------
+# --- small linear algebra, instances last ---
 
 
 def _scaled(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -491,8 +513,8 @@ def _scaled(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
     """Gauss-Jordan elimination of parameters in place, skipping those that depend on the ones before.
 
-    Afterwards the last column holds, in the rows of the eliminated parameters, the least-squares solution with the
-    others at 0, and in its last entry the squared residual that is left.
+    Afterwards the last column holds, in the rows of the eliminated parameters, the least-squares solution
+    with the others at 0, and in its last entry the squared residual that is left.
 
     Args:
         tableau: `[width + 1, width + 1, instances]`, the right-hand side last.
@@ -521,8 +543,8 @@ def _projected_step(instances: _Instances) -> np.ndarray:
 def _is_stale(instances: _Instances, tolerance: float) -> np.ndarray:
     """Whether the derivatives were taken too far from the best linear constants `[instances]`.
 
-    A derivative by a nonlinear constant is proportional to some linear constants; where those change by much, or
-    change sign, it points the wrong way, and the values must be looked at again before the next step.
+    A derivative by a nonlinear constant is proportional to some linear constants; where those change by much,
+    or change sign, it points the wrong way, and the values must be looked at again before the next step.
     """
     step = _projected_step(instances)
     instance = np.arange(step.shape[1])
@@ -542,7 +564,7 @@ def _damped_step(instances: _Instances) -> np.ndarray:
     return np.where((solved | instances.linear) & np.isfinite(solution), solution, 0.0)
 
 
-# --- starting points --------------------------------------------------------------------------------------------
+# --- starting points ---
 
 _OTHER, _FACTOR, _DIVIDEND, _SHIFT, _EXPONENT, _FREQUENCY, _PHASE = range(7)
 
@@ -580,8 +602,8 @@ class _Starts:
 def _kinds_and_scales(trees: Trees, columns: Columns, width: int) -> tuple[np.ndarray, np.ndarray]:
     """What every constant does and the size it should have, `[expressions, width]` each.
 
-    A factor of a constant-free column g is measured by 1/rms(g), inside sine and cosine by 1/std(g); a shift by
-    std(g); everything else by 1.
+    A factor of a constant-free column g is measured by 1/rms(g), inside sine and cosine by 1/std(g); a shift
+    by std(g); everything else by 1.
     """
     longest, count = len(trees.tokens) - 1, trees.tokens.shape[1]
     tokens, second, everyone = trees.tokens, trees.second, np.arange(count)
@@ -638,3 +660,138 @@ def _column_sizes(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         usable = np.isfinite(size) & (size > 1e-150) & (size < 1e150)
         sizes.append(np.append(np.where(usable, size, 1.0), 1.0))
     return sizes[0], sizes[1]
+
+
+# --- snapping ---
+
+_CHI_SQUARE = 9.0  # three standard deviations of one constant
+_FAILURES = 4  # proposals to try for a constant before it is left alone
+
+
+def snap(
+    expression: Expression,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    *,
+    tolerance: float = 1e-3,
+    weights: np.ndarray | None = None,
+) -> Expression:
+    """Round fitted constants to values that a person would write, as far as the data allow it.
+
+    Values are integers, fractions with a small denominator, such fractions of pi, and decimals of few digits;
+    the shortest comes first. One constant is rounded at a time and the others are fitted again. With `E` the
+    mean squared error of the fit and `n` rows, rounding the `k`-th constant is kept while the error is at
+    most
+
+        E (1 + tolerance + 9 k / n) + rounding of float64
+
+    Rounding a constant to its *true* value raises `E` by `E/n` on average, if `E` is noise: `9 k / n` is
+    three standard deviations of it. `tolerance` is what readability may cost where `E` is not noise but
+    misfit. An exact fit (`E` at rounding) has no room and keeps only values that are exact too.
+
+    Args:
+        expression: a fit; its constants are fitted once more before the first is rounded.
+        inputs: `[rows, variables]`.
+        target: `[rows]`.
+        tolerance: relative rise of the mean squared error that all roundings together may cost.
+        weights: `[rows]`, as in `fit_constants`.
+
+    Returns:
+        The same program. It is returned as it came if it is not finite on some row.
+    """
+    result = fit_constants([expression], inputs, target, iterations=10, weights=weights)
+    error = float(result.errors[0])
+    if not len(expression.constants) or not math.isfinite(error):
+        return expression
+    current, rows = result.expressions[0], len(target)
+    rounding = (64 * np.finfo(float).eps) ** 2 * float(np.mean(np.square(target)))
+    fixed = np.zeros(len(expression.constants), dtype=bool)
+    failures = np.zeros(len(fixed), dtype=int)
+    tried: set[tuple[int, float]] = set()
+    snapped = 0
+    while True:
+        allowed = error * (1.0 + tolerance + _CHI_SQUARE * (snapped + 1) / rows) + rounding
+        proposal = _propose(current, inputs, target, weights, fixed | (failures >= _FAILURES), tried, 2 * allowed)
+        if proposal is None:
+            return current
+        k, value = proposal
+        tried.add(proposal)
+        constants = current.constants.copy()
+        constants[k] = value
+        held = fixed.copy()
+        held[k] = True
+        trial = fit_constants(
+            [current.with_constants(constants)], inputs, target, iterations=5, weights=weights, fixed=[held]
+        )
+        if trial.errors[0] <= allowed:
+            current, fixed, snapped = trial.expressions[0], held, snapped + 1
+        else:
+            failures[k] += 1
+
+
+def _propose(
+    expression: Expression,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    settled: np.ndarray,
+    tried: set[tuple[int, float]],
+    allowed: float,
+) -> tuple[int, float] | None:
+    """The shortest value for any constant not settled that should keep the error below `allowed`.
+
+    With the others fitted again, moving constant `k` by `d` raises the sum of squares by `d^2 / (H^-1)_kk`,
+    where `H` is the Gauss-Newton matrix of the constants that are not settled.
+    """
+    open_constants = np.flatnonzero(~settled)
+    if not len(open_constants):
+        return None
+    table = _Table.of(np.asarray(inputs, float), np.asarray(target, float), weights, np.dtype(np.float64))
+    fit = _Fit([expression], table, False, [settled])
+    order = np.zeros(1, dtype=np.int64)
+    with np.errstate(all="ignore"):
+        tape = Tape(fit.trees, fit.columns, order, fit.free, table.inputs, fit.workspace)
+        gram = tape.gram(fit.given, table.target, table.root_weights)[..., 0]
+    room = allowed - gram[-1, -1] / table.total_weight
+    if not np.isfinite(gram).all() or room < 0:
+        return None
+    scaled, length = _scaled(gram[..., None])
+    values, vectors = np.linalg.eigh(scaled[:-1, :-1, 0])
+    spread = np.sum(vectors**2 / np.maximum(values, 1e-15), axis=1) / length[:-1, 0] ** 2
+    reach = np.sqrt(room * table.total_weight * spread)
+    best: tuple[float, float, int, float] | None = None
+    for k, radius in zip(open_constants.tolist(), reach.tolist(), strict=True):
+        constant = float(expression.constants[k])
+        for cost, value in _readable_values(constant):
+            distance = abs(value - constant)
+            if distance <= radius + 1e-15 * abs(constant) and (k, value) not in tried:
+                if best is None or (cost, distance / (radius + 1e-300)) < best[:2]:
+                    best = (cost, distance / (radius + 1e-300), k, value)
+                break
+    return None if best is None else (best[2], best[3])
+
+
+def _readable_values(constant: float) -> list[tuple[float, float]]:
+    """Readable neighbours of a constant as `(cost, value)`, cheapest first; the cost is about its characters."""
+    found: dict[float, float] = {}
+
+    def offer(cost: float, value: float) -> None:
+        if math.isfinite(value):
+            found[value] = min(cost, found.get(value, math.inf))
+
+    if constant == 0 or not 1e-12 < abs(constant) < 1e12:
+        offer(1.0, 0.0)
+    for unit, extra in ((1.0, 0.0), (math.pi, 1.0)):
+        if abs(constant) > 1e6 * unit:
+            continue
+        for denominator in (1, 2, 3, 4, 5, 6, 8, 9, 12):
+            fraction = Fraction(round(constant / unit * denominator), denominator)
+            if unit != 1.0 and fraction == 0:
+                continue
+            cost = len(str(abs(fraction.numerator))) + extra
+            if fraction.denominator > 1:
+                cost += len(str(fraction.denominator)) + 0.5
+            offer(cost, float(fraction) * unit)
+    for digits in range(1, 8):
+        offer(digits + 1.0, float(f"{constant:.{digits - 1}e}"))
+    return sorted((cost, value) for value, cost in found.items())

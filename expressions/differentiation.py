@@ -12,9 +12,9 @@ dominates small tables is the price of a NumPy call, not the arithmetic, so the 
    once and never summed, and the adjoint of a constant is its column of the Jacobian. Adjoints of sums,
    differences and negations are those of their parent up to the sign, hence never computed at all.
 
-Rows are worked through in blocks, so that the workspace stays in cache and what least squares needs of a table of any
-length is the Gram matrix of `[J, residual]`, summed over blocks. Blocks depend on the table alone, and no number depends
-on which other expressions are in the batch.
+Rows are worked through in blocks, so that the workspace stays in cache and what least squares needs of a
+table of any length is the Gram matrix of `[J, residual]`, summed over blocks. Blocks depend on the table
+alone, and no number depends on which other expressions are in the batch.
 
 Notation: an *instance* is one expression with one vector of constants; one expression may have several
 (several starts). Positions run along the first axis of the arrays of `Trees`, expressions along the second.
@@ -37,7 +37,7 @@ _BLOCK_ROWS = 2048
 Index = Any  # a slice or an integer array: what selects rows of a workspace
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
+# --- reading ---
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ def uniforms(*words: np.ndarray | int) -> np.ndarray:
         words: unsigned 64-bit words (or non-negative integers) that broadcast against each other.
     """
     with np.errstate(over="ignore"):
-        state = np.uint64(0)
+        state: np.ndarray = np.zeros((), dtype=np.uint64)
         for word in words:
             state = _mix(np.asarray(state + np.asarray(word, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
     return (np.asarray(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-# --- linear constants -------------------------------------------------------------------------------------------
+# --- linear constants ---
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ class Linearity:
 def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity:
     """Choose the linear constants by structure.
 
-    A sum offers what both sides offer, a negation what its argument does, a quotient what its numerator does, a
-    product the larger offer of its two sides, a constant itself, everything else nothing. Whatever is chosen in one
-    factor, nothing is chosen in the other, so the expression is `f0 + sum_k c_k J_k` with `f0` and `J_k` free of
-    the chosen constants.
+    A sum offers what both sides offer, a negation what its argument does, a quotient what its numerator does,
+    a product the larger offer of its two sides, a constant itself, everything else nothing. Whatever is
+    chosen in one factor, nothing is chosen in the other, so the expression is `f0 + sum_k c_k J_k` with `f0`
+    and `J_k` free of the chosen constants.
 
     Args:
         trees: the expressions.
@@ -210,14 +210,15 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     return Linearity(chosen & constant, offset & constant, vanishes[root])
 
 
-# --- what holds no constant ------------------------------------------------------------------------------------
+# --- what holds no constant ---
 
 
 class Columns:
     """Values of the subtrees without constants that the other nodes need, each distinct one once.
 
     Attributes:
-        slot: `[positions + 1, expressions]`, which row of `values` belongs to the subtree; -1 where none is kept.
+        slot: `[positions + 1, expressions]`, which row of `values` belongs to the subtree; -1 where none is
+        kept.
         values: `[columns, rows]`.
     """
 
@@ -305,7 +306,7 @@ def blocks(rows: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-# --- the tape -----------------------------------------------------------------------------------------------------
+# --- the tape ---
 
 
 class Workspace:
@@ -334,8 +335,8 @@ class _Step:
         low, high: rows of the value workspace that the step writes.
         left, right: rows that it reads; right is None for a unary operator.
         above: rows of the adjoint workspace with the nodes' own adjoints; None where all of them are 1.
-        below_left, below_right: first row of the adjoint workspace for the arguments' adjoints; None where the
-            argument holds no constant or takes over the node's own adjoint.
+        below_left, below_right: first row of the adjoint workspace for the arguments' adjoints; None where
+            the argument holds no constant or takes over the node's own adjoint.
     """
 
     token: int
@@ -616,11 +617,10 @@ def _partials(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Partial derivatives of a step by its two arguments; those not asked for may be missing."""
     if step.token == _MUL:  # the most common step: gather only the side that is used
-        by_left = None if step.below_left is None else _gather(work, step.right, right)
+        by_left = None if step.below_left is None or step.right is None else _gather(work, step.right, right)
         by_right = None if step.below_right is None else _gather(work, step.left, left)
         return by_left, by_right
-    row: Any = OPERATORS[step.token - 1]
-    partials: Callable[..., tuple[Any, ...]] = row.partials
+    partials: Callable[..., tuple[Any, ...]] = OPERATORS[step.token - 1].partials
     a = _gather(work, step.left, left)
     if step.right is None:
         return partials(np, work[step.low : step.high], a)[0], None
@@ -631,8 +631,8 @@ def _partials(
 def _without_poles(part: np.ndarray, product: np.ndarray) -> np.ndarray:
     """Gram matrices of `part [instances, parameters + 1, rows]` with infinite derivatives left out.
 
-    `sqrt(c*x)` at `x = 0` has a finite value and the derivative `0 * inf`; the rest of its rows can still lead the
-    way. Residuals keep what they are, so an expression that is not finite stays so.
+    `sqrt(c*x)` at `x = 0` has a finite value and the derivative `0 * inf`; the rest of its rows can still
+    lead the way. Residuals keep what they are, so an expression that is not finite stays so.
     """
     bad = ~np.isfinite(product).all(axis=(1, 2))
     cleaned = part[bad]
