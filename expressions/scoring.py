@@ -1,0 +1,389 @@
+"""How good an equation is: error, size, and whether it is the true one.
+
+Errors are computed in float64 with the mean taken out first, so that a target like 1e9 + noise loses no digits.
+A prediction with a value that is not finite has R2 = -inf and every error inf: an equation that fails on a row
+fails. Nothing is clipped. Empty data raise ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from expressions import symbolic
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
+
+__all__ = [
+    "complexity",
+    "equivalent",
+    "mae",
+    "mse",
+    "nmse",
+    "out_of_range",
+    "probe_rows",
+    "r2",
+    "recovered",
+    "rmse",
+]
+
+EQUIVALENT_NRMSE = 1e-6
+_PROBE_SEED = 20240
+
+
+def r2(y: np.ndarray, f: np.ndarray) -> float:
+    """Coefficient of determination, 1 - NMSE: 1 is perfect, 0 is the mean of `y`, not bounded below.
+
+    Args:
+        y: target. `[rows]`
+        f: prediction, or one number for all rows. `[rows]`
+
+    Returns:
+        R2; -inf if a prediction is not finite. A constant target has R2 = 1 if it is met exactly, else -inf.
+
+    Raises:
+        ValueError: no rows, shapes that differ, or a target that is not finite.
+    """
+    return 1.0 - nmse(y, f)
+
+
+def nmse(y: np.ndarray, f: np.ndarray) -> float:
+    """Mean squared error over the target's variance (divided by n, as the error is).
+
+    Returns:
+        NMSE; inf if a prediction is not finite. A constant target has NMSE = 0 if it is met exactly, else inf.
+    """
+    target, residual = _residual(y, f)
+    if residual is None:
+        return math.inf
+    worst = float(np.max(np.abs(residual)))
+    if worst == 0.0:
+        return 0.0
+    centred = target - target.mean()
+    spread = float(np.max(np.abs(centred)))
+    if spread <= 4e-16 * float(np.max(np.abs(target))):  # constant: the mean itself is rounded
+        return math.inf
+    # Both sums are scaled by their largest part: squares of 1e200 or 1e-200 leave the range of float64.
+    ratio = worst / spread
+    return ratio * ratio * float(np.mean((residual / worst) ** 2) / np.mean((centred / spread) ** 2))
+
+
+def mse(y: np.ndarray, f: np.ndarray) -> float:
+    """Mean squared error, in the target's unit squared; inf if a prediction is not finite."""
+    return rmse(y, f) ** 2
+
+
+def rmse(y: np.ndarray, f: np.ndarray) -> float:
+    """Root mean squared error, in the target's unit; inf if a prediction is not finite."""
+    _, residual = _residual(y, f)
+    if residual is None:
+        return math.inf
+    worst = float(np.max(np.abs(residual)))
+    return worst * math.sqrt(float(np.mean((residual / worst) ** 2))) if worst > 0.0 else 0.0
+
+
+def mae(y: np.ndarray, f: np.ndarray) -> float:
+    """Mean absolute error, in the target's unit; inf if a prediction is not finite."""
+    _, residual = _residual(y, f)
+    return math.inf if residual is None else float(np.mean(np.abs(residual)))
+
+
+def _residual(y: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Target and residual in float64; the residual is None where a prediction is not finite."""
+    target = np.asarray(y, dtype=np.float64)
+    prediction = np.asarray(f, dtype=np.float64)
+    if target.ndim != 1 or target.size == 0:
+        raise ValueError(f"the target must be one column with at least one row, not of shape {target.shape}")
+    if prediction.ndim == 0:
+        prediction = np.full(target.shape, prediction)
+    if prediction.shape != target.shape:
+        raise ValueError(f"{prediction.shape} predictions for {target.shape} target values")
+    if not np.isfinite(target).all():
+        raise ValueError("the target has values that are not finite")
+    if not np.isfinite(prediction).all():
+        return target, None
+    with np.errstate(over="ignore"):
+        residual = prediction - target
+    return target, residual if np.isfinite(residual).all() else None
+
+
+# --- identity ---------------------------------------------------------------------------------------------------
+
+
+def probe_rows(variables: int, rows: int = 240) -> np.ndarray:
+    """Fixed rows on which two expressions are compared: a third positive, a third in (-3, 3), a third wide.
+
+    Returns:
+        `[rows, variables]`
+    """
+    rng = np.random.default_rng(_PROBE_SEED)
+    third = rows // 3
+    wide = rows - 2 * third
+    return np.concatenate(
+        [
+            rng.uniform(0.1, 4.0, (third, variables)),
+            rng.uniform(-3.0, 3.0, (third, variables)),
+            rng.normal(0.0, 1.0, (wide, variables)) * np.exp(rng.normal(0.0, 1.5, (wide, 1))),
+        ]
+    )
+
+
+def equivalent(model: Expression, truth: Expression, X: np.ndarray) -> bool:
+    """Whether the model is numerically the truth: NRMSE < 1e-6 in float64.
+
+    Args:
+        model: the equation that was found.
+        truth: the equation that generated the data.
+        X: rows that the search did not see. `[rows, variables]`
+
+    Returns:
+        False if the model is not finite on a row. Rows on which the truth is not finite do not count; with none
+        left, False.
+    """
+    target, values = truth(X), model(X)
+    defined = np.isfinite(target)
+    if not defined.any():
+        return False
+    return nmse(target[defined], values[defined]) < EQUIVALENT_NRMSE**2
+
+
+def recovered(
+    model: Expression, truth: Expression, names: Sequence[str] | None = None, seconds: float = 10.0
+) -> bool:
+    """Whether the model is the true equation, by SRBench's rule of a symbolic solution.
+
+    The model is simplified and its constants are rounded to 3 decimals; it is a solution if truth - model is a
+    constant, or model/truth is a constant other than 0 (La Cava et al., "Contemporary symbolic regression methods
+    and their relative performance", NeurIPS 2021, definition 4.1).
+
+    Who answers: (1) numbers on fixed random rows say no if neither the difference nor the ratio is within 5 % of
+    a constant; (2) equal canonical forms after rounding say yes; (3) otherwise SymPy decides, in a worker with a
+    time limit; (4) if SymPy does not finish, numbers decide: after rounding the canonical forms' constants,
+    the difference or the ratio is constant to 1e-6 on the rows where the truth is finite.
+
+    Args:
+        model: the equation that was found.
+        truth: the equation that generated the data.
+        names: not needed, variables are compared by position; accepted as everywhere where equations are printed.
+        seconds: time limit of SymPy.
+    """
+    from expressions.simplification import canonical, canonical_key  # which measures complexity
+
+    X = probe_rows(1 + max((*model.variables, *truth.variables), default=0))
+    if not _constant_apart(model(X), truth(X), 0.05):
+        return False
+    rounded_model, rounded_truth = _rounded(canonical(model)), _rounded(canonical(truth))
+    if canonical_key(rounded_model) == canonical_key(rounded_truth):
+        return True
+    answer = symbolic.is_recovered(model, truth, seconds)
+    return _constant_apart(rounded_model(X), rounded_truth(X), 1e-6) if answer is None else answer
+
+
+def _constant_apart(model: np.ndarray, truth: np.ndarray, tolerance: float) -> bool:
+    """Whether difference or ratio is a constant, up to a share of its spread, on the rows where both are finite.
+
+    Most rows on which the truth is finite must be finite in the model too.
+    """
+    with np.errstate(all="ignore"):
+        usable = np.isfinite(truth) & np.isfinite(model)
+        if usable.sum() < max(2, 0.5 * np.isfinite(truth).sum()):
+            return False
+        f, y = model[usable], truth[usable]
+        # Rows of huge values would decide alone; the middle of the distribution is what a formula is.
+        keep = np.abs(y) <= np.quantile(np.abs(y), 0.9)
+        f, y = f[keep], y[keep]
+        spread = float(np.std(y))
+        if float(np.std(f - y)) <= tolerance * spread or np.ptp(f - y) == 0.0:
+            return True
+        ratio = f[y != 0.0] / y[y != 0.0]
+        middle = float(np.median(ratio)) if ratio.size else 0.0
+        return middle != 0.0 and float(np.median(np.abs(ratio / middle - 1.0))) <= tolerance
+
+
+def _rounded(expression: Expression) -> Expression:
+    return expression.with_constants(np.round(expression.constants, 3))
+
+
+# --- size -------------------------------------------------------------------------------------------------------
+
+
+def complexity(expression: Expression) -> int:
+    """Nodes of the expression's SymPy tree, as SRBench counts: `sum(1 for _ in sympy.preorder_traversal(tree))`.
+
+    Counted without SymPy where it is plain what SymPy makes of the tree (it merges nested sums and products, and
+    writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2)); otherwise with it. Either way the number is
+    the same. Only where numbers leave the range of float64, which SymPy would try to write out, the operators'
+    own `complexity` is added up instead. Recent answers are remembered.
+    """
+    return _complexity(expression)
+
+
+@lru_cache(maxsize=50_000)
+def _complexity(expression: Expression) -> int:
+    try:
+        return expression.fold(_count_leaf, _count_operator).nodes
+    except _AskSymPyError:
+        pass
+    if out_of_range(expression):
+        return int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
+    return symbolic.count_nodes(expression)
+
+
+class _AskSymPyError(Exception):
+    """SymPy may rewrite the tree as it builds it, in a way that is not imitated here."""
+
+
+class _Count:
+    """A SymPy tree as far as counting needs it.
+
+    Attributes:
+        kind: number, symbol, sum, product, power or function.
+        nodes: nodes of the tree.
+        key: equal for equal trees.
+        number: of a number, its value; of a sum, the number in it; of a product, its coefficient.
+        parts: terms of a sum (each with a coefficient of its own), factors of a product (without it).
+    """
+
+    __slots__ = ("key", "kind", "nodes", "number", "parts")
+
+    def __init__(
+        self, kind: str, nodes: int, key: Any, number: float = 0.0, parts: tuple[_Count, ...] = ()
+    ) -> None:
+        self.kind = kind
+        self.nodes = nodes
+        self.key = key
+        self.number = number
+        self.parts = parts
+
+
+def _count_leaf(token: int, value: float) -> _Count:
+    if token != CONSTANT:
+        return _Count("symbol", 1, token)
+    return _number(value)
+
+
+def _number(value: float) -> _Count:
+    return _Count("number", 1, ("number", value), value)
+
+
+def _count_operator(row: Operator, *arguments: _Count) -> _Count:
+    name = row.name
+    a, b = arguments[0], arguments[-1]
+    if name == "add":
+        return _count_sum(a, b)
+    if name == "sub":
+        return _count_sum(a, _count_product(_number(-1.0), b))
+    if name == "mul":
+        return _count_product(a, b)
+    if name == "neg":
+        return _count_product(_number(-1.0), a)
+    if name == "div":
+        return _count_product(a, _count_power(b, -1))
+    if name == "inv":
+        return _count_power(a, -1)
+    if name in _POWER_OF:
+        return _count_power(a, _POWER_OF[name])
+    if name in _PLAIN_FUNCTIONS and a.kind in ("symbol", "sum", "product", "power"):
+        return _count_function(name, a)
+    raise _AskSymPyError
+
+
+_POWER_OF = {name: exponent for exponent, name in POWER_ROWS.items()}
+_PLAIN_FUNCTIONS = frozenset(("exp", "log", "sin", "cos", "tan", "tanh", "atan"))
+
+
+def _count_sum(a: _Count, b: _Count) -> _Count:
+    number = 0.0
+    terms: list[_Count] = []
+    for side in (a, b):
+        if side.kind == "number":
+            number += side.number
+        elif side.kind == "sum":
+            number += side.number
+            terms += side.parts
+        else:
+            terms.append(side)
+    return _sum_of(number, terms)
+
+
+def _sum_of(number: float, terms: Sequence[_Count]) -> _Count:
+    keys = {_without_coefficient(term) for term in terms}
+    if len(keys) < len(terms) or (number == 0.0 and not terms) or not math.isfinite(number):
+        raise _AskSymPyError  # like terms merge
+    if len(terms) == 1 and number == 0.0:
+        return terms[0]
+    if not terms:
+        return _number(number)
+    nodes = 1 + (number != 0.0) + sum(term.nodes for term in terms)
+    return _Count("sum", nodes, ("sum", number, frozenset(term.key for term in terms)), number, tuple(terms))
+
+
+def _without_coefficient(term: _Count) -> Any:
+    return (
+        ("product", 1.0, term.key[2])
+        if term.kind == "product" and len(term.parts) > 1
+        else (term.parts[0].key if term.kind == "product" else term.key)
+    )
+
+
+def _count_product(a: _Count, b: _Count) -> _Count:
+    coefficient = 1.0
+    factors: list[_Count] = []
+    for side in (a, b):
+        if side.kind == "number":
+            coefficient *= side.number
+        elif side.kind == "product":
+            coefficient *= side.number
+            factors += side.parts
+        else:
+            factors.append(side)
+    return _product_of(coefficient, factors)
+
+
+def _product_of(coefficient: float, factors: Sequence[_Count]) -> _Count:
+    if coefficient == 0.0 or not math.isfinite(coefficient):
+        raise _AskSymPyError
+    if not factors:
+        return _number(coefficient)
+    bases = {factor.parts[0].key if factor.kind == "power" else factor.key for factor in factors}
+    exponentials = sum(factor.key[0] == "exp" for factor in factors if isinstance(factor.key, tuple))
+    if len(bases) < len(factors) or exponentials > 1:
+        raise _AskSymPyError  # like factors merge
+    if len(factors) == 1:
+        if coefficient == 1.0:
+            return factors[0]
+        if factors[0].kind == "sum":  # a number is distributed
+            terms = [_count_product(_number(coefficient), term) for term in factors[0].parts]
+            return _sum_of(coefficient * factors[0].number, terms)
+    nodes = 1 + (coefficient != 1.0) + sum(factor.nodes for factor in factors)
+    key = ("product", coefficient, frozenset(factor.key for factor in factors))
+    return _Count("product", nodes, key, coefficient, tuple(factors))
+
+
+def _count_power(base: _Count, exponent: int) -> _Count:
+    if base.kind in ("symbol", "sum"):
+        return _Count("power", base.nodes + 2, ("power", base.key, exponent), parts=(base,))
+    raise _AskSymPyError
+
+
+def _count_function(name: str, a: _Count) -> _Count:
+    if a.kind != "symbol":
+        raise _AskSymPyError
+    return _Count("function", 1 + a.nodes, (name, a.key))
+
+
+def out_of_range(expression: Expression) -> bool:
+    """Whether SymPy, which computes with exact integers, might meet one of more than a thousand digits."""
+
+    def combine(row: Operator, *digits: float) -> float:
+        if row.name in _POWER_OF:
+            return _POWER_OF[row.name] * digits[0]
+        if row.name == "pow":
+            return digits[0] * 10.0 ** min(digits[1], 300.0)
+        return sum(digits) + 1.0 if row.arity == 2 else digits[0]
+
+    return expression.fold(lambda _, value: abs(math.log10(abs(value))) if value else 0.0, combine) > 1_000.0
