@@ -116,10 +116,13 @@ def run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
         claim(run_dir)
     checkpoint = _starting_point(config, run_dir)
     import lightning.pytorch as pl
+    import torch
 
     from callbacks.run_record import RunRecord
 
     _quiet()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
 
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule: LightningDataModule = hydra.utils.instantiate(config.data, _convert_="all")
@@ -243,7 +246,7 @@ def _wandb_logger(config: DictConfig, run_dir: Path, run_id: str | None) -> "Log
         resume="allow",
         mode=mode,
         settings=wandb.Settings(silent=True),
-        config=OmegaConf.to_container(config, resolve=True),
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
     )
     experiment.define_metric("trainer/global_step")
     experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)

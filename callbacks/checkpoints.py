@@ -33,6 +33,7 @@ class EpochCheckpoint(Checkpoint):
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / LAST
         self._fit_over = False
+        self._between_epochs = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state between two epochs."""
@@ -47,11 +48,18 @@ class EpochCheckpoint(Checkpoint):
         """Say whose checkpoint it is, and whether its fit is over and after how many epochs."""
         checkpoint["model_class"] = type(pl_module).__name__
         checkpoint["fit_over_after"] = trainer.current_epoch if self._fit_over else None
+        if self._between_epochs:
+            # Lightning has counted the coming epoch as ready. Left so, it would take the run for one that was cut
+            # in the middle of an epoch whose batches are all done, and skip that epoch.
+            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+                progress["ready"] = progress["started"] = progress["processed"]
 
     def _save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.save()
+        self._between_epochs = True
         trainer.save_checkpoint(self.path)
+        self._between_epochs = False
 
 
 def best_checkpoint(folder: str | Path, monitor: str, mode: str) -> ModelCheckpoint:

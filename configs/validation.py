@@ -81,6 +81,7 @@ SCALING = _choice("standard", "minmax", "none")
 
 RULES: dict[str, Rule] = {
     "seed": _whole(0, MAX_SEED),
+    "threads": _or_null(_whole(1)),
     "resume": _or_null(_text()),
     "ckpt_path": _or_null(_text()),
     "checkpoint.monitor": _or_null(_text()),
