@@ -405,7 +405,7 @@ class _Fit:
     def _has_bad_column(self, expression: np.ndarray) -> np.ndarray:
         """Whether a constant-free subtree is not finite, so that new constants will hardly help."""
         bad = np.append(~np.isfinite(self.columns.values.sum(axis=1)), False)
-        return bad[self.columns.slot[:, expression]].any(axis=0)
+        return np.asarray(bad[self.columns.slot[:, expression]].any(axis=0))
 
     def _project(self, instances: _Instances, gram: np.ndarray) -> None:
         """Put a new Gram matrix in place: eliminate the linear constants."""
@@ -434,13 +434,17 @@ class _Fit:
                 here = instances.select(active)
                 tape = self._tape(here)
                 running = np.ones(len(active), dtype=bool)
-            running &= self._step(here, tape)
+            running &= self._step(here, tape, running)
             running &= ~self._solved(here)
         if here is not None:
             instances.store(active, here)
 
-    def _step(self, here: _Instances, tape: Tape) -> np.ndarray:
-        """One trial step of every instance; returns which of them should go on."""
+    def _step(self, here: _Instances, tape: Tape, running: np.ndarray) -> np.ndarray:
+        """One trial step of every running instance; returns which of them should go on.
+
+        Those that are done are evaluated too, until the tape is scheduled anew, but they stay where they are: how
+        long they are carried along depends on their neighbours.
+        """
         looks_again = here.stale
         steps = np.where(looks_again, _projected_step(here), _damped_step(here))
         trial = here.select(np.arange(tape.count))
@@ -455,13 +459,13 @@ class _Fit:
         # After a step that failed, even slightly outdated derivatives are suspected first.
         here.stale = ~looks_again & _is_stale(here, _SUSPECT)
         trial.damping = here.damping
-        better = np.flatnonzero(accepted)
+        better = np.flatnonzero(accepted & running)
         trial.stale &= ~looks_again
         here.store(better, trial.select(better))
         return np.asarray(goes_on | looks_again)
 
     def _exact(self, instances: _Instances) -> np.ndarray:
-        return instances.error <= self.table.floor
+        return np.asarray(instances.error <= self.table.floor)
 
     def _solved(self, instances: _Instances) -> np.ndarray:
         """Whether this or another start of the same expression has nothing but rounding left."""
@@ -703,8 +707,9 @@ def snap(
     error = float(result.errors[0])
     if not len(expression.constants) or not math.isfinite(error):
         return expression
-    current, rows = result.expressions[0], len(target)
+    rows = len(target)
     rounding = (64 * np.finfo(float).eps) ** 2 * float(np.mean(np.square(target)))
+    current = _turn_back(result.expressions[0], inputs, target, weights, error * (1.0 + 1e-9) + rounding)
     fixed = np.zeros(len(expression.constants), dtype=bool)
     failures = np.zeros(len(fixed), dtype=int)
     tried: set[tuple[int, float]] = set()
@@ -727,6 +732,24 @@ def snap(
             current, fixed, snapped = trial.expressions[0], held, snapped + 1
         else:
             failures[k] += 1
+
+
+def _turn_back(
+    expression: Expression,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    allowed: float,
+) -> Expression:
+    """Take whole turns off constants that are phases: those that may lose them at no cost."""
+    for k in np.flatnonzero(np.abs(expression.constants) > math.pi).tolist():
+        constants = expression.constants.copy()
+        constants[k] = math.remainder(constants[k], 2.0 * math.pi)
+        held = [np.ones(len(constants), dtype=bool)]
+        trial = fit_constants([expression.with_constants(constants)], inputs, target, weights=weights, fixed=held)
+        if trial.errors[0] <= allowed:
+            expression = trial.expressions[0]
+    return expression
 
 
 def _propose(

@@ -521,7 +521,7 @@ class Tape:
             own = None if step.above is None else _gather(adjoint, step.above, above)
             members = step.high - step.low
             for below, partial in zip((step.below_left, step.below_right), partials, strict=True):
-                if below is None:
+                if below is None or partial is None:
                     continue
                 out = adjoint[below : below + members]
                 if own is None:
