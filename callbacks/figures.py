@@ -25,7 +25,7 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from callbacks.metrics_file import read_metrics
+from callbacks.metrics_file import losses, read_metrics
 
 __all__ = [
     "latent_scatter",
@@ -72,8 +72,6 @@ GRID = 120
 MOST_DOTS = 2000
 """Rows drawn as dots; more of them are shown as counts, or thinned out."""
 
-Curve = list[tuple[float, float]]
-"""(epoch, value) of a logged metric."""
 Values = Callable[[np.ndarray], np.ndarray]
 """Inputs `[points, features]` in the table's own units -> values `[points]`."""
 
@@ -258,18 +256,6 @@ def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "") -
         else:
             axes.text(0.5, 0.5, "no loss was logged", transform=axes.transAxes, ha="center", color="#777777")
     return Path(path)
-
-
-def losses(curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """Of all logged curves, those that a fit lowers; not its steps where epochs were logged."""
-    words = ("loss", "mse", "mae", "nrmse", "entropy", "kl")
-    chosen = {}
-    for name, points in curves.items():
-        last = name.rpartition("/")[2]
-        per_step = last.endswith("_step") and f"{name.removesuffix('_step')}_epoch" in curves
-        if not per_step and not name.startswith(("test/", "search/")) and any(word in last for word in words):
-            chosen[name.removesuffix("_epoch")] = points
-    return chosen
 
 
 def search_curve(
