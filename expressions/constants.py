@@ -46,6 +46,7 @@ _LARGEST_DAMPING = 1e8
 _CONVERGED = 1e-9  # relative decrease of the squared error by an accepted step
 _STALE = 0.3  # relative change of a linear constant that makes derivatives useless
 _SUSPECT = 1e-3  # ... that makes them suspect when a step failed
+_CANCELLED = 1e-10  # projected against plain error: below, the projection has lost most of its digits
 _FRESH_STARTS = 3  # attempts to find finite values for a start that has none
 
 
@@ -271,6 +272,8 @@ class _Fit:
         with np.errstate(all="ignore"):
             for chunk in self._chunks(order, parameters, starts):
                 constants[chunk], errors[chunk] = self._fit_chunk(chunk, iterations, starts, drawn)
+        nowhere = np.isinf(errors)
+        constants[nowhere] = self.given[nowhere]
         scale, offset = np.ones(count), np.zeros(count)
         first, last = 0, self.trees.constant_counts
         if self.affine:
@@ -394,11 +397,11 @@ class _Fit:
             again = instances if len(solvable) == tape.count else instances.select(solvable)
             solved = again.moved(_projected_step(again))
             trial = self._gram(tape if again is instances else self._tape(again), solved)
-            before = again.error
+            before = again.scale[-1] ** 2
             state = again.select(np.arange(len(solved)))
             state.constants = solved
             self._project(state, trial)
-            better = np.flatnonzero(state.error <= before * (1 + 1e-6) + self.table.floor)
+            better = np.flatnonzero(state.error <= before)
             instances.store(solvable[better], state.select(better))
         return first_error
 
@@ -450,8 +453,9 @@ class _Fit:
         trial = here.select(np.arange(tape.count))
         trial.constants = here.moved(steps)
         self._project(trial, self._gram(tape, trial.constants))
-        same = trial.error <= here.error * (1.0 + 1e-6) + self.table.floor
-        accepted = np.where(looks_again, same, trial.error < here.error)
+        # Looking again is the same point seen more clearly: its error replaces the estimate, whichever is smaller.
+        bound = np.where(looks_again, here.scale[-1] ** 2, here.error)
+        accepted = trial.error < bound
         decrease = here.error - trial.error
         goes_on = np.where(accepted, decrease > _CONVERGED * here.error, here.damping < _LARGEST_DAMPING)
         factor = np.where(accepted, _DAMPING_DOWN, _DAMPING_UP)
@@ -465,7 +469,8 @@ class _Fit:
         return np.asarray(goes_on | looks_again)
 
     def _exact(self, instances: _Instances) -> np.ndarray:
-        return np.asarray(instances.error <= self.table.floor)
+        # A projected error far below the error it was projected from is what rounding left of it.
+        return np.asarray(np.maximum(instances.error, 1e-12 * instances.scale[-1] ** 2) <= self.table.floor)
 
     def _solved(self, instances: _Instances) -> np.ndarray:
         """Whether this or another start of the same expression has nothing but rounding left."""
@@ -554,7 +559,9 @@ def _is_stale(instances: _Instances, tolerance: float) -> np.ndarray:
     instance = np.arange(step.shape[1])
     best = instances.constants[instance, np.maximum(instances.which, 0)] + step
     nonlinear = ((instances.which >= 0) & ~instances.linear).any(axis=0)
-    return nonlinear & (instances.factors & (np.abs(step) > tolerance * np.abs(best))).any(axis=0)
+    moved = (instances.factors & (np.abs(step) > tolerance * np.abs(best))).any(axis=0)
+    # The same holds where the projected error is lost in the rounding of the error that it was projected from.
+    return nonlinear & (moved | (instances.error < _CANCELLED * instances.scale[-1] ** 2))
 
 
 def _damped_step(instances: _Instances) -> np.ndarray:
