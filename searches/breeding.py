@@ -1,0 +1,246 @@
+"""Trees of a genetic programming population: DEAP's primitive trees, crossover and mutation over our operators."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from deap import base, gp
+
+from expressions.expression import Expression
+from expressions.operators import ARITY, BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
+
+
+# Smooth functions of one argument that are defined everywhere, best first for saturating data.
+RIDGE_FUNCTIONS = ("tanh", "atan", "sin", "cos", "exp", "square")
+
+
+class Fitness(base.Fitness):
+    """(error, complexity), both to be minimised; DEAP's selections read it."""
+
+    weights = (-1.0, -1.0)
+
+
+class Individual(gp.PrimitiveTree):
+    """A DEAP tree with its fitness and the error on the rows searched on."""
+
+    def __init__(self, nodes: Sequence[Any]) -> None:
+        super().__init__(nodes)
+        self.fitness = Fitness()
+        self.nmse = float("inf")
+        self.key = 0  # canonical key of the skeleton
+        self.polished = False  # whether its constants were fitted to the end
+
+
+def draw_constant() -> float:
+    """A random constant: half of them near 1, half of any magnitude from 0.01 to 100, either sign.
+
+    Uses Python's global generator, as DEAP does; `searches.island` saves and restores its state.
+    """
+    if random.random() < 0.5:
+        return random.gauss(0.0, 1.0)
+    return random.choice((-1.0, 1.0)) * 10.0 ** random.uniform(-2.0, 2.0)
+
+
+class Breeder:
+    """Makes, varies and translates trees over a set of operators and variables.
+
+    Args:
+        operators: names in the operator table.
+        constants: whether trees may hold constants.
+        columns: `[rows, variables]`, the table: new constants start on the scale of the columns they multiply.
+        mutations: name of a mutation -> weight; the names are `subtree`, `node`, `insert`, `shrink`, `hoist`,
+            `constant`, `affine`, `term`, `factor` and `ridge` (see the methods `_mutate_*`).
+        max_height: height limit of every tree.
+        max_length: limit on the number of nodes.
+    """
+
+    def __init__(
+        self,
+        operators: Sequence[str],
+        columns: np.ndarray,
+        *,
+        constants: bool,
+        mutations: dict[str, float],
+        max_height: int,
+        max_length: int,
+    ) -> None:
+        self.max_height = max_height
+        self.max_length = max_length
+        self.pset = gp.PrimitiveSet("equation", columns.shape[1])
+        self._centres = columns.mean(axis=0).tolist()
+        self._scales = [float(scale) or 1.0 for scale in columns.std(axis=0)]
+        self._ridge_functions = [name for name in RIDGE_FUNCTIONS if name in operators]
+        for name in operators:
+            self.pset.addPrimitive(BY_NAME[name].numpy, BY_NAME[name].arity, name=name)
+        self.has_constants = constants
+        if constants:
+            self.pset.addEphemeralConstant("constant", draw_constant)
+        self._constant_class: Any = self.pset.mapping.get("constant")
+        self._token = {name: TOKEN[name] for name in operators}
+        self._token.update({name: FIRST_VARIABLE + j for j, name in enumerate(self.pset.arguments)})
+        self._token["constant"] = CONSTANT
+        self._terminals = [self.pset.mapping[name] for name in self.pset.arguments]
+        available = self._available_mutations(operators)
+        chosen = {name: weight for name, weight in mutations.items() if name in available and weight > 0}
+        self._mutations = [available[name] for name in chosen]
+        self._mutation_weights = list(chosen.values())
+
+    def _available_mutations(self, operators: Sequence[str]) -> dict[str, Callable[[Individual], None]]:
+        known = {
+            "subtree": self._mutate_subtree,
+            "node": self._mutate_node,
+            "insert": self._mutate_insert,
+            "shrink": self._mutate_shrink,
+            "hoist": self._mutate_hoist,
+        }
+        if self.has_constants:
+            known["constant"] = self._mutate_constant
+            if {"add", "mul"} <= set(operators):
+                known |= {"term": self._mutate_term, "affine": self._mutate_affine, "factor": self._mutate_factor}
+                if self._ridge_functions:
+                    known["ridge"] = self._mutate_ridge
+        return known
+
+    # --- making and translating ---------------------------------------------------------------------------------
+
+    def random_tree(self, low: int, high: int) -> Individual:
+        """Ramped half and half; with constants, half of the trees also grow a term, a stretch or a ridge."""
+        tree = Individual(gp.genHalfAndHalf(self.pset, low, high))
+        growths = [m for m in self._mutations if m in (self._mutate_affine, self._mutate_term, self._mutate_ridge)]
+        while growths and random.random() < 0.5:
+            random.choice(growths)(tree)
+        return tree
+
+    def clone(self, individual: Individual) -> Individual:
+        """A copy to vary; nodes are immutable and shared."""
+        return Individual(individual)
+
+    def to_expression(self, individual: Individual) -> Expression:
+        """The individual as an `Expression`."""
+        token = self._token
+        tokens = [token[node.name] for node in individual]
+        constants = [node.value for node in individual if node.name == "constant"]
+        return Expression._trusted(np.array(tokens, dtype=np.int16), np.array(constants, dtype=np.float64))
+
+    def from_expression(self, expression: Expression) -> Individual:
+        """The expression as an individual.
+
+        Raises:
+            KeyError: an operator, or a constant, is not in the primitive set.
+        """
+        mapping = self.pset.mapping
+        constants = iter(expression.constants.tolist())
+        names = {token: name for name, token in self._token.items()}
+        nodes = [
+            self.constant_node(next(constants)) if token == CONSTANT else mapping[names[token]]
+            for token in expression.tokens.tolist()
+        ]
+        return Individual(nodes)
+
+    def constant_node(self, value: float) -> Any:
+        """Terminal with this value.
+
+        Raises:
+            KeyError: the primitive set has no constants.
+        """
+        if not self.has_constants:
+            raise KeyError("constant")
+        node = object.__new__(self._constant_class)
+        node.value = value
+        return node
+
+    def set_constants(self, individual: Individual, constants: np.ndarray) -> None:
+        """Write fitted constants back into the tree, in prefix order."""
+        values = iter(constants.tolist())
+        individual[0:] = [self.constant_node(next(values)) if n.name == "constant" else n for n in individual]
+
+    def within_limits(self, individual: Individual) -> bool:
+        """Whether the tree respects the limits on length and height."""
+        return len(individual) <= self.max_length and individual.height <= self.max_height
+
+    # --- variation ----------------------------------------------------------------------------------------------
+
+    def crossover(self, first: Individual, second: Individual) -> tuple[Individual, Individual]:
+        """DEAP's one-point subtree crossover of two clones."""
+        return gp.cxOnePoint(first, second)
+
+    def mutate(self, individual: Individual) -> Individual:
+        """One mutation, drawn by weight, in place."""
+        random.choices(self._mutations, self._mutation_weights)[0](individual)
+        return individual
+
+    def _mutate_subtree(self, individual: Individual) -> None:
+        """Replace a random subtree by a new random one."""
+        gp.mutUniform(individual, lambda pset, type_: gp.genHalfAndHalf(pset, 0, 2, type_), self.pset)
+
+    def _mutate_node(self, individual: Individual) -> None:
+        """Replace one node by another of the same arity."""
+        gp.mutNodeReplacement(individual, self.pset)
+
+    def _mutate_insert(self, individual: Individual) -> None:
+        """Put an operator between a node and its parent."""
+        gp.mutInsert(individual, self.pset)
+
+    def _mutate_shrink(self, individual: Individual) -> None:
+        """Replace an operator by one of its arguments."""
+        gp.mutShrink(individual)
+
+    def _mutate_hoist(self, individual: Individual) -> None:
+        """Replace the whole tree by one of its subtrees."""
+        start = random.randrange(len(individual))
+        individual[0:] = individual[individual.searchSubtree(start)]
+
+    def _mutate_constant(self, individual: Individual) -> None:
+        """Scale every constant by a random factor, and now and then flip its sign."""
+        for k, node in enumerate(individual):
+            if node.name == "constant":
+                sign = -1.0 if random.random() < 0.1 else 1.0
+                individual[k] = self.constant_node(sign * node.value * 2.0 ** random.gauss(0.0, 1.0))
+
+    def _mutate_term(self, individual: Individual) -> None:
+        """tree -> tree + c * (small random tree): the move that lets an equation grow by a summand."""
+        term = gp.genHalfAndHalf(self.pset, 0, 2)
+        mapping = self.pset.mapping
+        individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(draw_constant()), *term]
+
+    def _mutate_factor(self, individual: Individual) -> None:
+        """tree -> tree * (1 + c * (small random tree))."""
+        mapping = self.pset.mapping
+        small = gp.genHalfAndHalf(self.pset, 0, 1)
+        individual[0:] = [
+            mapping["mul"], *individual,
+            mapping["add"], self.constant_node(1.0), mapping["mul"], self.constant_node(draw_constant()), *small,
+        ]  # fmt: skip
+
+    def _mutate_ridge(self, individual: Individual) -> None:
+        """tree -> tree + c * g(a . x + b), g smooth and a . x a sum over one to three variables.
+
+        Sums of such ridge functions approximate any smooth function (Cybenko 1989). Subtree mutation alone would
+        have to build the affine argument by several moves, none of which pays by itself.
+        """
+        mapping = self.pset.mapping
+        chosen = random.sample(range(len(self._scales)), random.randint(1, min(3, len(self._scales))))
+        offset = random.gauss(0.0, 1.0)
+        argument: list[Any] = []
+        for j in chosen:
+            slope = random.gauss(0.0, 1.0) / self._scales[j]
+            offset -= slope * self._centres[j]
+            argument += [mapping["add"], mapping["mul"], self.constant_node(slope), self._terminals[j]]
+        ridge = [mapping[random.choice(self._ridge_functions)], *argument, self.constant_node(offset)]
+        individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(1.0), *ridge]
+
+    def _mutate_affine(self, individual: Individual) -> None:
+        """A random non-constant subtree s -> c1 * s + c2, so that fitted constants can shift and stretch it."""
+        places = [k for k, node in enumerate(individual) if node.name != "constant"]
+        if not places:
+            return
+        part = individual.searchSubtree(random.choice(places))
+        mapping = self.pset.mapping
+        individual[part] = [
+            mapping["add"], mapping["mul"], self.constant_node(1.0), *individual[part], self.constant_node(0.1 * random.gauss(0.0, 1.0)),
+        ]  # fmt: skip
+
+

@@ -1,0 +1,85 @@
+"""Pareto fronts of equations, and the one rule by which an equation is picked from a front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from expressions.expression import Expression
+
+# An equation whose held-out normalised error is below this is the formula itself, up to rounding (NRMSE < 1e-6).
+EXACT_NMSE = 1e-12
+# How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
+GAIN_PER_NODE = 0.98
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An equation with its scores.
+
+    Attributes:
+        expression: the equation, in the units of the data.
+        complexity: nodes of its SymPy tree, as SRBench counts.
+        train_nmse: mean squared error over variance of the target, on the rows searched on.
+        validation_nmse: the same on rows that the search never saw; `train_nmse` where there are none.
+    """
+
+    expression: Expression
+    complexity: int
+    train_nmse: float
+    validation_nmse: float
+
+    @property
+    def error(self) -> float:
+        """The larger of the two errors: an equation that explodes on unseen rows is as bad as it is there."""
+        return max(self.train_nmse, self.validation_nmse)
+
+
+@dataclass
+class ParetoFront:
+    """Candidates of which none is both shorter and more accurate than another, shortest first."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __getitem__(self, index: int) -> Candidate:
+        return self.candidates[index]
+
+    @classmethod
+    def of(cls, candidates: Iterable[Candidate]) -> ParetoFront:
+        """The front of any set of candidates; those with an error that is not finite are left out."""
+        kept: list[Candidate] = []
+        finite = [c for c in candidates if math.isfinite(c.error)]
+        for candidate in sorted(finite, key=lambda c: (c.complexity, c.error)):
+            if not kept or candidate.error < kept[-1].error:
+                kept.append(candidate)
+        return cls(kept)
+
+    def best_within(self, complexity: int) -> Candidate | None:
+        """The most accurate candidate of at most this complexity, None when there is none."""
+        short = [c for c in self.candidates if c.complexity <= complexity]
+        return short[-1] if short else None
+
+
+def pick(front: ParetoFront) -> Candidate:
+    """The equation to show first: the project's one rule.
+
+    The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one with the lowest
+    `error / GAIN_PER_NODE ** complexity`, that is, a node more must lower the error by 2 %: ten nodes by 18 %,
+    forty by 55 %. Errors are on held-out rows, or on training rows where those are worse.
+
+    Raises:
+        ValueError: the front is empty.
+    """
+    if not len(front):
+        raise ValueError("the front is empty: no equation was finite on every row")
+    exact = [c for c in front if c.error < EXACT_NMSE]
+    if exact:
+        return exact[0]
+    return min(front, key=lambda c: math.log(c.error) - c.complexity * math.log(GAIN_PER_NODE))

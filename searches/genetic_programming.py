@@ -1,0 +1,387 @@
+"""Symbolic regression by genetic programming: tables in, a Pareto front of equations out.
+
+DEAP gives the trees and the operators of evolution; values, constants, canonical forms and scores come from
+`expressions`, a whole population at a time. Islands evolve side by side, exchange their best along a ring, and are
+spread over processes. The whole state is on disk after every generation, and a search that goes on from it equals
+the uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expressions.constants import snap
+from expressions.expression import Expression
+from expressions.operators import BY_NAME
+from expressions.scoring import complexity
+from expressions.simplification import canonical, simplify
+from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.island_hosts import open_hosts
+from searches.regression import RegressionTask
+from searches.state import StateError, fingerprint, load_state, save_state
+
+DEFAULT_OPERATORS = ("add", "sub", "mul", "div", "square", "sqrt", "exp", "log", "sin", "cos", "tanh")
+DEFAULT_MUTATIONS = {
+    "subtree": 1.0, "node": 1.0, "insert": 1.0, "shrink": 1.0, "hoist": 0.3, "constant": 0.5, "affine": 1.0, "term": 1.0, "factor": 0.5, "ridge": 2.0,
+}  # fmt: skip
+MUTATIONS = tuple(DEFAULT_MUTATIONS)
+_NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
+
+
+@dataclass(frozen=True)
+class GeneticProgrammingSettings:
+    """Settings of a search; the defaults are ours, `experiment=autoencoder_paper` holds the paper's.
+
+    Attributes:
+        operators: names in the operator table.
+        constants: whether equations may hold constants, which are then fitted.
+        linear_scaling: whether every equation f stands for its best `a*f + b`.
+        population: individuals an island.
+        islands: populations that evolve side by side.
+        migration_interval: generations between exchanges; `migrants`: individuals exchanged.
+        selection: `nsga2` on (error, complexity), or `tournament` on the error with generational replacement.
+        tournament: size of the tournament, for `selection=tournament`.
+        crossover, mutation: probability for a pair, for a child.
+        always_vary: mutate children that were not crossed, instead of copying their parents.
+        mutations: weight of every kind of mutation, see `searches.breeding.Breeder`.
+        first_height: least and largest height of random first trees.
+        max_height, max_length: limits on trees, in levels and nodes.
+        refuse_duplicates: skip individuals whose canonical skeleton was tried before.
+        fit_share: share of new individuals, best first, whose constants are fitted every generation.
+        fit_iterations: Levenberg-Marquardt steps of such a fit.
+        polish_iterations: steps of the fit that every non-dominated individual gets once.
+        search_rows: rows that the search looks at; final equations are fitted and scored on all.
+        generations, evaluations, seconds: budgets; the first that is spent ends the search. None: no limit.
+        finish_share: share of `seconds` kept for the last fit, simplification and snapping.
+        stop_when_exact: end as soon as an equation is exact on all rows.
+        simplify_seconds: time for SymPy and for snapping constants, at the end, for the whole front.
+    """
+
+    operators: tuple[str, ...] = DEFAULT_OPERATORS
+    constants: bool = True
+    linear_scaling: bool = True
+    population: int = 300
+    islands: int = 1
+    migration_interval: int = 10
+    migrants: int = 10
+    selection: str = "nsga2"
+    tournament: int = 5
+    crossover: float = 0.6
+    mutation: float = 0.4
+    always_vary: bool = True
+    mutations: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MUTATIONS))
+    first_height: tuple[int, int] = (1, 3)
+    max_height: int = 12
+    max_length: int = 60
+    refuse_duplicates: bool = True
+    fit_share: float = 0.5
+    fit_iterations: int = 6
+    polish_iterations: int = 30
+    search_rows: int = 500
+    generations: int | None = None
+    evaluations: int | None = None
+    seconds: float | None = 30.0
+    finish_share: float = 0.15
+    stop_when_exact: bool = True
+    simplify_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", tuple(self.operators))
+        object.__setattr__(self, "first_height", tuple(self.first_height))
+        object.__setattr__(self, "mutations", dict(self.mutations))
+        _check_settings(self)
+
+
+@dataclass
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        front: Pareto front, scored on all rows.
+        best: the equation that `searches.front.pick` picks.
+        history: one entry a generation: `generation`, `seconds`, `evaluations`, `evaluations_per_second`,
+            `best_nmse`, `best_complexity`, `front_size`.
+        generations, evaluations, seconds: what was spent; an evaluation is one equation on all search rows once.
+        stopped: why it ended: `exact`, `generations`, `evaluations`, `seconds`, `interrupted`.
+    """
+
+    front: ParetoFront
+    best: Candidate
+    history: list[dict[str, float]]
+    generations: int
+    evaluations: int
+    seconds: float
+    stopped: str
+
+
+def search(
+    inputs: np.ndarray,
+    target: np.ndarray,
+    settings: GeneticProgrammingSettings | None = None,
+    *,
+    seed: int,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    seeds: Sequence[Expression] = (),
+    workers: int = 1,
+    state_path: Path | str | None = None,
+    on_generation: Callable[[dict[str, float], Expression], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Search for equations of `target` in terms of the columns of `inputs`.
+
+    Args:
+        inputs: `[rows, variables]`, finite.
+        target: `[rows]`, finite, not constant.
+        settings: defaults when not given.
+        seed: same seed, settings and data: same result, however many workers (with budgets other than time).
+        validation: held-out `(inputs, target)` by which equations are picked; training rows when not given.
+        seeds: equations to start from, say from an archive.
+        workers: processes to spread the islands over.
+        state_path: file that holds the state after every generation; an existing one is gone on from.
+        on_generation: called with the newest entry of the history and the best equation so far.
+        should_stop: asked after every generation.
+
+    Returns:
+        The result; after Ctrl-C, that of the generations that were finished.
+
+    Raises:
+        ValueError: the data cannot be searched (see `RegressionTask`), or no equation was finite on all rows.
+        StateError: the state file belongs to another search or is damaged.
+    """
+    settings = settings or GeneticProgrammingSettings()
+    task = RegressionTask(
+        inputs,
+        target,
+        validation=validation,
+        search_rows=settings.search_rows,
+        linear_scaling=settings.linear_scaling,
+        seed=seed,
+    )
+    run = _Run(task, settings, seed, seeds, Path(state_path) if state_path else None)
+    with open_hosts(task, settings, seed, seeds, min(workers, settings.islands)) as hosts:
+        stopped = run.evolve(hosts, on_generation, should_stop)
+    return run.finish(stopped)
+
+
+class _Run:
+    """The course of one search: generations, budgets, state on disk, final equations."""
+
+    def __init__(
+        self,
+        task: RegressionTask,
+        settings: GeneticProgrammingSettings,
+        seed: int,
+        seeds: Sequence[Expression],
+        state_path: Path | None,
+    ) -> None:
+        self.task = task
+        self.settings = settings
+        self.state_path = state_path
+        self.identity = fingerprint(
+            task.inputs, task.target, repr(sorted(_identity(settings).items())), seed, [e.infix() for e in seeds]
+        )
+        self.generation = -1  # the last finished one; the first population is number 0
+        self.history: list[dict[str, float]] = []
+        self.best: dict[int, tuple[float, Expression]] = {}
+        self.exact: Candidate | None = None
+        self.evaluations = 0
+        self._refuted: set[Expression] = set()
+        self._seconds_before = 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, the attempts before a resume included."""
+        return self._seconds_before + time.perf_counter() - self._start
+
+    # --- generations --------------------------------------------------------------------------------------------
+
+    def evolve(
+        self,
+        hosts: Any,
+        on_generation: Callable[[dict[str, float], Expression], None] | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> str:
+        try:
+            self._resume(hosts)
+            while (reason := self._spent(should_stop)) is None:
+                self._generation(hosts)
+                if on_generation is not None and self.history:
+                    on_generation(self.history[-1], self._leader()[1])
+        except KeyboardInterrupt:
+            if not self.best:
+                raise
+            reason = "interrupted"
+        return reason
+
+    def _resume(self, hosts: Any) -> None:
+        if self.state_path is None or not self.state_path.exists():
+            return
+        state = load_state(self.state_path)
+        if state["identity"] != self.identity:
+            raise StateError(
+                f"{self.state_path} holds the state of a search with other data, settings or seed: "
+                "give the search another directory, or delete the file to start anew"
+            )
+        hosts.load(state["islands"])
+        self.generation = state["generation"]
+        self.history = state["history"]
+        self._seconds_before = state["seconds"]
+        self._collect(hosts.reports())
+
+    def _generation(self, hosts: Any) -> None:
+        number = self.generation + 1
+        reports = hosts.begin() if number == 0 else hosts.step()
+        if number and self.settings.islands > 1 and number % self.settings.migration_interval == 0:
+            reports = hosts.migrate(self.settings.migrants)
+        self._collect(reports)
+        self.generation = number
+        if self.best:
+            self._check_exact()
+            self._record()
+        if self.state_path is not None:
+            save_state(
+                self.state_path,
+                {
+                    "identity": self.identity,
+                    "generation": self.generation,
+                    "seconds": self.seconds,
+                    "history": self.history,
+                    "islands": hosts.states(),
+                },
+            )
+
+    def _collect(self, reports: Iterable[dict[str, Any]]) -> None:
+        self.evaluations = 0
+        for report in reports:
+            self.evaluations += report["evaluations"]
+            for size, (error, expression) in report["best"].items():
+                if error < self.best.get(size, (np.inf,))[0]:
+                    self.best[size] = (error, expression)
+
+    def _leader(self) -> tuple[float, Expression]:
+        return min(self.best.values(), key=lambda pair: pair[0])
+
+    def _record(self) -> None:
+        error, size = min((error, size) for size, (error, _) in self.best.items())
+        front = ParetoFront.of(Candidate(e, size, err, err) for size, (err, e) in self.best.items())
+        seconds = self.seconds
+        self.history.append(
+            {
+                "generation": self.generation,
+                "seconds": seconds,
+                "evaluations": self.evaluations,
+                "evaluations_per_second": self.evaluations / max(seconds, 1e-9),
+                "best_nmse": error,
+                "best_complexity": size,
+                "front_size": len(front),
+            }
+        )
+
+    def _check_exact(self) -> None:
+        """Whether the most accurate equation is the formula itself, on every row and in float64."""
+        error, expression = self._leader()
+        if error > _NEARLY_EXACT or expression in self._refuted:
+            return
+        for equation in self.task.complete([expression], iterations=20):
+            candidate = self._judged(equation)
+            if candidate.error < EXACT_NMSE:
+                self.exact = candidate
+        self._refuted.add(expression)
+
+    def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
+        """Why the search must end now, None while it may go on."""
+        settings = self.settings
+        if self.exact is not None and settings.stop_when_exact:
+            return "exact"
+        if settings.generations is not None and self.generation >= settings.generations:
+            return "generations"
+        if settings.evaluations is not None and self.evaluations >= settings.evaluations:
+            return "evaluations"
+        if settings.seconds is not None and self.seconds >= settings.seconds * (1 - settings.finish_share):
+            return "seconds"
+        if should_stop is not None and should_stop():
+            return "interrupted"
+        return None
+
+    # --- final equations ----------------------------------------------------------------------------------------
+
+    def finish(self, stopped: str) -> SearchResult:
+        """Fit the front on every row, prune, simplify, snap, and pick."""
+        candidates = [self._judged(e) for e in self._completed([e for _, e in self.best.values()])]
+        if self.exact is not None:
+            candidates.append(self.exact)
+        front = ParetoFront.of(candidates)
+        deadline = time.perf_counter() + self.settings.simplify_seconds
+        front = self._polished(front, deadline)
+        return SearchResult(
+            front=front,
+            best=pick(front),
+            history=self.history,
+            generations=self.generation,
+            evaluations=self.evaluations,
+            seconds=self.seconds,
+            stopped=stopped,
+        )
+
+    def _completed(self, expressions: Sequence[Expression]) -> list[Expression]:
+        return self.task.complete(expressions, self.settings.fit_iterations if self.settings.constants else 0)
+
+    def _judged(self, equation: Expression) -> Candidate:
+        equation = canonical(equation)
+        return self.task.judge(equation, complexity(equation))
+
+    def _polished(self, front: ParetoFront, deadline: float) -> ParetoFront:
+        """Shorten the front's equations until the time is up, the picked one first, then from the best down."""
+        if not len(front):
+            return front
+        order = [pick(front), *reversed(list(front))]
+        improved: list[Candidate] = []
+        for candidate in order:
+            if time.perf_counter() > deadline:
+                break
+            improved += self._shorter_forms(candidate, deadline)
+        return ParetoFront.of([*front, *improved])
+
+    def _shorter_forms(self, candidate: Candidate, deadline: float) -> list[Candidate]:
+        forms: list[Candidate] = []
+        inputs, target = self.task.search_inputs, self.task.search_target
+        if self.settings.constants:
+            forms.append(self._judged(snap(candidate.expression, inputs, target)))
+        remaining = deadline - time.perf_counter()
+        if remaining > 0:
+            forms.append(self._judged(simplify(candidate.expression, seconds=min(1.0, remaining))))
+        return forms
+
+
+def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:
+    """The settings that a resumed search must share; budgets may be raised."""
+    budgets = {"generations", "evaluations", "seconds", "finish_share", "simplify_seconds", "stop_when_exact"}
+    return {key: value for key, value in asdict(settings).items() if key not in budgets}
+
+
+def _check_settings(settings: GeneticProgrammingSettings) -> None:
+    unknown = [name for name in settings.operators if name not in BY_NAME]
+    if unknown:
+        raise ValueError(f"unknown operators {unknown}; known are {', '.join(BY_NAME)}")
+    if not any(BY_NAME[name].arity == 2 for name in settings.operators):
+        raise ValueError("at least one binary operator is needed to combine anything")
+    if settings.selection not in ("nsga2", "tournament"):
+        raise ValueError(f"selection={settings.selection!r} is neither 'nsga2' nor 'tournament'")
+    unknown = [name for name in settings.mutations if name not in MUTATIONS]
+    if unknown:
+        raise ValueError(f"unknown mutations {unknown}; known are {', '.join(MUTATIONS)}")
+    for name in ("population", "islands", "migration_interval", "tournament", "max_length", "search_rows"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name}={getattr(settings, name)} must be at least 1")
+    for name in ("crossover", "mutation", "fit_share", "finish_share"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name}={getattr(settings, name)} must lie between 0 and 1")
+    if settings.generations is None and settings.evaluations is None and settings.seconds is None:
+        raise ValueError("the search has no budget: set generations, evaluations or seconds")

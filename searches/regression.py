@@ -1,0 +1,163 @@
+"""The data of a search and how equations are scored on it: quickly while searching, carefully at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from expressions.constants import fit_constants
+from expressions.evaluation import Evaluator
+from expressions.expression import Expression
+from searches.front import Candidate
+
+_CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, which the outer cache holds
+
+
+class RegressionTask:
+    """A table, a target, and the rows that the search looks at.
+
+    Args:
+        inputs: `[rows, variables]`, finite.
+        target: `[rows]`, finite and not constant.
+        validation: held-out `(inputs, target)`, None to judge on the training rows alone.
+        search_rows: how many rows the search looks at; all when there are fewer.
+        linear_scaling: whether every equation f stands for the best `a*f + b`
+            (Keijzer, Improving Symbolic Regression with Interval Arithmetic and Linear Scaling, EuroGP 2003).
+        seed: of the choice of rows.
+
+    Raises:
+        ValueError: shapes do not match, a value is not finite, or the target is constant.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        *,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        search_rows: int = 1000,
+        linear_scaling: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.inputs, self.target = _checked(inputs, target, "training")
+        self.validation = None if validation is None else _checked(*validation, "validation")
+        self.linear_scaling = linear_scaling
+        self.variance = float(np.var(self.target))
+        if not self.variance > 0:
+            raise ValueError(f"the target is {self.target[0]!r} on every row: there is nothing to search for")
+        rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
+        self.search_inputs = np.asfortranarray(self.inputs[rows])
+        self.search_target = self.target[rows]
+        self._evaluator = Evaluator(self.search_inputs, np.float32)
+        centred = self.search_target - self.search_target.mean()
+        # float32 cannot hold a target such as 1e30: work in units of its own spread.
+        self._unit = float(centred.std()) or 1.0
+        self._centred = (centred / self._unit).astype(np.float32)
+
+    @property
+    def variables(self) -> int:
+        """Number of input columns."""
+        return self.inputs.shape[1]
+
+    def screen(self, expressions: Sequence[Expression]) -> np.ndarray:
+        """Normalised squared errors on the search rows, in float32; inf where a value is not finite. `[expressions]`
+
+        With linear scaling the best `a*f + b` is scored, without it f itself.
+        """
+        step = max(1, _CHUNK_ELEMENTS // len(self.search_target))
+        parts = [self._screen(expressions[k : k + step]) for k in range(0, len(expressions), step)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _screen(self, expressions: Sequence[Expression]) -> np.ndarray:
+        values = self._evaluator.values(expressions)
+        rows = values.shape[1]
+        with np.errstate(all="ignore"):
+            if self.linear_scaling:
+                values -= values.mean(axis=1, keepdims=True)
+                slope = (values @ self._centred) / np.einsum("er,er->e", values, values)
+                slope[~np.isfinite(slope)] = 0.0
+                values *= slope[:, None]
+                values -= self._centred
+            else:
+                values -= np.float32(self.search_target.mean())
+                values /= np.float32(self._unit)
+                values -= self._centred
+            error = np.einsum("er,er->e", values, values).astype(np.float64) / rows
+        error[~np.isfinite(error)] = np.inf
+        return error
+
+    def fit(
+        self, expressions: Sequence[Expression], iterations: int, *, rng: np.random.Generator, starts: int = 1
+    ) -> tuple[list[Expression], np.ndarray]:
+        """Fit constants on the search rows by batched Levenberg-Marquardt.
+
+        Returns:
+            The fitted expressions (without the outer scale and offset) and their normalised errors. `[expressions]`
+        """
+        result = fit_constants(
+            expressions,
+            self.search_inputs,
+            self.search_target,
+            iterations=iterations,
+            starts=starts,
+            rng=rng,
+            affine=self.linear_scaling,
+            dtype=np.float32,
+        )
+        return result.expressions, result.errors / self._unit**2
+
+    def complete(self, expressions: Sequence[Expression], iterations: int) -> list[Expression]:
+        """Equations as a user gets them: constants fitted on every training row, scale and offset written in."""
+        fitted = fit_constants(
+            expressions, self.inputs, self.target, iterations=iterations, affine=self.linear_scaling
+        )
+        return [
+            _with_affine(expression, float(scale), float(offset))
+            for expression, scale, offset, error in zip(
+                fitted.expressions, fitted.scale, fitted.offset, fitted.errors, strict=True
+            )
+            if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
+        ]
+
+    def judge(self, expression: Expression, complexity: int) -> Candidate:
+        """Score an equation as it stands, in float64, on every training row and on the held-out ones."""
+        train = self._nmse(expression, self.inputs, self.target)
+        held_out = train if self.validation is None else self._nmse(expression, *self.validation)
+        return Candidate(expression, complexity, train, held_out)
+
+    def _nmse(self, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            error = float(np.mean((expression(inputs) - target) ** 2) / self.variance)
+        return error if np.isfinite(error) else float("inf")
+
+
+def _with_affine(expression: Expression, scale: float, offset: float) -> Expression:
+    if scale != 1.0:
+        expression = Expression.apply("mul", Expression.constant(scale), expression)
+    if offset != 0.0:
+        expression = Expression.apply("add", expression, Expression.constant(offset))
+    return expression
+
+
+def _checked(inputs: np.ndarray, target: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
+    inputs = np.asarray(inputs, dtype=np.float64)
+    target = np.asarray(target, dtype=np.float64)
+    if inputs.ndim != 2 or target.shape != inputs.shape[:1] or not len(target):
+        raise ValueError(f"{which} inputs {inputs.shape} and target {target.shape} are not [rows, variables], [rows]")
+    if not (np.isfinite(inputs).all() and np.isfinite(target).all()):
+        raise ValueError(f"the {which} rows hold values that are not finite")
+    return inputs, target
+
+
+def _search_rows(inputs: np.ndarray, target: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows to search on: random ones, and the extremes of every column, where equations go wrong first."""
+    rows = len(target)
+    if rows <= count:
+        return np.arange(rows)
+    columns = np.column_stack([inputs, target])
+    tail = max(1, count // (20 * columns.shape[1]))
+    order = np.argsort(columns, axis=0, kind="stable")
+    extremes = np.unique(np.concatenate([order[:tail], order[-tail:]]))[: count // 2]
+    others = np.setdiff1d(np.arange(rows), extremes)
+    return np.sort(np.concatenate([extremes, rng.choice(others, count - len(extremes), replace=False)]))
