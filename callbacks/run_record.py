@@ -156,7 +156,7 @@ class RunRecord(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Merge the metrics now and then, for whoever looks at a run that is going on."""
-        if self.writes and time.perf_counter() - self._merged > MERGE_SECONDS:
+        if self.writes and trainer.is_global_zero and time.perf_counter() - self._merged > MERGE_SECONDS:
             self._merged = time.perf_counter()
             merge_metrics(self.run_dir)
 
@@ -169,7 +169,7 @@ class RunRecord(Callback):
         self._keep(trainer)
 
     def _keep(self, trainer: Trainer) -> None:
-        if self.writes:
+        if self.writes and trainer.is_global_zero:
             record_metrics(self.run_dir, trainer.callback_metrics)
 
     def _update(self, phase: str | None = None, seconds: Mapping[str, float] | None = None) -> None:

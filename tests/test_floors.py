@@ -1,0 +1,76 @@
+"""Imports run downwards only, and the lower floors know no framework that they do not need."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = {
+    "expressions": 1,
+    "modules": 2,
+    "datamodules": 2,
+    "searches": 2,
+    "callbacks": 3,
+    "estimators": 4,
+    "configs": 5,
+    "train": 5,
+    "discover": 5,
+    "compare": 5,
+    "benchmarks": 5,
+}
+# On one floor, rooms do not lean on each other: what is learned, what it learns from, and searches are separate.
+APART = {"modules", "datamodules", "searches"}
+FORBIDDEN = {
+    "searches": {"lightning", "torch", "wandb", "hydra", "omegaconf"},
+    "expressions": {"lightning", "wandb", "hydra", "omegaconf"},
+    "modules": {"wandb", "hydra", "omegaconf"},
+    "datamodules": {"wandb", "hydra", "omegaconf"},
+    "callbacks": {"hydra", "omegaconf"},
+    "modules/networks": {"lightning", "wandb"},
+}
+
+
+def sources() -> list[Path]:
+    rooms = [path for name in FLOORS if (ROOT / name).is_dir() for path in sorted((ROOT / name).rglob("*.py"))]
+    doors = [ROOT / f"{name}.py" for name in FLOORS if (ROOT / f"{name}.py").is_file()]
+    return [path.relative_to(ROOT) for path in rooms + doors]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            yield node.module or ""
+
+
+def room(path: Path) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources(), ids=str)
+def test_imports_run_downwards(path: Path) -> None:
+    mine = room(path)
+    for module in imports(path):
+        theirs = module.split(".")[0]
+        if theirs not in FLOORS or theirs == mine:
+            continue
+        assert FLOORS[theirs] <= FLOORS[mine], f"{path} on floor {FLOORS[mine]} imports {module} from above"
+        assert not (mine in APART and theirs in APART), f"{path} imports {module} from the room beside it"
+
+
+@pytest.mark.parametrize("path", sources(), ids=str)
+def test_frameworks_stay_out_of_lower_floors(path: Path) -> None:
+    for prefix, forbidden in FORBIDDEN.items():
+        if path.as_posix().startswith(f"{prefix}/"):
+            found = {module.split(".")[0] for module in imports(path)} & forbidden
+            assert not found, f"{path} imports {found}"
+
+
+def test_every_top_level_package_has_a_floor() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests"} <= set(FLOORS)
