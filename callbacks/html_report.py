@@ -1,8 +1,8 @@
 """The report of `compare.py`: one HTML file that needs no other file, no network and no script.
 
-Equations are typeset by matplotlib's mathtext into vector paths, learning curves are drawn as SVG, and both take the
-text's colour, so the page follows the reader's light or dark scheme and prints. Whatever comes from a run is
-escaped: a report may show a stranger's runs.
+Equations are typeset by matplotlib's mathtext into vector paths, learning curves are drawn as SVG, and both take
+the text's colour, so the page follows the reader's light or dark scheme and prints. Whatever comes from a run
+is escaped: a report may show a stranger's runs.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _fronts(run: Run) -> str:
     fronts: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in read_front(run.path):
         fronts.setdefault(tuple(row.get(key, "") for key in ("problem", "target", "trial")), []).append(row)
-    parts = []
+    parts: list[str] = []
     for (problem, target, trial), rows in fronts.items():
         title = " · ".join(part for part in (problem, target, f"trial {trial}" if trial else "") if part)
         opened = " open" if len(parts) < FRONTS_OPEN else ""
@@ -250,9 +250,14 @@ def _fronts(run: Run) -> str:
 
 
 def _front(rows: Sequence[Mapping[str, str]]) -> str:
-    keys = (("complexity", "nodes"), ("train_r2", "train R²"), ("validation_r2", "validation R²"),
-            ("test_r2", "test R²"), ("test_mse", "test MSE"))  # fmt: skip
-    keys = tuple((key, name) for key, name in keys if any(row.get(key) for row in rows))
+    names = {
+        "complexity": "nodes",
+        "train_r2": "train R²",
+        "validation_r2": "validation R²",
+        "test_r2": "test R²",
+        "test_mse": "test MSE",
+    }
+    keys = [(key, name) for key, name in names.items() if any(row.get(key) for row in rows)]
     head = "".join(f'<th class="n">{name}</th>' for _, name in keys)
     body = []
     for row in rows[:ROWS_OF_A_FRONT]:
@@ -310,7 +315,8 @@ def typeset(latex: str, label: str = "") -> str | None:
         width = max(width, left + box[2] - box[0])
     height = top - 0.6
     return (
-        f'<svg class="math" role="img" aria-label="{escape(label or latex)}" width="{width:.2f}em" height="{height:.2f}em" '
+        f'<svg class="math" role="img" aria-label="{escape(label or latex)}" '
+        f'width="{width:.2f}em" height="{height:.2f}em" '
         f'viewBox="-0.05 -0.05 {width + 0.1:.2f} {height + 0.1:.2f}" fill="currentColor">{"".join(drawn)}</svg>'
     )
 
@@ -327,11 +333,12 @@ def _broken(latex: str) -> list[Line]:
     lines: list[Line] = []
     current, drawn = "", whole
     for term in _terms(latex):
-        longer = f"{current} {term}" if current else term
+        opening = rf"{{}} {term}" if lines or current else term  # {} keeps a leading + or - a binary one
+        longer = f"{current} {term}" if current else opening
         tried = _line(longer)
         if current and tried[1][2] - tried[1][0] > LINE_WIDTH:
             lines.append(drawn)
-            longer, tried = term, _line(term)
+            longer, tried = opening, _line(opening)
         current, drawn = longer, tried
     return [*lines, drawn]
 
@@ -364,7 +371,8 @@ def _line(latex: str) -> Line:
 
     size = 100.0
     with mpl.rc_context({"mathtext.fontset": "cm", "axes.unicode_minus": True}):
-        path = TextPath((0, 0), f"${latex}$", size=size, prop=FontProperties(family="DejaVu Serif"))
+        display = latex.replace(r"\frac", r"\dfrac")  # mathtext sets all in text style, where fractions are small
+        path = TextPath((0, 0), f"${display}$", size=size, prop=FontProperties(family="DejaVu Serif"))
     if not len(path.vertices):
         raise ValueError("an empty formula")
     letters = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
@@ -412,10 +420,10 @@ def curves_svg(curves: Mapping[str, Curve]) -> str:
         y = down(value)
         parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    for value in _ticks(first, last, False):
-        parts.append(
-            f'<text x="{across(value):.1f}" y="{height - bottom + 18}" text-anchor="middle">{value:g}</text>'
-        )
+    parts += [
+        f'<text x="{across(value):.1f}" y="{height - bottom + 18}" text-anchor="middle">{value:g}</text>'
+        for value in _ticks(first, last, False)
+    ]
     parts.append(f'<text x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">epoch</text>')
     for index, (name, points) in enumerate(list(curves.items())[:8]):
         line = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in _fewer(points))
@@ -456,7 +464,7 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 Charter,"Bitstream Charter","Source Serif 4","Noto Serif",Georgia,"DejaVu Serif",serif}
-main{max-width:72rem;margin:0 auto;padding:2.5rem 1.5rem 5rem}
+main{max-width:78rem;margin:0 auto;padding:2.5rem 1.5rem 5rem}
 h1{font-size:1.75rem;margin:0;font-weight:600}
 h2{font-size:1.25rem;margin:0 0 .3rem;font-weight:600;overflow-wrap:anywhere}
 h3{font-size:1rem;margin:1.8rem 0 .5rem;font-weight:600}
@@ -475,7 +483,7 @@ th:first-child,td:first-child{padding-left:.2rem}th:last-child,td:last-child{pad
 td{vertical-align:top}
 .n{text-align:right;white-space:nowrap}th.n{white-space:normal}
 .overview tbody tr:hover,.front tbody tr:hover{background:var(--tint)}
-.best{font-weight:700}
+.best{font-weight:700}.overview th,.overview td{padding:.3rem .5rem}.overview td:first-child{min-width:14rem}
 .state{font:600 .75rem/1.4 system-ui,sans-serif;white-space:nowrap;color:var(--warn)}
 .state.finished{color:var(--good)}.state.torn,.problem{color:var(--bad)}
 h2 .state{margin-left:.4rem;vertical-align:.1em}
@@ -497,6 +505,7 @@ figcaption{font-size:.8125rem;color:var(--soft);margin-top:.25rem}
 .curves text{font:11px system-ui,sans-serif;fill:var(--soft)}
 .curves .grid{stroke:var(--rule);stroke-width:1}
 .curves .c0,.curves .c1,.curves .c2,.curves .c3{fill:none;stroke-width:1.6;stroke-linejoin:round}
-.curves .c0{stroke:var(--c0)}.curves .c1{stroke:var(--c1)}.curves .c2{stroke:var(--c2)}.curves .c3{stroke:var(--c3)}
+.curves .c0{stroke:var(--c0)}.curves .c1{stroke:var(--c1)}
+.curves .c2{stroke:var(--c2)}.curves .c3{stroke:var(--c3)}
 @media print{main{max-width:none;padding:0}section{break-before:page}.wide{overflow:visible}}
 """
