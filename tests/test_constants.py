@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions.constants import fit_constants, snap
 from expressions.differentiation import Columns, Tape, Workspace, blocks, linear_constants, read_trees, uniforms
 from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, OPERATORS
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS
 from expressions.parsing import parse
 from expressions.sampling import SamplingSettings, sample
 
@@ -89,22 +90,57 @@ def test_the_jacobian_of_every_operator_equals_finite_differences(row, wanted):
         assert slopes == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
+def torch_derivatives(expression, inputs):
+    """Jacobian `[constants, rows]` by torch's own derivatives, constants given one value a row."""
+    rows = len(inputs)
+    leaves = [torch.full((rows,), float(c), dtype=torch.float64, requires_grad=True) for c in expression.constants]
+    remaining = list(reversed(leaves))  # a fold reads a program from its end, but pops constants in that order too
+
+    def leaf(token, value):
+        if token == CONSTANT:
+            return remaining.pop(0)
+        return torch.as_tensor(inputs[:, token - FIRST_VARIABLE])
+
+    value = expression.fold(leaf, lambda row, *arguments: row.torch(torch, *arguments))
+    return [d.numpy() for d in torch.autograd.grad(value.sum(), leaves, materialize_grads=True)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_jacobian_of_random_expressions_equals_torch(seed):
+    chosen = SamplingSettings(operators=EVERYTHING, variables=2, max_size=14, constant_probability=0.5)
+    expressions = [e for e in sample(30, np.random.default_rng(seed), chosen) if len(e.constants)]
+    values, jacobians = values_and_jacobians(expressions, X)
+    for expression, value, jacobian in zip(expressions, values, jacobians, strict=True):
+        assert np.array_equal(value, expression(X), equal_nan=True)
+        reachable = [np.abs(expression.subtree(start)(X)) for start in range(len(expression))]
+        tame = np.isfinite(value) & (np.max(reachable, axis=0) < 1e6)
+        for slopes, expected in zip(jacobian, torch_derivatives(expression, X), strict=True):
+            both = tame & np.isfinite(slopes) & np.isfinite(expected)
+            # On a tie of max or min, and at the corner of an absolute value, any slope between is right.
+            wrong = both & ~np.isclose(slopes, expected, rtol=1e-6, atol=1e-9)
+            assert wrong.mean() <= 0.02, expression
+
+
+SMOOTH = ["add", "sub", "mul", "div", "neg", "inv", "square", "cube", "exp", "sin", "cos", "atan", "tanh"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_jacobian_of_random_expressions_equals_finite_differences(seed):
-    chosen = SamplingSettings(operators=EVERYTHING, variables=2, max_size=14, constant_probability=0.5)
+    names = dict.fromkeys(SMOOTH, 1.0)
+    chosen = SamplingSettings(operators=names, variables=2, max_size=14, constant_probability=0.5)
     expressions = sample(30, np.random.default_rng(seed), chosen)
     values, jacobians = values_and_jacobians(expressions, X)
     for expression, value, jacobian in zip(expressions, values, jacobians, strict=True):
         assert np.array_equal(value, expression(X), equal_nan=True)
-        if not all(np.abs(expression.subtree(start)(X)).max() < 1e3 for start in range(len(expression))):
+        sizes = [np.abs(expression.subtree(start)(X)).max() for start in range(len(expression))]
+        if not max(sizes) < 1e3:
             continue  # a step in a constant is lost in the rounding of something large
         for k, slopes in enumerate(jacobian):
             expected, error = central_difference(expression, X, k)
-            smooth = np.isfinite(expected) & np.isfinite(slopes) & (error < 1e-3 * (1 + np.abs(expected)))
-            # A kink or pole within the difference's reach spoils single rows, never most of them.
-            wrong = smooth & (np.abs(slopes - expected) > error + 1e-5 * np.abs(expected))
-            assert wrong.mean() <= 0.02, (expression, k)
+            wrong = np.abs(slopes - expected) > error + 1e-5 * np.abs(expected) + 1e-8
+            assert wrong.mean() <= 0.02, (expression, k)  # a pole within reach spoils single rows
 
 
 def test_long_tables_are_worked_through_in_blocks():
@@ -153,13 +189,15 @@ def test_expressions_are_affine_in_the_linear_constants(seed):
     linear = linear_constants(trees, trees.is_constant).chosen
     values, jacobians = values_and_jacobians(expressions, X)
     for k, (expression, value, jacobian) in enumerate(zip(expressions, values, jacobians, strict=True)):
+        if not (np.isfinite(value).all() and np.isfinite(jacobian).all()):
+            continue
         step = rng.normal(size=len(jacobian)) * linear[trees.is_constant[:, k], k]
         moved = expression.with_constants(expression.constants + step)(X)
         expected = value + step @ jacobian
         close = np.abs(moved - expected) <= 1e-9 * (
             np.abs(moved) + np.abs(value) + np.abs(step) @ np.abs(jacobian)
         )
-        assert (close | ~np.isfinite(expected)).all(), expression
+        assert close.all(), expression
 
 
 # --- fits ---
