@@ -1,0 +1,354 @@
+"""The methods that the suites compare: one function each, from a table and a budget to equations.
+
+Whatever a peer finds is written as an `Expression`, node for node, and scored by this project's own functions in
+float64, so that error and complexity mean the same for everyone. The peers' traps are handled here: pyoperon's data
+set does not copy its array, its default choice of a model drops exact ones, and its time limit is wall time; gplearn
+has no time limit, and its parsimony must be scaled by the variance of the target.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cells import Settings
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS
+from expressions.scoring import complexity
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+PYOPERON_SYMBOLS = "add,sub,mul,div,exp,log,sin,cos,sqrt,square,tanh,constant,variable"
+GPLEARN_FUNCTIONS = ("add", "sub", "mul", "div", "sqrt", "log", "sin", "cos", "inv")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to search on and rows to choose by. Inputs `[rows, variables]`, targets `[rows]`, float64."""
+
+    inputs: np.ndarray
+    target: np.ndarray
+    validation_inputs: np.ndarray
+    validation_target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Model:
+    """An equation of some method.
+
+    Attributes:
+        expression: the equation in this project's form.
+        predict: its values as the method itself computes them; the expression's where they are the same.
+        complexity: nodes of the SymPy tree, as SRBench counts.
+    """
+
+    expression: Expression
+    predict: Predict
+    complexity: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a method returned.
+
+    Attributes:
+        chosen: the model it would give its user.
+        front: all that a user could pick from, the chosen one included.
+        wall_seconds, cpu_seconds: of the search, without importing the method or scoring what it found.
+    """
+
+    chosen: Model
+    front: Sequence[Model]
+    wall_seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Equations before they are scored; `best` is the index of the chosen one."""
+
+    equations: Sequence[tuple[Expression, Predict]]
+    best: int
+
+
+def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
+    """Run a method.
+
+    Args:
+        settings: `seconds` is the budget; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` are
+            the longest tree, Levenberg-Marquardt steps and individuals of pyoperon.
+
+    Raises:
+        ModuleNotFoundError: the peer is not installed.
+        KeyError: there is no such method.
+    """
+    module, function = _METHODS[method]
+    if module:
+        importlib.import_module(module)
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = function(data, settings, seed)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    models = [Model(expression, predict, complexity(expression)) for expression, predict in found.equations]
+    return Fitted(models[found.best], models, wall, cpu)
+
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+
+def _ours(data: Data, settings: Settings, seed: int) -> _Found:
+    from searches.genetic_programming import GeneticProgrammingSettings
+
+    return _search(data, GeneticProgrammingSettings(seconds=float(settings["seconds"])), seed)
+
+
+def _ours_paper(data: Data, settings: Settings, seed: int) -> _Found:
+    """Genetic programming as published (Anecone 2024): no budget of time, 200 generations."""
+    from searches.genetic_programming import GeneticProgrammingSettings
+
+    return _search(data, GeneticProgrammingSettings(**PAPER_SEARCH), seed)
+
+
+PAPER_SEARCH: dict[str, Any] = {
+    "operators": ("add", "sub", "mul", "safe_div", "neg", "cos", "sin", "safe_sqrt"),
+    "constants": False,
+    "linear_scaling": False,
+    "population": 300,
+    "selection": "tournament",
+    "tournament": 5,
+    "crossover": 0.5,
+    "mutation": 0.2,
+    "always_vary": False,
+    "mutations": {"subtree": 1.0},
+    "max_height": 17,
+    "max_length": 1000,
+    "refuse_duplicates": False,
+    "fit_share": 0.0,
+    "generations": 200,
+    "seconds": None,
+}
+
+
+def _search(data: Data, settings: Any, seed: int) -> _Found:
+    from searches.genetic_programming import search
+
+    validation = (data.validation_inputs, data.validation_target)
+    result = search(data.inputs, data.target, settings, seed=seed, validation=validation)
+    equations = [candidate.expression for candidate in result.front]
+    return _Found([(e, e) for e in equations], equations.index(result.best.expression))
+
+
+# --- least squares ------------------------------------------------------------------------------------------------
+
+
+def _linear(data: Data, settings: Settings, seed: int) -> _Found:
+    return _polynomial(data, 1)
+
+
+def _cubic(data: Data, settings: Settings, seed: int) -> _Found:
+    return _polynomial(data, 3)
+
+
+def _polynomial(data: Data, degree: int) -> _Found:
+    """Least squares on all monomials up to `degree`, conditioned by scaling the columns to unit size."""
+    columns = data.inputs.shape[1]
+    powers = [
+        [chosen.count(j) for j in range(columns)]
+        for d in range(degree + 1)
+        for chosen in combinations_with_replacement(range(columns), d)
+    ]
+    design = np.stack([np.prod(data.inputs**power, axis=1) for power in powers], axis=1)
+    scale = np.sqrt(np.mean(design**2, axis=0))
+    weights = np.linalg.lstsq(design / scale, data.target, rcond=None)[0] / scale
+    terms = [_monomial(float(w), power) for w, power in zip(weights, powers, strict=True)]
+    expression = terms[0]
+    for term in terms[1:]:
+        expression = Expression.apply("add", expression, term)
+    return _Found([(expression, expression)], 0)
+
+
+def _monomial(weight: float, powers: Sequence[int]) -> Expression:
+    term = Expression.constant(weight)
+    for variable, power in enumerate(powers):
+        if power:
+            factor = Expression.variable(variable)
+            term = Expression.apply(
+                "mul", term, Expression.apply(POWER_ROWS[power], factor) if power > 1 else factor
+            )
+    return term
+
+
+# --- pyoperon -----------------------------------------------------------------------------------------------------
+
+
+def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
+    """NSGA-II on (R2, length) with Levenberg-Marquardt on every individual, one thread.
+
+    The model is the shortest of those whose mean squared error on the training rows is within rounding of the
+    lowest: the default, minimum description length, drops exact models on clean data.
+    """
+    from pyoperon.sklearn import SymbolicRegressor
+
+    regressor = SymbolicRegressor(
+        allowed_symbols=PYOPERON_SYMBOLS,
+        objectives=["r2", "length"],
+        optimizer="lm",
+        optimizer_iterations=int(settings["pyoperon_iterations"]),
+        max_length=int(settings["pyoperon_length"]),
+        population_size=int(settings["pyoperon_population"]),
+        generations=1_000_000,
+        max_evaluations=1_000_000_000,
+        max_time=math.ceil(float(settings["seconds"])),
+        epsilon=1e-12,
+        model_selection_criterion="mean_squared_error",
+        n_threads=1,
+        random_state=seed,
+    )
+    regressor.fit(np.asfortranarray(data.inputs, dtype=np.float32), data.target.astype(np.float32))
+    variables = list(regressor.variables_)
+    front: list[Expression] = []
+    errors: list[float] = []
+    for entry in regressor.pareto_front_:
+        expression = from_pyoperon(entry["tree"], variables)
+        with np.errstate(all="ignore"):
+            error = float(np.mean((expression(data.inputs) - data.target) ** 2))
+        if math.isfinite(error):
+            front.append(expression)
+            errors.append(error)
+    # Below float32's resolution of the target, errors are rounding and length decides.
+    tolerance = max(1.001 * min(errors), (1e-6 * float(np.std(data.target))) ** 2)
+    best = [k for k, error in enumerate(errors) if error <= tolerance]
+    return _Found([(e, e) for e in front], min(best, key=lambda k: len(front[k])))
+
+
+def to_pyoperon(expression: Expression, variables: Sequence[int]) -> Any:
+    """pyoperon's tree of an expression, node for node; its postfix order is our prefix order read backwards.
+
+    Args:
+        variables: the data set's hash of every variable.
+    """
+    import pyoperon
+
+    nodes = []
+    constants = expression.constants.tolist()
+    for token in reversed(expression.tokens.tolist()):
+        if token == CONSTANT:
+            nodes.append(pyoperon.Node.Constant(constants.pop()))
+        elif token >= FIRST_VARIABLE:
+            node = pyoperon.Node.Variable(1.0)
+            node.HashValue = node.CalculatedHashValue = variables[token - FIRST_VARIABLE]
+            nodes.append(node)
+        else:
+            nodes.append(getattr(pyoperon.Node, OPERATORS[token - 1].name.capitalize())())
+    return pyoperon.Tree(nodes).UpdateNodes()
+
+
+def from_pyoperon(tree: Any, variables: Sequence[int]) -> Expression:
+    """Expression of pyoperon's tree; the weight of a variable becomes a product.
+
+    Raises:
+        KeyError: the tree has a symbol without a row in the operator table.
+    """
+    stack: list[Expression] = []
+    for node in tree.Nodes:
+        if node.IsVariable:
+            variable = Expression.variable(variables.index(node.HashValue))
+            weight = Expression.constant(float(node.Value))
+            stack.append(variable if node.Value == 1 else Expression.apply("mul", weight, variable))
+        elif node.IsConstant:
+            stack.append(Expression.constant(float(node.Value)))
+        else:
+            name = node.Type.name.lower()
+            arguments = [stack.pop() for _ in range(node.Arity)]
+            result = arguments[0]
+            if len(arguments) == 1:
+                result = Expression.apply(name, result)
+            for argument in arguments[1:]:
+                result = Expression.apply(name, result, argument)
+            stack.append(result)
+    return stack[0]
+
+
+# --- gplearn ------------------------------------------------------------------------------------------------------
+
+
+def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
+    """gplearn's defaults over `GPLEARN_FUNCTIONS`, generations added one by one until the time is up."""
+    from gplearn.genetic import SymbolicRegressor
+
+    regressor = SymbolicRegressor(
+        population_size=1000,
+        generations=1,
+        function_set=GPLEARN_FUNCTIONS,
+        metric="mse",
+        parsimony_coefficient=0.001 * float(np.var(data.target)),
+        const_range=(-5.0, 5.0),
+        p_crossover=0.7,
+        p_subtree_mutation=0.1,
+        p_hoist_mutation=0.05,
+        p_point_mutation=0.1,
+        stopping_criteria=1e-14 * float(np.var(data.target)),
+        low_memory=True,
+        warm_start=True,
+        n_jobs=1,
+        random_state=seed,
+    )
+    started = time.process_time()
+    best: dict[int, Any] = {}
+    while True:
+        regressor.fit(data.inputs, data.target)
+        for program in regressor._programs[-1]:
+            if program is not None and math.isfinite(program.raw_fitness_):
+                known = best.get(program.length_)
+                if known is None or program.raw_fitness_ < known.raw_fitness_:
+                    best[program.length_] = program
+        exact = min(p.raw_fitness_ for p in best.values()) <= regressor.stopping_criteria
+        if exact or time.process_time() - started >= float(settings["seconds"]):
+            break
+        regressor.generations += 1
+    programs = [*_improving(best), regressor._program]
+    # Its protected functions differ from ours below magnitudes of 0.001, so it predicts for itself.
+    return _Found([(from_gplearn(program), program.execute) for program in programs], len(programs) - 1)
+
+
+def _improving(best: dict[int, Any]) -> Iterable[Any]:
+    """Programs that are better than every shorter one."""
+    lowest = math.inf
+    for length in sorted(best):
+        if best[length].raw_fitness_ < lowest:
+            lowest = best[length].raw_fitness_
+            yield best[length]
+
+
+_GPLEARN_NAMES = {"div": "safe_div", "sqrt": "safe_sqrt", "log": "safe_log"}
+
+
+def from_gplearn(program: Any) -> Expression:
+    """Expression of a gplearn program; its protected functions become the nearest protected rows of our table."""
+    stack: list[Expression] = []
+    for node in reversed(program.program):
+        if isinstance(node, int | np.integer):
+            stack.append(Expression.variable(int(node)))
+        elif isinstance(node, float | np.floating):
+            stack.append(Expression.constant(float(node)))
+        else:
+            arguments = [stack.pop() for _ in range(node.arity)]
+            stack.append(Expression.apply(_GPLEARN_NAMES.get(node.name, node.name), *arguments))
+    return stack[0]
+
+
+_METHODS: dict[str, tuple[str, Callable[[Data, Settings, int], _Found]]] = {
+    "ours": ("searches.genetic_programming", _ours),
+    "ours:paper": ("searches.genetic_programming", _ours_paper),
+    "linear": ("", _linear),
+    "cubic": ("", _cubic),
+    "pyoperon": ("pyoperon.sklearn", _pyoperon),
+    "gplearn": ("gplearn.genetic", _gplearn),
+}
+"""Method -> what to import before its clock starts, and the function."""

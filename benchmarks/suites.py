@@ -1,0 +1,97 @@
+"""What a suite of benchmarks is, and which there are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.cells import Cell, Record, Settings
+from benchmarks.report import Report
+from expressions.errors import UserError, near
+
+PEERS = {"deap": "deap", "pyoperon": "pyoperon", "gplearn": "gplearn"}
+"""Method -> the package it needs beyond this project's own; a method `pyoperon:long` needs what `pyoperon` does."""
+
+SUITES = {
+    "evaluation": "benchmarks.evaluation",
+    "latents": "benchmarks.latents",
+    "inference": "benchmarks.inference",
+    "gp_problems": "benchmarks.gp_problems",
+}
+"""Name -> module that holds it as `SUITE`; imported only when it is asked for."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite of benchmarks.
+
+    Attributes:
+        name: as on the command line.
+        summary: one sentence for `--help`.
+        methods: all methods, in the order of the table.
+        seeds: default seeds.
+        settings: defaults of what `--set` may change; `seconds` is the budget of a search, where there is one.
+        problems: names of the problems under given settings.
+        estimate: expected seconds of a cell.
+        run: measures a cell, in the cell's own process; the result must be JSON.
+        report: the tables of finished, failed and missing cells.
+        first: cells that the others need (trained networks), run before them; they are no part of the tables.
+        defaults: methods of a run without `--methods`; all when empty.
+    """
+
+    name: str
+    summary: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: Settings
+    problems: Callable[[Settings], Sequence[str]]
+    estimate: Callable[[Cell], float]
+    run: Callable[[Cell], dict[str, Any]]
+    report: Callable[[Sequence[Record]], Report]
+    first: Callable[[Sequence[Cell]], list[Cell]] = field(default=lambda cells: [])
+    defaults: tuple[str, ...] = ()
+
+    def cells(
+        self,
+        *,
+        methods: Sequence[str],
+        problems: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings,
+        out: str,
+    ) -> list[Cell]:
+        """All combinations, one problem after the other so that an interrupted run has whole rows.
+
+        Raises:
+            UserError: a method, problem or setting does not exist.
+        """
+        everything = {**self.settings, **settings}
+        known = self.problems(everything)
+        for kind, given, allowed in (
+            ("method", methods, self.methods),
+            ("problem", problems, known),
+            ("setting", settings, self.settings),
+        ):
+            for word in given:
+                if word not in allowed:
+                    raise UserError(f"{self.name} has no {kind} {word!r}: {near(word, allowed)}")
+        return [
+            Cell(self.name, method, problem, seed, everything, out)
+            for seed in seeds
+            for problem in (problems or known)
+            for method in (methods or self.defaults or self.methods)
+        ]
+
+
+def suite(name: str) -> Suite:
+    """The suite called `name`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SUITES:
+        raise UserError(f"there is no suite {name!r}: {near(name, SUITES)}")
+    found: Suite = importlib.import_module(SUITES[name]).SUITE
+    return found

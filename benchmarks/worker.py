@@ -1,0 +1,46 @@
+"""The process of one cell: `python -m benchmarks.worker TASK`, where TASK is JSON written by `benchmarks.cells`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+
+
+def main(text: str) -> None:
+    """Run the cell and write `{"status", "result"}` or `{"status", "reason"}` to the file that the task names."""
+    task = json.loads(text)
+    machine.use_one_thread()
+    machine.pin(int(task["core"]))
+    answer = _answer(task["cell"])
+    target = Path(task["answer"])
+    temporary = target.with_suffix(".part")
+    temporary.write_text(json.dumps(answer), encoding="utf-8")
+    os.replace(temporary, target)
+
+
+def _answer(fields: dict[str, Any]) -> dict[str, Any]:
+    from benchmarks.cells import FAILED, NOT_INSTALLED, OK, Cell
+    from benchmarks.suites import PEERS, suite
+
+    cell = Cell(**fields)
+    try:
+        return {"status": OK, "result": suite(cell.suite).run(cell)}
+    except ModuleNotFoundError as error:
+        package = PEERS.get(cell.method.split(":")[0])
+        if package is not None and error.name == package:
+            return {"status": NOT_INSTALLED, "reason": f"pip install {package}"}
+        traceback.print_exc()
+        return {"status": FAILED, "reason": f"ModuleNotFoundError: {error}"}
+    except Exception as error:
+        traceback.print_exc()
+        return {"status": FAILED, "reason": f"{type(error).__name__}: {error}"[:300]}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
