@@ -111,10 +111,10 @@ def fit_constants(
         The fits; an expression is never worse than its first start.
 
     Raises:
-        ValueError: shapes do not fit together, or `starts` is not positive.
+        ValueError: shapes do not fit together, there is no row, or `starts` is not positive.
     """
     inputs, target = np.asarray(inputs, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    if inputs.ndim != 2 or target.shape != inputs.shape[:1]:
+    if inputs.ndim != 2 or target.shape != inputs.shape[:1] or not len(target):
         raise ValueError(f"inputs {inputs.shape} and target {target.shape} must be [rows, variables] and [rows]")
     if starts < 1 or iterations < 0:
         raise ValueError(f"starts = {starts} must be at least 1 and iterations = {iterations} at least 0")

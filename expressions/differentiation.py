@@ -558,8 +558,9 @@ class Tape:
             matrix = self._matrix(constants, target, start, stop)
             if root_weights is not None:
                 matrix *= root_weights[start:stop]
+            exact = matrix.astype(np.float64, copy=False)  # products of float32 numbers are exact in float64
             for total, (p, low, high, top, bottom) in zip(sums, self._groups, strict=True):
-                part = matrix[top:bottom].reshape(high - low, p + 1, stop - start)
+                part = exact[top:bottom].reshape(high - low, p + 1, stop - start)
                 product = np.matmul(part, part.transpose(0, 2, 1))
                 if not np.isfinite(product).all():
                     product = _without_poles(part, product)

@@ -376,6 +376,19 @@ def test_single_precision_is_good_to_single_precision():
     assert result.errors[0] < 1e-10
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_single_precision_resolves_a_column_far_from_zero(affine):
+    """Years, say: sums of products are float64, so slope and offset stay apart."""
+    x = 10_000 + np.random.default_rng(0).normal(size=5000)
+    target = 3 * (x - 10_000) + np.sin(x)
+    text = parse("x0" if affine else "1*x0 + 1")
+    single, double = (
+        fit_constants([text], x[:, None], target, affine=affine, dtype=dtype).errors[0]
+        for dtype in (np.float32, np.float64)
+    )
+    assert single == pytest.approx(double, rel=1e-2)
+
+
 # --- independence ---
 
 
@@ -439,6 +452,8 @@ def test_an_empty_batch_and_bad_shapes():
     assert fit_constants([], X, A).expressions == []
     with pytest.raises(ValueError, match="rows"):
         fit_constants([parse("x0")], X, A[:-1])
+    with pytest.raises(ValueError, match="rows"):
+        fit_constants([parse("x0")], X[:0], A[:0])
     with pytest.raises(ValueError, match="starts"):
         fit_constants([parse("x0")], X, A, starts=0)
     with pytest.raises(ValueError, match="weights"):
