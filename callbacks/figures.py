@@ -365,7 +365,8 @@ def _curves(inputs: np.ndarray, network: Values, equation: Values, path: Path, t
 
 def _call(function: Values, points: np.ndarray) -> np.ndarray:
     """Values `[points]`, float64; a constant equation may give a single one."""
-    values = np.asarray(function(points), dtype=np.float64)
+    with np.errstate(all="ignore"):  # what is not finite is shown as such
+        values = np.asarray(function(points), dtype=np.float64)
     return np.broadcast_to(values.reshape(-1) if values.size > 1 else values.reshape(1), (len(points),))
 
 

@@ -328,19 +328,18 @@ Line = tuple[str, tuple[float, float, float, float]]
 def _broken(latex: str) -> list[Line]:
     """The lines of an equation, each at most `LINE_WIDTH` wide where there is a place to break it."""
     whole = _line(latex)
-    if whole[1][2] - whole[1][0] <= LINE_WIDTH:
+    if whole[1][2] <= LINE_WIDTH:
         return [whole]
-    lines: list[Line] = []
-    current, drawn = "", whole
+    lines, width = [""], 0.0
     for term in _terms(latex):
-        opening = rf"{{}} {term}" if lines or current else term  # {} keeps a leading + or - a binary one
-        longer = f"{current} {term}" if current else opening
-        tried = _line(longer)
-        if current and tried[1][2] - tried[1][0] > LINE_WIDTH:
-            lines.append(drawn)
-            longer, tried = opening, _line(opening)
-        current, drawn = longer, tried
-    return [*lines, drawn]
+        box = _line(rf"{{}} {term}")[1]  # {} keeps a leading + or - a binary one
+        added = box[2] - box[0] + 0.25  # and the space before the sign
+        if lines[-1] and width + added > LINE_WIDTH:
+            lines.append("{}")
+            width = 0.0
+        lines[-1] = f"{lines[-1]} {term}".strip()
+        width += added
+    return [_line(line) for line in lines]
 
 
 def _terms(latex: str) -> list[str]:

@@ -115,7 +115,7 @@ def test_names_that_are_no_identifiers_are_mapped_and_reported(tmp_path):
         "mean-radius": float,
         "2nd": float,
         "lambda": float,
-        "α_größe": float,
+        "\N{GREEK SMALL LETTER ALPHA}_größe": float,
         "": float,
     }
     path = write(tmp_path, lines(**{name: lambda i: i for name in columns}, y=lambda i: i))
@@ -289,7 +289,7 @@ def test_a_table_is_checked_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-# --------------------------------------------------------------------------------------------- split and statistics
+# ------------------------------------------------------------------------------- split and statistics
 
 
 @settings(max_examples=30, deadline=None)

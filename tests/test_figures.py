@@ -1,0 +1,143 @@
+"""Every figure is written whole, with the extremes a search really meets, and leaves nothing open."""
+
+import math
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from callbacks import figures
+from callbacks.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
+from callbacks.metrics_file import losses, read_metrics
+
+PNG = b"\x89PNG\r\n\x1a\n"
+RNG = np.random.default_rng(0)
+INPUTS = np.column_stack([RNG.uniform(1, 52, 3000), RNG.lognormal(1.6, 0.3, 3000), RNG.normal(size=3000)])
+
+
+def network(inputs):
+    return np.tanh(inputs[:, 0] / 20) + 0.1 * inputs[:, min(1, inputs.shape[1] - 1)]
+
+
+def draw(name, path):
+    """Each figure once, by name."""
+    history = [{"generation": g, "best_nmse": 0.9**g, "best_complexity": 3 + g} for g in range(20)]
+    csv = path.with_suffix(".csv")
+    csv.write_text("epoch,step,fit/loss\n0,1,1.0\n1,2,0.1\n")
+    drawers = {
+        "scatter of few": lambda: latent_scatter(network(INPUTS[:50]), network(INPUTS[:50]) + 0.1, path, "t"),
+        "scatter of many": lambda: latent_scatter(network(INPUTS), network(INPUTS) ** 2, path, "t"),
+        "scatter not finite": lambda: latent_scatter(network(INPUTS[:20]), np.full(20, np.nan), path),
+        "scatter constant": lambda: latent_scatter(np.ones(20), np.ones(20), path),
+        "surface of one": lambda: surface(INPUTS[:, :1], network, lambda x: x[:, 0] / 30, path, names=["age"]),
+        "surface of two": lambda: surface(
+            INPUTS[:, :2], network, lambda x: np.log(x[:, 1] - 4), path, "a $5 title"
+        ),
+        "surface of three": lambda: surface(INPUTS, network, network, path),
+        "surface constant": lambda: surface(
+            INPUTS[:, :2], lambda x: np.ones(len(x)), lambda x: np.float64(2), path
+        ),
+        "surface not finite": lambda: surface(INPUTS[:, :2], network, lambda x: np.full(len(x), np.inf), path),
+        "front": lambda: pareto_front(
+            [5, 1, 9],
+            [0.1, 0.5, 0.0],
+            path,
+            validation=[0.2, 0.6, math.inf],
+            chosen=0,
+            baselines={"linear fit": 0.3},
+        ),
+        "front of one": lambda: pareto_front([3], [0.0], path, chosen=0),
+        "learning": lambda: learning_curve(csv, path, "t"),
+        "learning without a file": lambda: learning_curve(path.parent / "none.csv", path),
+        "search": lambda: search_curve(history, path),
+        "searches": lambda: search_curve({"latent 0": history, "latent $1_2^": history[:1], "none": []}, path),
+        "search without errors": lambda: search_curve([{"generation": 0, "best_nmse": None}], path),
+    }
+    assert tuple(drawers) == NAMES
+    return drawers[name]()
+
+
+NAMES = (
+    "scatter of few",
+    "scatter of many",
+    "scatter not finite",
+    "scatter constant",
+    "surface of one",
+    "surface of two",
+    "surface of three",
+    "surface constant",
+    "surface not finite",
+    "front",
+    "front of one",
+    "learning",
+    "learning without a file",
+    "search",
+    "searches",
+    "search without errors",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_a_whole_png_and_nothing_stays(name, tmp_path):
+    settings = dict(matplotlib.rcParams)
+    path = tmp_path / "plots" / "f.png"
+    path.parent.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert draw(name, path) == path
+    content = path.read_bytes()
+    assert content.startswith(PNG)
+    assert content.endswith(b"IEND\xaeB`\x82")
+    assert {file.suffix for file in path.parent.iterdir()} <= {".png", ".csv"}  # no temporary file
+    assert pyplot.get_fignums() == []
+    assert dict(matplotlib.rcParams) == settings
+
+
+def test_a_failing_plot_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "f.png"
+    pareto_front([1, 2], [0.5, 0.1], path)
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures.Figure, "savefig", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        pareto_front([1, 2], [0.5, 0.2], path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_surface_varies_the_two_inputs_that_matter_and_keeps_the_others_at_their_medians(tmp_path):
+    inputs = np.column_stack([RNG.normal(size=(500, 2)), RNG.uniform(3, 5, 500), RNG.normal(size=500)])
+    seen = []
+
+    def function(points):
+        seen.append(points)
+        return 3 * points[:, 1] + points[:, 3] + 0.01 * points[:, 0]
+
+    surface(inputs, function, function, tmp_path / "f.png")
+    grid = seen[-1]
+    assert [len(np.unique(column)) for column in grid.T] == [1, figures.GRID, 1, figures.GRID]
+    assert grid[0, 2] == np.median(inputs[:, 2])
+    low, high = np.percentile(inputs[:, 1], [1, 99])
+    np.testing.assert_allclose([grid[:, 1].min(), grid[:, 1].max()], [low, high])
+
+
+def test_r2_in_the_scatter_is_that_of_all_rows_and_unclipped():
+    true = np.arange(10.0)
+    assert figures._r2_text(true, true) == "1.000000"
+    assert figures._r2_text(true, -true).startswith("-")
+    assert "not finite" in figures._r2_text(true, np.where(true > 8, np.nan, true))
+
+
+def test_metrics_of_a_torn_file(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,fit/loss_step,fit/loss_epoch,lr\n0,5,0.5,,0.1\n0,9,,0.6,\n1,19,,0.4,\n2,29,,0.")
+    curves = read_metrics(path)
+    assert curves["fit/loss_epoch"] == [(0, 0.6), (1, 0.4), (2, 0.0)]
+    assert list(losses(curves)) == ["fit/loss"]
+    path.write_bytes(b"\x00\xff\xfe,,,\n" * 3)
+    assert read_metrics(path) == {}
