@@ -1,8 +1,8 @@
 """Cells of a benchmark: what is measured once, how it is kept, and how it is run.
 
-A cell is one method on one problem with one seed and one set of settings. Each runs in a process of its own, so that
-a crash, a leak or an endless loop of one method is that cell's failure and nobody else's. What is finished is one JSON
-line in a ledger; a second run of the same command skips it.
+A cell is one method on one problem with one seed and one set of settings. Each runs in a process of its own, so
+that a crash, a leak or an endless loop of one method is that cell's failure and nobody else's. What is finished is
+one JSON line in a ledger; a second run of the same command skips it.
 """
 
 from __future__ import annotations

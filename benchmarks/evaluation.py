@@ -57,7 +57,8 @@ def run(cell: Cell) -> dict[str, Any]:
         return evaluator.values([Expression.from_deap(tree, primitives) for tree in trees])
 
     def visit() -> object:
-        return evaluator.visit(expressions, lambda index, column: None)
+        evaluator.visit(expressions, lambda index, column: None)
+        return None
 
     nodes = sum(map(len, expressions))
     result: dict[str, Any] = {
@@ -149,7 +150,7 @@ def _pyoperon(
     return evaluate
 
 
-def _agreement(values: np.ndarray, others: Sequence[Any]) -> float:
+def _agreement(values: np.ndarray, others: Sequence[Any] | np.ndarray) -> float:
     """Share of the individuals whose values agree to 1 in 1,000 on 99 % of the rows on which both are finite.
 
     Not all can: the sine of a huge number is noise in float32.
@@ -192,7 +193,7 @@ def report(records: Sequence[Record]) -> Report:
             speeds = [
                 r.result["node_rows"] / r.result["seconds"] / 1e6 for r in good(cells) if r.result["seconds"]
             ]
-            row.append(status_note(cells) or thousands(median(speeds)) if cells else "–")
+            row.append(status_note(cells) or thousands(median(speeds)) if cells else "-")
         for method in ("deap", "pyoperon"):
             cells = good(by_method.get(method, []))
             ratios = [r.result["seconds"] / r.result["ours_seconds"] for r in cells if r.result["ours_seconds"]]

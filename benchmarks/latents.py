@@ -1,8 +1,8 @@
 """Suite `latents`: how well equations imitate the latents of an autoencoder on rows that nobody saw.
 
-California Housing, HouseAge and AveRooms, two latents; 70 % of the rows to search on, 10 % to choose by, 20 % to judge
-by. Ten networks of each kind. The published errors (Anecone 2024) stand beside ours, although a latent's variance is
-arbitrary and theirs are on the rows they searched on.
+California Housing, HouseAge and AveRooms, two latents; 70 % of the rows to search on, 10 % to choose by, 20 % to
+judge by. Ten networks of each kind. The published errors (Anecone 2024) stand beside ours, although a latent's
+variance is arbitrary and theirs are on the rows they searched on.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def _grid(kind: str, records: Sequence[Record]) -> Grid:
     for method, found in group(records, lambda record: record.cell.method).items():
         trials = group(found, lambda record: record.cell.seed)
         row = [method]
-        for complexity in COMPLEXITIES:
-            row.append(status_note(found) or _spread([_within(record, complexity) for record in found]))
+        row += [
+            status_note(found) or _spread([_within(r, complexity) for r in found]) for complexity in COMPLEXITIES
+        ]
         row.append(status_note(found) or _spread([_r2(record) for record in found]))
         row.append(decimals(median(record.result["complexity"] for record in good(found)), 0))
         for latent in range(networks.LATENTS):
@@ -91,7 +92,7 @@ def _grid(kind: str, records: Sequence[Record]) -> Grid:
         rows.append(row)
     if kind == "paper":
         published = [number(error) for error in PAPER_MSE]
-        rows.append(["published", *["–"] * (len(COMPLEXITIES) + 2), *published, "–", "–", "–"])
+        rows.append(["published", *["-"] * (len(COMPLEXITIES) + 2), *published, "-", "-", "-"])
     columns = [
         "method",
         *(f"R2 at {complexity}" for complexity in COMPLEXITIES),
@@ -124,7 +125,7 @@ def _r2(record: Record) -> float | None:
 def _spread(values: Sequence[float | None]) -> str:
     """Median and minimum; a cell without an equation counts as the mean value, R2 = 0, unless all lack one."""
     if all(value is None for value in values):
-        return "–"
+        return "-"
     numbers = [value or 0.0 for value in values]
     return f"{_score(median(numbers))} / {_score(min(numbers))}"
 
@@ -137,15 +138,15 @@ def _notes(records: Sequence[Record]) -> list[str]:
     settings: Settings = records[0].cell.settings if records else {}
     trials = len({record.cell.seed for record in records})
     return [
-        f"{trials} networks of each kind (seeds 1 to {trials}), two latents each, {settings.get('seconds')} CPU-seconds "
-        "a latent and one core; linear and cubic need none, ours:paper runs its 200 generations.",
-        "R2 at N: the equation of at most N nodes (of SymPy's tree, as SRBench counts) that is best on validation rows; "
-        f"< {ENOUGH}: trials of which a latent stays below. nodes: median. MSE: mean over the trials, raw units of the "
-        f"latent; published {PAPER_MSE[0]} and {PAPER_MSE[1]} on the rows searched on (a latent's variance is "
+        f"{trials} networks of each kind (seeds 1 to {trials}), two latents each, {settings.get('seconds')} "
+        "CPU-seconds a latent and one core; linear and cubic need none, ours:paper runs its 200 generations.",
+        "R2 at N: the equation of at most N nodes (of SymPy's tree, as SRBench counts) that is best on validation "
+        f"rows; < {ENOUGH}: trials of which a latent stays below. nodes: median. MSE: mean over the trials, raw units "
+        f"of the latent; published {PAPER_MSE[0]} and {PAPER_MSE[1]} on the rows searched on (a latent's variance is "
         "arbitrary).",
         f"pyoperon: length {settings.get('pyoperon_length')}, NSGA-II on (R2, length), Levenberg-Marquardt "
-        f"{settings.get('pyoperon_iterations')} iterations, population {settings.get('pyoperon_population')}, model by "
-        "lowest error. gplearn: population 1000, parsimony 0.001 var(y).",
+        f"{settings.get('pyoperon_iterations')} iterations, population {settings.get('pyoperon_population')}, model "
+        "by lowest error. gplearn: population 1000, parsimony 0.001 var(y).",
         *failures(records),
     ]
 

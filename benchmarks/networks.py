@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "target": ("model.decode=target",),
     "paper": ("experiment=autoencoder_paper",),
 }
-"""Kind -> what is said to `train.py`: an autoencoder, a price regressor with a bottleneck, the published setting."""
+"""Kind -> what `train.py` is told: an autoencoder, a price regressor with a bottleneck, the published setting."""
 
 SETTINGS: Settings = {"epochs": 0, "rows": 0}
 """Of the training; 0 stands for the project's own default. For short trials."""

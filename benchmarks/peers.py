@@ -1,9 +1,9 @@
 """The methods that the suites compare: one function each, from a table and a budget to equations.
 
 Whatever a peer finds is written as an `Expression`, node for node, and scored by this project's own functions in
-float64, so that error and complexity mean the same for everyone. The peers' traps are handled here: pyoperon's data
-set does not copy its array, its default choice of a model drops exact ones, and its time limit is wall time; gplearn
-has no time limit, and its parsimony must be scaled by the variance of the target.
+float64, so that error and complexity mean the same for everyone. The peers' traps are handled here: pyoperon's
+data set does not copy its array, its default choice of a model drops exact ones, and its time limit is wall time;
+gplearn has no time limit, and its parsimony must be scaled by the variance of the target.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     return Fitted(models[found.best], models, wall, cpu)
 
 
-# --- ours ---------------------------------------------------------------------------------------------------------
+# --- ours ---------------------------------------------------------------------------------------------------
 
 
 def _ours(data: Data, settings: Settings, seed: int) -> _Found:
@@ -144,7 +144,7 @@ def _search(data: Data, settings: Any, seed: int) -> _Found:
     return _Found([(e, e) for e in equations], equations.index(result.best.expression))
 
 
-# --- least squares ------------------------------------------------------------------------------------------------
+# --- least squares ------------------------------------------------------------------------------------------
 
 
 def _linear(data: Data, settings: Settings, seed: int) -> _Found:
@@ -184,7 +184,7 @@ def _monomial(weight: float, powers: Sequence[int]) -> Expression:
     return term
 
 
-# --- pyoperon -----------------------------------------------------------------------------------------------------
+# --- pyoperon -----------------------------------------------------------------------------------------------
 
 
 def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
@@ -275,7 +275,7 @@ def from_pyoperon(tree: Any, variables: Sequence[int]) -> Expression:
     return stack[0]
 
 
-# --- gplearn ------------------------------------------------------------------------------------------------------
+# --- gplearn ------------------------------------------------------------------------------------------------
 
 
 def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:

@@ -2,8 +2,8 @@
 
 What an evaluator gains by sharing subtrees depends on how alike the individuals are, so an evolved population must
 come from selection and crossover and not from a generator that imitates them. The loop is DEAP's textbook one:
-tournament selection of five, one-point subtree crossover (90 %), uniform subtree mutation (10 %) and a limit on the
-size; the fitness is the squared correlation with a neural latent, a 2-16-8-1 tanh network with random weights.
+tournament selection of five, one-point subtree crossover (90 %), uniform subtree mutation (10 %) and a limit on
+the size; the fitness is the squared correlation with a neural latent, a 2-16-8-1 tanh network with random weights.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NUMPY: dict[str, Callable[..., np.ndarray]] = {
 
 
 def primitive_set() -> gp.PrimitiveSet:
-    """`OPERATOR_SET` over two variables x0 and x1 and constants between -2 and 2, each primitive a NumPy function."""
+    """`OPERATOR_SET` as NumPy functions over two variables x0 and x1 and constants between -2 and 2."""
     primitives = gp.PrimitiveSet("benchmark", 2, prefix="x")
     for name in OPERATOR_SET:
         primitives.addPrimitive(_NUMPY[name], BY_NAME[name].arity, name=name)

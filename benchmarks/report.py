@@ -97,17 +97,17 @@ def median(values: Iterable[float]) -> float:
 def number(value: float | None, digits: int = 3) -> str:
     """A number for a table: `digits` significant digits, a dash where there is none."""
     if value is None or math.isnan(value):
-        return "–"
+        return "-"
     return f"{value:.{digits}g}"
 
 
 def decimals(value: float | None, digits: int = 4) -> str:
     """A number with a fixed number of decimals, a dash where there is none; large magnitudes in short form."""
     if value is None or math.isnan(value):
-        return "–"
+        return "-"
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.2e}"
 
 
 def thousands(value: float) -> str:
     """A whole number with commas, a dash where there is none."""
-    return "–" if math.isnan(value) else f"{value:,.0f}"
+    return "-" if math.isnan(value) else f"{value:,.0f}"

@@ -12,7 +12,7 @@ from benchmarks.report import Report
 from expressions.errors import UserError, near
 
 PEERS = {"deap": "deap", "pyoperon": "pyoperon", "gplearn": "gplearn"}
-"""Method -> the package it needs beyond this project's own; a method `pyoperon:long` needs what `pyoperon` does."""
+"""Method -> the package it needs beyond this project's own; what follows a colon does not change that."""
 
 SUITES = {
     "evaluation": "benchmarks.evaluation",

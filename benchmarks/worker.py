@@ -1,4 +1,4 @@
-"""The process of one cell: `python -m benchmarks.worker TASK`, where TASK is JSON written by `benchmarks.cells`."""
+"""The process of one cell: `python -m benchmarks.worker TASK`, TASK being JSON from `benchmarks.cells`."""
 
 from __future__ import annotations
 
