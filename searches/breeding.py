@@ -31,7 +31,6 @@ class Individual(gp.PrimitiveTree):
         self.fitness = Fitness()
         self.nmse = float("inf")
         self.key = 0  # canonical key of the skeleton
-        self.polished = False  # whether its constants were fitted to the end
 
 
 def draw_constant() -> float:

@@ -52,10 +52,11 @@ class GeneticProgrammingSettings:
         mutations: weight of every kind of mutation, see `searches.breeding.Breeder`.
         first_height: least and largest height of random first trees.
         max_height, max_length: limits on trees, in levels and nodes.
-        refuse_duplicates: skip individuals whose canonical skeleton was tried before.
-        fit_share: share of new individuals, best first, whose constants are fitted every generation.
-        fit_iterations: Levenberg-Marquardt steps of such a fit.
-        polish_iterations: steps of the fit that every non-dominated individual gets once.
+        refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once
+            where there are no constants, which would be other starting points), and keep one a skeleton.
+        fit_share: share of new individuals whose constants are fitted by `fit_iterations` steps of
+            Levenberg-Marquardt: those of lowest error against the best known of their size or less.
+        polish_share, polish_iterations: share of them that is then fitted further.
         search_rows: rows that the search looks at; final equations are fitted and scored on all.
         generations, evaluations, seconds: budgets; the first that is spent ends the search. None: no limit.
         finish_share: share of `seconds` kept for the last fit, simplification and snapping.
@@ -80,8 +81,10 @@ class GeneticProgrammingSettings:
     max_height: int = 12
     max_length: int = 60
     refuse_duplicates: bool = True
+    skeleton_tries: int = 10
     fit_share: float = 0.5
     fit_iterations: int = 6
+    polish_share: float = 0.15
     polish_iterations: int = 30
     search_rows: int = 500
     generations: int | None = None
@@ -380,7 +383,7 @@ def _check_settings(settings: GeneticProgrammingSettings) -> None:
     for name in ("population", "islands", "migration_interval", "tournament", "max_length", "search_rows"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name}={getattr(settings, name)} must be at least 1")
-    for name in ("crossover", "mutation", "fit_share", "finish_share"):
+    for name in ("crossover", "mutation", "fit_share", "polish_share", "finish_share"):
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name}={getattr(settings, name)} must lie between 0 and 1")
     if settings.generations is None and settings.evaluations is None and settings.seconds is None:

@@ -57,7 +57,7 @@ class Island:
         )
         self.rng = np.random.default_rng(list(seed))
         self._python_state = random.Random(int(self.rng.integers(2**63))).getstate()
-        self.tried: dict[int, None] = {}  # an ordered set
+        self.tried: dict[int, int] = {}  # skeleton -> tries, oldest first
         self.best: dict[int, tuple[float, Expression]] = {}  # per complexity: the island's own front
         self.population: list[Individual] = []
         self.evaluations = 0
@@ -68,7 +68,8 @@ class Island:
     def begin(self) -> None:
         """Make and score the first population."""
         with self._own_random_state():
-            self.population = self._survivors(self._scored(list(self._first_individuals())))
+            first = self._scored(list(self._first_individuals()), self.settings.polish_iterations)
+            self.population = self._survivors(first)
             self._seeds = []
 
     def step(self) -> None:
@@ -77,21 +78,8 @@ class Island:
             offspring = self._scored(list(self._offspring()))
             if self.settings.selection == "nsga2":
                 self.population = self._survivors([*self.population, *offspring])
-                self._polish_front()
             else:
                 self.population = offspring or self.population
-
-    def _polish_front(self) -> None:
-        """Fit the constants of the non-dominated individuals to the end, each of them once."""
-        front = [i for i in self.population if i.fitness.rank == 0 and not i.polished]
-        if not front or not self.settings.constants or not self.settings.polish_iterations:
-            return
-        expressions = [self.breeder.to_expression(i) for i in front]
-        errors = np.array([i.nmse for i in front])
-        self._fit(front, expressions, errors, self.settings.polish_iterations)
-        for individual, expression, error in zip(front, expressions, errors, strict=True):
-            individual.polished = True
-            self._assign(individual, expression, float(error))
 
     def _first_individuals(self) -> Iterator[Individual]:
         for expression in self._seeds:
@@ -144,18 +132,14 @@ class Island:
 
     # --- scoring ------------------------------------------------------------------------------------------------
 
-    def _scored(self, individuals: list[Individual]) -> list[Individual]:
-        """Score individuals, leaving out those whose skeleton is known; fit the constants of the best share."""
+    def _scored(self, individuals: list[Individual], iterations: int | None = None) -> list[Individual]:
+        """Score individuals, leaving out exhausted skeletons, and fit the constants of the promising ones."""
         fresh: list[Individual] = []
         expressions: list[Expression] = []
         for individual in individuals:
             expression = self.breeder.to_expression(individual)
-            if self.settings.refuse_duplicates:
-                key = canonical_key(expression, constants=not self.settings.constants)
-                individual.key = int.from_bytes(key[:8], "little")
-                if individual.key in self.tried:
-                    continue
-                self.tried[individual.key] = None
+            if not self._may_try(individual, expression):
+                continue
             fresh.append(individual)
             expressions.append(expression)
         self._forget()
@@ -163,19 +147,40 @@ class Island:
             return []
         errors = self.task.screen(expressions)
         self.evaluations += len(expressions)
-        if self.settings.constants and self.settings.fit_share > 0:
-            self._fit_best_share(fresh, expressions, errors)
+        settings = self.settings
+        if settings.constants:
+            sizes = [tree_nodes(expression) for expression in expressions]
+            promising = self._most_promising(errors, sizes, settings.fit_share)
+            self._fit(fresh, expressions, errors, iterations or settings.fit_iterations, promising)
+            promising = self._most_promising(errors, sizes, settings.polish_share)
+            self._fit(fresh, expressions, errors, settings.polish_iterations, promising)
         for individual, expression, error in zip(fresh, expressions, errors, strict=True):
             self._assign(individual, expression, float(error))
         return fresh
 
-    def _fit_best_share(
-        self, individuals: list[Individual], expressions: list[Expression], errors: np.ndarray
-    ) -> None:
+    def _may_try(self, individual: Individual, expression: Expression) -> bool:
+        """Whether the individual's canonical skeleton has tries left; without constants it has one."""
+        settings = self.settings
+        if not settings.refuse_duplicates:
+            return True
+        key = canonical_key(expression, constants=not settings.constants)
+        individual.key = int.from_bytes(key[:8], "little")
+        tries = self.tried.get(individual.key, 0)
+        if tries >= (settings.skeleton_tries if settings.constants else 1):
+            return False
+        self.tried[individual.key] = tries + 1
+        return True
+
+    def _most_promising(self, errors: np.ndarray, sizes: Sequence[int], share: float) -> np.ndarray:
+        """The share of a batch whose error is lowest against the best known of its size or less."""
         finite = np.flatnonzero(np.isfinite(errors))
-        count = int(np.ceil(self.settings.fit_share * len(finite)))
-        chosen = finite[np.argsort(errors[finite], kind="stable")[:count]]
-        self._fit(individuals, expressions, errors, self.settings.fit_iterations, chosen)
+        limit = np.full(max([*sizes, *self.best, 0]) + 1, np.inf)
+        for size, (error, _) in self.best.items():
+            limit[size] = max(error, 1e-30)
+        limit = np.minimum.accumulate(limit)
+        known = np.where(np.isfinite(limit), limit, 1.0)
+        ratio = errors[finite] / known[np.array(sizes)[finite]]
+        return finite[np.argsort(ratio, kind="stable")[: int(np.ceil(share * len(finite)))]]
 
     def _fit(
         self,
@@ -183,10 +188,10 @@ class Island:
         expressions: list[Expression],
         errors: np.ndarray,
         iterations: int,
-        chosen: Sequence[int] | np.ndarray | None = None,
+        chosen: Sequence[int] | np.ndarray,
     ) -> None:
         """Fit the constants of the chosen individuals; write what got better into all three lists."""
-        places = [k for k in (range(len(individuals)) if chosen is None else chosen) if len(expressions[k].constants)]
+        places = [k for k in chosen if len(expressions[k].constants)]
         if not places:
             return
         fitted, fitted_errors = self.task.fit([expressions[k] for k in places], iterations, rng=self.rng)
@@ -215,7 +220,7 @@ class Island:
         size = self.settings.population
         if self.settings.selection != "nsga2":
             return individuals[:size]
-        finite = [i for i in individuals if np.isfinite(i.nmse)] or individuals
+        finite = _best_of_each_skeleton([i for i in individuals if np.isfinite(i.nmse)] or individuals)
         fronts = tools.emo.sortLogNondominated(finite, min(size, len(finite)))
         survivors: list[Individual] = []
         for rank, front in enumerate(fronts):
@@ -263,10 +268,10 @@ class Island:
             "population": [_packed(self.breeder.to_expression(i)) for i in self.population],
             "nmse": [i.nmse for i in self.population],
             "fitness": [list(i.fitness.values) for i in self.population],
-            "polished": [i.polished for i in self.population],
             "rank": [getattr(i.fitness, "rank", 0) for i in self.population],
             "crowding": [getattr(i.fitness, "crowding_dist", 0.0) for i in self.population],
-            "tried": list(self.tried),
+            "tried": [list(pair) for pair in self.tried.items()],
+            "keys": [i.key for i in self.population],
             "best": [[size, error, *_packed(expression)] for size, (error, expression) in best],
             "evaluations": self.evaluations,
             "python_random": [self._python_state[0], list(self._python_state[1]), self._python_state[2]],
@@ -280,17 +285,26 @@ class Island:
             individual = self.breeder.from_expression(Expression(tokens, constants))
             individual.nmse = state["nmse"][k]
             individual.fitness.values = tuple(state["fitness"][k])
-            individual.polished = state["polished"][k]
+            individual.key = state["keys"][k]
             individual.fitness.rank = state["rank"][k]
             individual.fitness.crowding_dist = state["crowding"][k]
             self.population.append(individual)
-        self.tried = dict.fromkeys(state["tried"])
+        self.tried = {key: tries for key, tries in state["tried"]}
         self.best = {size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]}
         self.evaluations = state["evaluations"]
         version, numbers, gauss = state["python_random"]
         self._python_state = (version, tuple(numbers), gauss)
         self.rng.bit_generator.state = state["numpy_random"]
         self._seeds = []
+
+
+def _best_of_each_skeleton(individuals: Sequence[Individual]) -> list[Individual]:
+    """One individual a skeleton, so that fits of one structure do not fill the population."""
+    best: dict[int, Individual] = {}
+    for individual in individuals:
+        if individual.key not in best or individual.nmse < best[individual.key].nmse:
+            best[individual.key] = individual
+    return list(best.values())
 
 
 def _packed(expression: Expression) -> list[list[Any]]:
