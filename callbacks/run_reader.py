@@ -23,7 +23,7 @@ __all__ = ["FINISHED", "TORN", "UNFINISHED", "Run", "find_runs", "read_front", "
 FINISHED, UNFINISHED, TORN = "finished", "unfinished", "torn"
 
 _RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
-_NOT_RUNS = frozenset({"wandb", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
+_NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
 _LARGEST_FILE = 64 << 20
 
 
@@ -34,8 +34,8 @@ class Run:
     Attributes:
         path: The directory.
         name: How it is called in a table: its path below the directory that was searched.
-        state: `finished`; `unfinished` without a results.json; `torn` with one that is not whole.
-        problem: Why it is torn, or empty.
+        state: `finished`; `unfinished` where results.json is missing or says so; `torn` where it is not whole.
+        problem: Why it is torn, how far it is, or empty.
         model: Name of the system, or empty where unknown; so for data and seed.
         data: Name of the data.
         seed: The seed, as text.
@@ -87,20 +87,14 @@ def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
     """
     run = Run(path, name or str(path))
     content = _results(run)
-    if content is not None:
-        run.state = FINISHED
-        run.model, run.data, run.seed = (_text(content.get(key)) for key in ("model", "data", "seed"))
-        run.wandb = _text(content.get("wandb_run_id"))
-        run.metrics = {f"seconds/{key}": value for key, value in _numbers(content.get("seconds"))}
-        run.metrics |= dict(_numbers(content.get("metrics")))
-        equations = content.get("equations")
-        run.equations = [row for row in equations if isinstance(row, dict)] if isinstance(equations, list) else []
-    else:
+    if content is None:
         _describe(run)
+    else:
+        _take(run, content)
     if curves or run.state != FINISHED:
         run.curves = _logged(path)
     if run.state != FINISHED:
-        run.metrics = {metric: points[-1][1] for metric, points in run.curves.items()}
+        run.metrics = {metric: points[-1][1] for metric, points in run.curves.items()} | run.metrics
     return run
 
 
@@ -116,6 +110,19 @@ def read_front(path: Path) -> list[dict[str, str]]:
     except (OSError, csv.Error):
         pass
     return rows
+
+
+def _take(run: Run, content: dict[str, Any]) -> None:
+    """Takes over what results.json says; it is there from the start of a run, whose last phase is `done`."""
+    phase = _text(content.get("phase"))
+    run.state = FINISHED if phase in ("", "done") else UNFINISHED
+    run.problem = f"in its {phase} phase" if run.state == UNFINISHED else ""
+    run.model, run.data, run.seed = (_text(content.get(key)) for key in ("model", "data", "seed"))
+    run.wandb = _text(content.get("wandb_run_id"))
+    run.metrics = {f"seconds/{key}": value for key, value in _numbers(content.get("seconds")) if value > 0}
+    run.metrics |= dict(_numbers(content.get("metrics")))
+    equations = content.get("equations")
+    run.equations = [row for row in equations if isinstance(row, dict)] if isinstance(equations, list) else []
 
 
 def _results(run: Run) -> dict[str, Any] | None:
@@ -162,14 +169,12 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _logged(path: Path) -> dict[str, Curve]:
-    """All of a run's curves; every attempt after the first has a metrics.csv of its own, read in their order."""
-    found = [
-        path / "metrics.csv",
-        *sorted(path.glob("*/metrics.csv")),
-        *sorted(path.glob("*/version_*/metrics.csv")),
-    ]
-    curves: dict[str, Curve] = {}
-    for file in found:
+    """All of a run's curves: of metrics.csv, or of each attempt's own where they have not been merged yet."""
+    curves = read_metrics(path / "metrics.csv")
+    if curves:
+        return curves
+    attempts = [file for file in path.glob("attempts/*/metrics.csv") if file.parent.name.isdecimal()]
+    for file in sorted(attempts, key=lambda file: int(file.parent.name)):
         for name, points in read_metrics(file).items():
             curves.setdefault(name, []).extend(points)
     return curves

@@ -100,6 +100,23 @@ def test_states(logs):
         assert run.metrics == {"fit/loss": 0.25}
 
 
+def test_a_run_in_the_middle_of_its_search_shows_what_it_has(tmp_path):
+    path = make(tmp_path, "run", results() | {"phase": "search"})
+    (path / "metrics.csv").unlink()
+    for attempt, loss in (
+        ("9", 0.5),
+        ("10", 0.125),
+    ):  # not merged yet, and to be read in the order of their numbers
+        (path / "attempts" / attempt).mkdir(parents=True)
+        (path / "attempts" / attempt / "metrics.csv").write_text(f"epoch,fit/loss\n{attempt},{loss}\n")
+    run = read_run(path)
+    assert (run.state, run.problem) == ("unfinished", "in its search phase")
+    assert run.metrics["test/r2_median"] == 0.9
+    assert run.metrics["fit/loss"] == 0.125
+    make(tmp_path, "done", results() | {"phase": "done"})
+    assert read_run(tmp_path / "done").state == "finished"
+
+
 @pytest.mark.parametrize(
     "text",
     [
