@@ -285,7 +285,8 @@ def test_a_file_that_changed_is_read_again(tmp_path):
 
 
 def test_a_table_is_checked_without_torch():
-    code = "import sys, datamodules.table as t; t.check_table('sklearn:california_housing'); exit('torch' in sys.modules)"
+    code = "import sys, datamodules.table as t; t.check_table('sklearn:california_housing'); "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
