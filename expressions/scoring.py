@@ -16,7 +16,7 @@ import numpy as np
 
 from expressions import symbolic
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
+from expressions.operators import CONSTANT, POWER_ROWS, Operator
 
 __all__ = [
     "complexity",
@@ -216,8 +216,9 @@ def complexity(expression: Expression) -> int:
 
     Counted without SymPy where it is plain what SymPy makes of the tree (it merges nested sums and products, and
     writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2)); otherwise with it. Either way the number is
-    the same. Only where numbers leave the range of float64, which SymPy would try to write out, the operators'
-    own `complexity` is added up instead. Recent answers are remembered.
+    the same. A protected operator counts as the plain one (SRBench reads them so). Only where SymPy would write
+    out numbers of a thousand digits, or has not built the tree after 5 seconds, the operators' own `complexity` is
+    added up instead. Recent answers are remembered.
     """
     return _complexity(expression)
 
@@ -228,9 +229,10 @@ def _complexity(expression: Expression) -> int:
         return expression.fold(_count_leaf, _count_operator).nodes
     except _AskSymPyError:
         pass
-    if out_of_range(expression):
-        return int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
-    return symbolic.count_nodes(expression)
+    nodes = None if out_of_range(expression) else symbolic.count_nodes(expression)
+    if nodes is None:
+        nodes = int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
+    return nodes
 
 
 class _AskSymPyError(Exception):
@@ -386,4 +388,7 @@ def out_of_range(expression: Expression) -> bool:
             return digits[0] * 10.0 ** min(digits[1], 300.0)
         return sum(digits) + 1.0 if row.arity == 2 else digits[0]
 
-    return expression.fold(lambda _, value: abs(math.log10(abs(value))) if value else 0.0, combine) > 1_000.0
+    def leaf(token: int, value: float) -> float:
+        return abs(math.log10(abs(value))) if token == CONSTANT and value != 0.0 else 0.0
+
+    return bool(expression.fold(leaf, combine) > 1_000.0)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from expressions.expression import Expression
+from expressions.operators import CONSTANT, TOKEN, Operator
 
 __all__ = ["count_nodes", "is_recovered", "rewritings", "shut_down"]
 
@@ -148,23 +149,37 @@ def _ask(task: str, expressions: Sequence[Expression], seconds: float) -> Iterat
         "expressions": [[e.tokens.tolist(), e.constants.tolist()] for e in expressions],
         "seconds": seconds,
     }
-    finished = False
+    finished = started = False
     with _lock:
         try:
-            if _worker is None or _worker.process.poll() is not None:
-                shut_down()
-                _worker = _Worker()
-            yield from _worker.ask(request)
-            finished = True
-        except (TimeoutError, EOFError, OSError):
-            pass
+            for _ in range(2):
+                if _worker is None or _worker.process.poll() is not None:
+                    shut_down()
+                    _worker = _Worker()
+                try:
+                    for item in _worker.ask(request):
+                        started = True
+                        yield item
+                    finished = True
+                    return
+                except EOFError:  # someone killed it since the last request: once more with a new one
+                    shut_down()
+                    if started:
+                        return
+        except (TimeoutError, OSError):
+            return
         finally:  # also on Ctrl-C: the answer to an abandoned request must not be read as the next one's
             if not finished:
                 shut_down()
 
 
 def rewritings(expression: Expression, seconds: float) -> list[Expression]:
-    """SymPy's rewritings of an expression, as many as come within the time limit."""
+    """SymPy's rewritings of an expression, as many as come within the time limit.
+
+    None for an expression with protected operators: SymPy has no such functions.
+    """
+    if not _PLAIN_TOKEN.keys().isdisjoint(expression.tokens.tolist()):
+        return []
     return [Expression(tokens, constants) for tokens, constants in _ask("rewrite", [expression], seconds)]
 
 
@@ -174,11 +189,36 @@ def is_recovered(model: Expression, truth: Expression, seconds: float) -> bool |
     return bool(answers[-1]) if answers else None
 
 
-def count_nodes(expression: Expression) -> int:
-    """Nodes of the SymPy tree, as SRBench counts them."""
-    import sympy
+def count_nodes(expression: Expression, seconds: float = 5.0) -> int | None:
+    """Nodes of the SymPy tree, as SRBench counts them; None if SymPy has not built the tree in time.
 
-    return sum(1 for _ in sympy.preorder_traversal(expression.to_sympy()))
+    SymPy decides signs and orders by evaluating numbers to any precision needed, which may take forever. Where
+    that can happen, the worker counts; the common case is counted here.
+    """
+    if not _may_hang(expression):
+        return next(_count(expression))
+    answers = list(_ask("count", [expression], seconds))
+    return int(answers[-1]) if answers else None
+
+
+def _may_hang(expression: Expression) -> bool:
+    """Whether an operator works on numbers alone, or SymPy would compare arguments."""
+
+    def combine(row: Operator, *constant: int) -> int:
+        if row.name in ("abs", "max", "min") or min(constant) >= 1:
+            return 2  # 2: yes; 1: a number; 0: neither
+        return 2 if 2 in constant else 0
+
+    return bool(expression.fold(lambda token, _: int(token == CONSTANT), combine) == 2)
+
+
+def _plain(expression: Expression) -> Expression:
+    """Protected operators as the plain ones, as SRBench reads them; SymPy's Piecewise grows beyond all bounds."""
+    tokens = [_PLAIN_TOKEN.get(token, token) for token in expression.tokens.tolist()]
+    return Expression(tokens, expression.constants)
+
+
+_PLAIN_TOKEN = {TOKEN["safe_" + name]: TOKEN[name] for name in ("div", "sqrt", "log")}
 
 
 # --- the worker's side ------------------------------------------------------------------------------------------
@@ -195,7 +235,11 @@ def serve() -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    tasks: dict[str, Callable[..., Iterator[Any]]] = {"rewrite": _rewrite, "recovered": _recovered}
+    tasks: dict[str, Callable[..., Iterator[Any]]] = {
+        "count": _count,
+        "rewrite": _rewrite,
+        "recovered": _recovered,
+    }
     send({"ready": True})
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -206,6 +250,12 @@ def serve() -> None:
                 send({"item": item})
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         send({"done": True})
+
+
+def _count(expression: Expression) -> Iterator[int]:
+    import sympy
+
+    yield sum(1 for _ in sympy.preorder_traversal(_plain(expression).to_sympy()))
 
 
 def _rewrite(expression: Expression) -> Iterator[tuple[list[int], list[float]]]:
@@ -244,8 +294,8 @@ def _rewrite(expression: Expression) -> Iterator[tuple[list[int], list[float]]]:
 def _recovered(model: Expression, truth: Expression) -> Iterator[bool]:
     import sympy as sp
 
-    true = truth.to_sympy()
-    found = _rounded(sp.simplify(model.to_sympy(), ratio=1))
+    true = _plain(truth).to_sympy()
+    found = _rounded(sp.simplify(_plain(model).to_sympy(), ratio=1))
     if found == 0 or true == 0:
         yield bool(found == true)
         return

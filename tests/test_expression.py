@@ -1,0 +1,89 @@
+"""Round trips: an expression survives text, SymPy and DEAP, and text keeps every bit of its values."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import sympy
+from deap import gp
+from hypothesis import assume, given, settings
+
+from expressions.expression import Expression
+from expressions.operators import BY_NAME, OPERATORS
+from expressions.parsing import parse
+from expressions.scoring import out_of_range, probe_rows
+from tests.strategies import ALL_OPERATORS, ANY_CONSTANTS, expressions
+
+X = probe_rows(3, rows=60)
+
+
+def values(expression: Expression) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return expression(X)
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions(operators=ALL_OPERATORS, constants=ANY_CONSTANTS))
+def test_text_keeps_every_bit(expression: Expression) -> None:
+    text = expression.infix()
+    again = parse(text)
+    expected, found = values(expression), values(again)
+    assert np.array_equal(expected, found, equal_nan=True)
+    assert np.array_equal(values(parse(again.infix())), expected, equal_nan=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(operators=ALL_OPERATORS))
+def test_text_with_names(expression: Expression) -> None:
+    names = ["HouseAge", "e", "sin"]
+    assert np.array_equal(values(parse(expression.infix(names), names)), values(expression), equal_nan=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions(max_depth=4, operators=("add", "sub", "mul", "div", "neg", "sin", "exp", "tanh", "square")))
+def test_sympy_round_trip(expression: Expression) -> None:
+    assume(not out_of_range(expression))
+    tree = expression.to_sympy()
+    assume(tree.is_finite is not False and not tree.has(sympy.zoo, sympy.nan, sympy.oo))
+    again = Expression.from_sympy(tree)
+    expected, found = values(expression), values(again)
+    both = np.isfinite(expected) & np.isfinite(found)
+    usual = np.median(np.abs(expected[both])) if both.any() else 0.0
+    assert np.allclose(found[both], expected[both], rtol=1e-8, atol=1e-8 * (1.0 + usual))
+
+
+def primitive_set() -> gp.PrimitiveSet:
+    pset = gp.PrimitiveSet("equation", 3)
+    for row in OPERATORS:
+        pset.addPrimitive(lambda *_: None, row.arity, name=row.name)
+    pset.renameArguments(ARG0="x0", ARG1="x1", ARG2="x2")
+    return pset
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions(operators=ALL_OPERATORS, constants=ANY_CONSTANTS))
+def test_deap_round_trip(expression: Expression) -> None:
+    pset = primitive_set()
+    assert Expression.from_deap(expression.to_deap(pset), pset) == expression
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(operators=ALL_OPERATORS))
+def test_structure(expression: Expression) -> None:
+    assert pickle.loads(pickle.dumps(expression)) == expression
+    children = expression.children()
+    assert len(expression) == 1 + sum(len(child) for child in children)
+    assert expression.depth == (1 + max(child.depth for child in children) if children else 0)
+    if children:
+        name = expression.fold(lambda *_: "", lambda row, *_: row.name)
+        assert Expression.apply(name, *children) == expression
+        assert BY_NAME[name].arity == len(children)
+    assert hash(Expression(expression.tokens, expression.constants)) == hash(expression)
+
+
+@pytest.mark.parametrize("tokens", [[], [1], [1, 0], [0, 0], [-1]])
+def test_incomplete_programs(tokens: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"prefix program|at least one token|constant tokens"):
+        Expression(tokens)
