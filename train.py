@@ -71,16 +71,18 @@ def _one_sentence() -> Iterator[None]:
         yield
     except UserError as error:
         _refuse(str(error))
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _refuse(f"cannot write to {where}{os.strerror(error.errno or 0)}; make room, then resume=RUN_DIR")
     except Exception as error:
-        sentence = explain(error)
+        sentence = explain(error) or _disk_fault(error)
         if sentence is None:
             raise
         _refuse(sentence)
+
+
+def _disk_fault(error: Exception) -> str | None:
+    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"cannot write to {where}{os.strerror(error.errno or 0)}; make room, then resume=RUN_DIR"
 
 
 def _refuse(sentence: str) -> None:
@@ -133,6 +135,8 @@ def run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
     facts = {"model": choices["model"], "data": _data_name(config, choices), "seed": config.seed}
     facts["wandb_run_id"] = wandb_run_id(run_dir) if first and config.logger else None
     record = RunRecord(run_dir, facts, writes=first)
+    if first and config.resume is not None:
+        _remember_overrides(run_dir)
     search = build_search(config, run_dir)
     trainer = build_trainer(config, run_dir, record, search, state, facts["wandb_run_id"])
     over = state is not None and state["fit_over_after"] is not None
@@ -293,7 +297,8 @@ def arguments_to_go_on(arguments: Sequence[str]) -> list[str]:
     mine = [argument for argument in arguments if not argument.startswith(("resume=", "ckpt_path="))]
     if checkpoint is not None:
         mine.append(f"ckpt_path='{file}'")
-    return [*_saved_overrides(folder), *mine, f"resume='{folder}'", f"hydra.run.dir='{folder}'"]
+    going_on = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
+    return [*_saved_overrides(folder), *mine, *going_on]
 
 
 def _saved_overrides(folder: Path) -> list[str]:
@@ -305,6 +310,16 @@ def _saved_overrides(folder: Path) -> list[str]:
     if not isinstance(overrides, list):
         raise RunDirectoryError(f"{folder}/.hydra/overrides.yaml cannot be read: start a new run")
     return [str(item) for item in overrides if not str(item).startswith(("resume=", "ckpt_path="))]
+
+
+def _remember_overrides(folder: Path) -> None:
+    """Keep what a resumed run was given in addition, for the next time; only now is it known to be sound."""
+    from callbacks.run_record import write_atomically
+
+    overrides = [
+        item for item in HydraConfig.get().overrides.task if not item.startswith(("resume=", "ckpt_path="))
+    ]
+    write_atomically(folder / ".hydra" / "overrides.yaml", yaml.safe_dump(overrides))
 
 
 def _chosen_model(arguments: Sequence[str]) -> str:
@@ -342,21 +357,24 @@ def _load(path: Path, model: "LightningModule") -> dict[str, Any]:
         RunDirectoryError: It is torn, of another model, or of one with other sizes.
     """
     state = _read_checkpoint(path)
-    wanted, found = type(model).__name__, state.get("model_class", "another program's model")
-    if found != wanted:
+    wanted, found = type(model).__name__, state.get("model_class")
+    ours, theirs = model.state_dict(), state["state_dict"]
+    if found is None and ours.keys() != theirs.keys():
+        found = "another model"
+    if found not in (None, wanted):
         raise RunDirectoryError(
-            f"{_short(path)} is a checkpoint of {found}, not of {wanted}: choose the model it is of"
+            f"{_short(path)} is a checkpoint of {found}, not of {wanted}: choose its own model"
         )
-    theirs, ours = state.get("hyper_parameters", {}), dict(model.hparams)
-    different = [
-        f"{key}={theirs[key]}, here {ours[key]}" for key in ours if key in theirs and theirs[key] != ours[key]
-    ]
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    if shapes != {name: value.shape for name, value in state["state_dict"].items()}:
+    if {name: value.shape for name, value in ours.items()} != {
+        name: value.shape for name, value in theirs.items()
+    }:
+        settings = {key: value for key, value in state.get("hyper_parameters", {}).items() if key in model.hparams}
+        different = [f"{key}={value}" for key, value in settings.items() if value != model.hparams[key]]
         raise RunDirectoryError(
-            f"{_short(path)} is of a model of other sizes ({'; '.join(different) or 'of another version'}): "
-            "give the same settings"
+            f"{_short(path)} is of a model of other sizes: it was built with {', '.join(different)}; give the same"
         )
+    if "optimizer_states" not in state:
+        raise RunDirectoryError(f"{_short(path)} holds weights alone: go on from the last.ckpt beside it")
     return {"global_step": state["global_step"], "fit_over_after": state.get("fit_over_after")}
 
 
@@ -421,6 +439,7 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # nothing is logged a step
     warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
 
 

@@ -190,6 +190,9 @@ def explain(error: Exception) -> str | None:
         group, word = choice[1], choice[2]
         allowed = sorted(path.stem for path in (FOLDER / group).glob("*.yaml"))
         return f"{group}={word} is not one of the choices; {near(word, allowed)}"
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several is not None:
+        return f"{several[1]} is several values: write key=[a,b] for one list, or add -m to run one job for each"
     kind = type(error).__name__
     if kind == "OverrideParseException":
         return (

@@ -1,0 +1,221 @@
+"""The command line: every shipped configuration, and everything a user can get wrong, in one sentence."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+SHORT = (
+    "search=none",
+    "logger=csv",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "data.max_rows=300",
+)
+
+
+def refused(ended: Any, *words: str) -> None:
+    """One sentence, exit code 2, no traceback, and all of the words."""
+    lines = [line for line in ended.err.splitlines() if line]
+    assert ended.code == 2, ended.err
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def shipped(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+# ------------------------------------------------------------------------------- what is shipped runs
+
+
+def test_the_whole_way_leaves_a_complete_directory(tmp_path: Path, command: Callable) -> None:
+    ended = command(*SHORT, "hydra.run.dir=run")
+    assert ended.code == 0, ended.err
+    assert "test/r2" in ended.out
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["phase"] == "done"
+    assert results["model"] == "autoencoder"
+    assert results["data"] == "california"
+    assert results["seed"] == 0
+    assert set(results["seconds"]) == {"fit", "test", "search"}
+    assert {"fit/loss", "validation/reconstruction_mse", "test/reconstruction_mse", "test/r2"} <= set(
+        results["metrics"]
+    )
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"results.json", "metrics.csv", "checkpoints", "wandb_run_id.txt", ".hydra"} - names <= {
+        "wandb_run_id.txt"
+    }
+
+
+@pytest.mark.parametrize("model", shipped("model"))
+def test_every_model(model: str, command: Callable) -> None:
+    assert command(f"model={model}", *SHORT).code == 0
+
+
+@pytest.mark.parametrize("data", shipped("data"))
+def test_every_kind_of_data(data: str, command: Callable) -> None:
+    path = ["data.path=sklearn:diabetes", "data.target=target"] if data == "tabular" else []
+    assert command(f"data={data}", *path, *SHORT, "model.decode=target").code == 0
+
+
+@pytest.mark.parametrize("experiment", shipped("experiment"))
+def test_every_experiment(experiment: str, command: Callable) -> None:
+    assert command(f"experiment={experiment}", *SHORT).code == 0
+
+
+@pytest.mark.parametrize("group", ["trainer", "logger", "search"])
+def test_every_other_configuration_composes(group: str) -> None:
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    from configs.validation import check_config
+
+    for name in shipped(group):
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            check_config(hydra.compose("train", [f"{group}={name}"]))
+
+
+def test_no_configuration_is_deeper_than_two_levels() -> None:
+    assert all(len(path.relative_to(CONFIGS).parts) <= 2 for path in CONFIGS.rglob("*.yaml"))
+
+
+def test_a_sweep_is_a_directory_a_job(tmp_path: Path, command: Callable) -> None:
+    ended = command("-m", *SHORT, "seed=1,2", "hydra.sweep.dir=sweep")
+    assert ended.code == 0, ended.err
+    runs = list((tmp_path / "sweep").glob("*/results.json"))
+    assert sorted(json.loads(path.read_text())["seed"] for path in runs) == [1, 2]
+
+
+# ------------------------------------------------------------------------------ what is wrong is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["modl.latents=2"], ["modl.latents is not a key"]),
+        (["model.latens=3"], ["model.latens is not a key", "did you mean model.latents"]),
+        (["+model.latens=3"], ["model.latens is not a key", "did you mean model.latents"]),
+        (["latents=3"], ["latents is not a key", "model.latents"]),
+        (["sede=3"], ["sede is not a key", "did you mean seed"]),
+        (["model=autoencode"], ["model=autoencode", "did you mean autoencoder"]),
+        (["data=californa"], ["data=californa", "did you mean california"]),
+        (["experiment=smok"], ["experiment=smok", "did you mean smoke"]),
+        (["trainer.limit_train_batches=3"], ["+trainer.limit_train_batches"]),
+        (["model.latents=[1"], ["cannot be read"]),
+        (["model.latents"], ["cannot be read"]),
+        (["model.latents=0"], ["model.latents=0", "at least 1"]),
+        (["model.latents=two"], ["model.latents=two", "whole number"]),
+        (["model.latents=true"], ["whole number"]),
+        (["model.hidden=16,8"], ["several values"]),
+        (["model.hidden=16x8"], ["model.hidden=16x8", "16-8"]),
+        (["model.activation=tan"], ["model.activation=tan", "tanh"]),
+        (["model.learning_rate=-1"], ["model.learning_rate=-1", "above 0"]),
+        (["model.learning_rate=nan"], ["model.learning_rate=nan"]),
+        (["model.learning_rate=null"], ["model.learning_rate=null"]),
+        (["seed=-1"], ["seed=-1"]),
+        (["seed=1.5"], ["seed=1.5"]),
+        (["trainer.max_epochs=0"], ["trainer.max_epochs=0"]),
+        (["data.features=[HouseAg]"], ["HouseAge"]),
+        (["data.features=[]"], ["data.features=[]"]),
+        (["data.features=[HouseAge,MedHouseVal]"], ["MedHouseVal"]),
+        (["data.validation_fraction=1.5"], ["data.validation_fraction=1.5"]),
+        (["data=tabular"], ["data.path is missing"]),
+        (["data=tabular", "data.path=nowhere.csv"], ["nowhere.csv"]),
+        (["resume=nowhere"], ["resume=nowhere", "not a directory"]),
+        (["resume=."], ["resume=.", "not a run directory"]),
+        (["ckpt_path=nowhere.ckpt"], ["no checkpoint nowhere.ckpt"]),
+        (["ckpt_path=torn.ckpt"], ["torn.ckpt", "not a whole checkpoint"]),
+        (["logger.mode=offlin"], ["logger.mode=offlin", "offline"]),
+        (["-m", "seed=1,2", "trainer=ddp", "trainer.devices=2"], ["a sweep runs its jobs in one process each"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else None,
+)
+def test_refused_at_once(arguments: list[str], words: list[str], tmp_path: Path, command: Callable) -> None:
+    (tmp_path / "torn.ckpt").write_bytes(b"PK\x03\x04 half a file")
+    ended = command(*arguments)
+    refused(ended, *words)
+    assert not list(tmp_path.rglob("*.ckpt")) or [path.name for path in tmp_path.rglob("*.ckpt")] == ["torn.ckpt"]
+
+
+def test_faults_of_a_table_are_named(tmp_path: Path, command: Callable) -> None:
+    table = tmp_path / "houses.csv"
+    table.write_text("age,rooms,price\n" + "".join(f"{i},{i * i % 7},{i}\n" for i in range(20)) + "3,,1\n")
+    refused(command("data=tabular", "data.path=houses.csv", "data.target=price"), "rooms", "missing")
+    refused(command("data=tabular", "data.path=houses.csv", "data.target=prise"), "price")
+
+
+def test_nothing_heavy_is_imported_to_refuse() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['model.latents=0', 'hydra.run.dir=/tmp']\n"
+        "import train\n"
+        "try: train.main()\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        "assert not {'torch', 'lightning', 'wandb'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+def test_checkpoints_that_do_not_fit(tmp_path: Path, command: Callable) -> None:
+    assert command(*SHORT, "hydra.run.dir=run").code == 0
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    refused(command("resume=run", "model.latents=3"), "other sizes", "latents=2")
+    assert command("resume=run").code == 0, "what was refused is not remembered"
+    refused(command("ckpt_path=run/checkpoints/best.ckpt"), "weights alone", "last.ckpt")
+    refused(command("resume=run", "hydra.run.dir=elsewhere"), "its own directory")
+
+    state = torch.load(last, weights_only=True)
+    torch.save(state | {"model_class": "EquationLearner"}, tmp_path / "other.ckpt")
+    refused(command("ckpt_path=other.ckpt", *SHORT), "a checkpoint of EquationLearner, not of Autoencoder")
+    torch.save({"something": 1}, tmp_path / "strange.ckpt")
+    refused(command("ckpt_path=strange.ckpt", *SHORT), "not a Lightning checkpoint")
+    torch.save(state | {"hyper_parameters": pl.Trainer}, tmp_path / "code.ckpt")
+    refused(command("ckpt_path=code.ckpt", *SHORT), "can be read safely")
+
+    # a whole one from elsewhere begins a new run where it stopped
+    last.rename(tmp_path / "mine.ckpt")
+    again = command("ckpt_path=mine.ckpt", *SHORT, "trainer.max_epochs=2", "hydra.run.dir=new")
+    assert again.code == 0, again.err
+    assert torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+    torn = tmp_path / "new" / "checkpoints" / "last.ckpt"
+    torn.write_bytes(torn.read_bytes()[:-300])
+    refused(command("resume=new"), "not a whole checkpoint")
+
+
+def test_a_disk_that_cannot_be_written(tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    refused(command(*SHORT, "hydra.run.dir=file/run"), "file")
+    monkeypatch.setattr("callbacks.run_directory.FREE_BYTES", 1 << 62)
+    refused(command(*SHORT), "MB left")
+
+
+def test_a_disk_that_fills_up_while_training(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"  # no file longer than this: checkpoints are
+        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {[*SHORT, 'hydra.run.dir=run']!r}\n"
+        "import train; train.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr
+    assert "error: cannot write" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["phase"] == "fit"
+
+
+def test_faults_of_the_program_keep_their_traceback(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.autoencoder.Autoencoder.training_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command(*SHORT)
