@@ -43,7 +43,7 @@ _SMALLEST_PIVOT = 1e-12  # of a column scaled to length 1: below, it depends on 
 _FIRST_DAMPING = 0.1
 _DAMPING_DOWN, _DAMPING_UP = 0.1, 6.0
 _LARGEST_DAMPING = 1e8
-_CONVERGED = 1e-9  # relative decrease of the squared error by an accepted step
+_CONVERGED = 1e-6  # relative decrease of the squared error, by an accepted step or as any step promises
 _STALE = 0.3  # relative change of a linear constant that makes derivatives useless
 _SUSPECT = 1e-3  # ... that makes them suspect when a step failed
 _CANCELLED = 1e-10  # projected against plain error: below, the projection has lost most of its digits
@@ -449,7 +449,8 @@ class _Fit:
         long they are carried along depends on their neighbours.
         """
         looks_again = here.stale
-        steps = np.where(looks_again, _projected_step(here), _damped_step(here))
+        damped, promised = _damped_step(here)
+        steps = np.where(looks_again, _projected_step(here), damped)
         trial = here.select(np.arange(tape.count))
         trial.constants = here.moved(steps)
         self._project(trial, self._gram(tape, trial.constants))
@@ -458,6 +459,7 @@ class _Fit:
         accepted = trial.error < bound
         decrease = here.error - trial.error
         goes_on = np.where(accepted, decrease > _CONVERGED * here.error, here.damping < _LARGEST_DAMPING)
+        goes_on &= promised > 0.1 * _CONVERGED * here.error
         factor = np.where(accepted, _DAMPING_DOWN, _DAMPING_UP)
         here.damping = here.damping * np.where(looks_again, 1.0, factor)
         # After a step that failed, even slightly outdated derivatives are suspected first.
@@ -564,15 +566,22 @@ def _is_stale(instances: _Instances, tolerance: float) -> np.ndarray:
     return nonlinear & (moved | (instances.error < _CANCELLED * instances.scale[-1] ** 2))
 
 
-def _damped_step(instances: _Instances) -> np.ndarray:
-    """Joint step `[width, instances]` of all constants, the nonlinear ones damped (Kaufman 1975)."""
+def _damped_step(instances: _Instances) -> tuple[np.ndarray, np.ndarray]:
+    """One joint step of all constants, the nonlinear ones damped (Kaufman 1975).
+
+    Returns:
+        The step `[width, instances]` and the decrease of the squared error that the linearised expression promises
+        `[instances]`.
+    """
     tableau = instances.tableau.copy()
     nonlinear = (instances.which >= 0) & ~instances.linear
     for k in np.flatnonzero(nonlinear.any(axis=1)):
         tableau[k, k] *= 1.0 + instances.damping * nonlinear[k]
     solved = _eliminate(tableau, nonlinear)
     solution = tableau[:-1, -1] * (instances.scale[-1] / instances.scale[:-1])
-    return np.where((solved | instances.linear) & np.isfinite(solution), solution, 0.0)
+    step = np.where((solved | instances.linear) & np.isfinite(solution), solution, 0.0)
+    promised = (instances.tableau[-1, -1] - tableau[-1, -1]) * instances.scale[-1] ** 2
+    return step, promised
 
 
 # --- starting points ---

@@ -145,7 +145,10 @@ def sample_tokens(count: int, rng: np.random.Generator, settings: SamplingSettin
     # One draw decides both: the part above the share of constants is spread over the variables.
     share = settings.constant_probability
     u = (rng.random(needed) - share) / max(1.0 - share, 1e-300)
-    variable = np.minimum((u * settings.variables).astype(np.int64), settings.variables - 1) + FIRST_VARIABLE
+    variable = (
+        np.minimum((np.maximum(u, 0.0) * settings.variables).astype(np.int64), settings.variables - 1)
+        + FIRST_VARIABLE
+    )
     tokens[leaf] = np.where(u < 0, CONSTANT, variable)
     if not settings.fold_constants:
         _separate_constants(tokens, arity, rng, settings.variables)
