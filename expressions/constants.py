@@ -349,7 +349,8 @@ class _Fit:
 
     def _instances(self, chunk: np.ndarray, starts: int, drawn: _Starts) -> _Instances:
         """All starts of all expressions of a chunk."""
-        repeats = np.where(self.free[:, chunk].any(axis=0), starts, 1)
+        nonlinear = (self.free & ~self.linear)[:, chunk].any(axis=0)
+        repeats = np.where(nonlinear, starts, 1)  # linear constants have one solution, wherever they start
         expression = np.repeat(chunk, repeats)
         number = np.arange(len(expression)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
         parameter_constants = self.free[:, expression]
@@ -387,7 +388,7 @@ class _Fit:
             if not len(bad):
                 break
             again = instances.select(bad)
-            again.constants = drawn.draw(again.expression, 1000 * attempt + np.arange(len(bad)) * 0, 1)
+            again.constants = drawn.draw(again.expression, np.full(len(bad), 1000 * attempt), 1)
             self._project(again, self._gram(self._tape(again), again.constants))
             instances.store(bad, again)
         # The nonlinear columns of the Jacobian depend on the linear constants: look again where those are at their
@@ -423,12 +424,12 @@ class _Fit:
         """Levenberg-Marquardt on all instances; those that are done leave."""
         nonlinear = ((instances.which >= 0) & ~instances.linear).any(axis=0)
         active = np.flatnonzero(nonlinear & (instances.error < np.inf))
-        active = active[~self._exact(instances)[active]]
+        active = active[~self._solved(instances)[active]]
         here: _Instances | None = None
         tape: Tape | None = None
         running = np.ones(len(active), dtype=bool)
         for _ in range(iterations):
-            if here is None or tape is None or 2 * np.count_nonzero(running) <= len(running):
+            if here is None or tape is None or 4 * np.count_nonzero(running) <= 3 * len(running):
                 if here is not None:
                     instances.store(active, here)
                 active = active[running]
