@@ -94,22 +94,6 @@ def test_same_values_on_thousands_of_random_expressions() -> None:
         assert_same_values(expression, canonical(expression))
 
 
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "neg",
-    "inv",
-    "square",
-    "cube",
-    "sqrt",
-    "log",
-    "sin",
-    "abs",
-    "max",
-)
-
-
 @settings(max_examples=150, deadline=None)
 @given(expressions(max_depth=6, operators=ALL_OPERATORS))
 def test_idempotent(expression: Expression) -> None:
