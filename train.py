@@ -34,7 +34,7 @@ from callbacks.run_directory import (
     check_checkpoint_file,
     check_run_directory,
     checkpoint_of,
-    claim,
+    claimed,
     newest_unfinished,
     run_directory_of,
     wandb_run_id,
@@ -113,9 +113,12 @@ def run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
     Raises:
         UserError: For whatever the user can mend.
     """
+    with claimed(run_dir) if _rank() == 0 else contextlib.nullcontext():
+        _run(config, run_dir, choices)
+
+
+def _run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
     first = _rank() == 0
-    if first:
-        claim(run_dir)
     checkpoint = _starting_point(config, run_dir)
     import lightning.pytorch as pl
     import torch
@@ -139,17 +142,12 @@ def run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
         _remember_overrides(run_dir)
     search = build_search(config, run_dir)
     trainer = build_trainer(config, run_dir, record, search, state, facts["wandb_run_id"])
-    over = state is not None and state["fit_over_after"] is not None
-    over = over and state is not None and state["fit_over_after"] >= (config.trainer.max_epochs or 0)
     if first:
         print(f"{choices['model']} on {facts['data']}, in {_short(run_dir)}", flush=True)
     with _closing(trainer):
-        if not over:
-            with record.phase("fit"):
-                resumed = checkpoint if state is not None and state["global_step"] > 0 else None
-                trainer.fit(model, datamodule, ckpt_path=resumed, weights_only=True)
-        elif checkpoint is not None:
-            _take_weights(model, checkpoint)
+        with record.phase("fit"):  # one that was over ends before its first step
+            resumed = checkpoint if state is not None and state["global_step"] > 0 else None
+            trainer.fit(model, datamodule, ckpt_path=resumed, weights_only=True)
         with record.phase("test"):
             _take_best(config, run_dir, model)
             trainer.test(model, datamodule, verbose=False)
@@ -375,7 +373,7 @@ def _load(path: Path, model: "LightningModule") -> dict[str, Any]:
         )
     if "optimizer_states" not in state:
         raise RunDirectoryError(f"{_short(path)} holds weights alone: go on from the last.ckpt beside it")
-    return {"global_step": state["global_step"], "fit_over_after": state.get("fit_over_after")}
+    return {"global_step": state["global_step"]}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -390,15 +388,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _take_weights(model: "LightningModule", path: Path) -> None:
-    model.load_state_dict(_read_checkpoint(path)["state_dict"])
-
-
 def _take_best(config: DictConfig, run_dir: Path, model: "LightningModule") -> None:
     """Test and search the best epoch, where one was asked for."""
     best = run_dir / "checkpoints" / "best.ckpt"
     if config.checkpoint.monitor is not None and best.is_file():
-        _take_weights(model, best)
+        model.load_state_dict(_read_checkpoint(best)["state_dict"])
 
 
 # --------------------------------------------------------------------------------------- small things

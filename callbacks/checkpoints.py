@@ -32,7 +32,6 @@ class EpochCheckpoint(Checkpoint):
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / LAST
-        self._fit_over = False
         self._between_epochs = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -40,14 +39,12 @@ class EpochCheckpoint(Checkpoint):
         self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the final state, and that it is final."""
-        self._fit_over = True
+        """Write the final state."""
         self._save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say whose checkpoint it is, and whether its fit is over and after how many epochs."""
+        """Say whose checkpoint it is."""
         checkpoint["model_class"] = type(pl_module).__name__
-        checkpoint["fit_over_after"] = trainer.current_epoch if self._fit_over else None
         if self._between_epochs:
             # Lightning has counted the coming epoch as ready. Left so, it would take the run for one that was cut
             # in the middle of an epoch whose batches are all done, and skip that epoch.

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ __all__ = [
     "check_checkpoint_file",
     "check_run_directory",
     "checkpoint_of",
-    "claim",
+    "claimed",
     "newest_unfinished",
     "run_directory_of",
     "wandb_run_id",
@@ -31,8 +32,6 @@ LAST = "last.ckpt"
 ID_FILE = "wandb_run_id.txt"
 RESULTS = "results.json"
 FREE_BYTES = 64 << 20  # the shipped presets write a tenth of it
-
-_claims: dict[Path, IO[str]] = {}
 
 
 class RunDirectoryError(UserError):
@@ -100,33 +99,30 @@ def check_checkpoint_file(path: str | Path) -> Path:
     return file
 
 
-def claim(run_dir: str | Path) -> None:
-    """Make sure that the directory can be written to and that no other process lives in it, until this one ends.
+@contextlib.contextmanager
+def claimed(run_dir: str | Path) -> Iterator[None]:
+    """Keep other processes out of a directory, after making sure that it can be written to.
 
     Raises:
         RunDirectoryError: It cannot be written to, the disk is nearly full, or another process has claimed it.
     """
     folder = Path(run_dir).resolve()
-    if folder in _claims:
-        return
     try:
         stream = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise RunDirectoryError(
             f"{folder} cannot be written to ({error.strerror}): choose hydra.run.dir=…"
         ) from error
-    if not _lock(stream):
-        stream.close()
-        raise RunDirectoryError(
-            f"another process is running in {folder}: wait for it, or choose another directory"
-        )
-    _claims[folder] = stream
-    free = shutil.disk_usage(folder).free
-    if free < FREE_BYTES:
-        raise RunDirectoryError(
-            f"the disk of {folder} has only {free / 1e6:.0f} MB left, a run needs {FREE_BYTES / 1e6:.0f} MB: "
-            "make room or choose hydra.run.dir=…"
-        )
+    with stream:  # closing the file gives the lock back, and so does the end of the process, whatever ends it
+        if not _lock(stream):
+            raise RunDirectoryError(f"another process is running in {folder}: wait, or choose another directory")
+        free = shutil.disk_usage(folder).free
+        if free < FREE_BYTES:
+            raise RunDirectoryError(
+                f"the disk of {folder} has only {free / 1e6:.0f} MB left, a run needs {FREE_BYTES / 1e6:.0f} MB: "
+                "make room or choose hydra.run.dir=…"
+            )
+        yield
 
 
 def wandb_run_id(run_dir: str | Path) -> str:
@@ -142,7 +138,7 @@ def wandb_run_id(run_dir: str | Path) -> str:
 
 
 def _lock(stream: IO[str]) -> bool:
-    """Whether the file could be locked; the system lets go of it when the process ends, however it ends."""
+    """Whether the file could be locked."""
     if sys.platform == "win32":
         return True
     import fcntl

@@ -194,6 +194,8 @@ def explain(error: Exception) -> str | None:
     if several is not None:
         return f"{several[1]} is several values: write key=[a,b] for one list, or add -m to run one job for each"
     kind = type(error).__name__
+    if kind == "InstantiationException":
+        return _of_constructor(error)
     if kind == "OverrideParseException":
         return (
             f"the command line cannot be read: {text.splitlines()[-1].split(' See ')[0]} (quote lists and spaces)"
@@ -203,6 +205,16 @@ def explain(error: Exception) -> str | None:
         or kind == "ConfigCompositionException"
     ):
         return " ".join(text.split())
+    return None
+
+
+def _of_constructor(error: BaseException) -> str | None:
+    """What a constructor has said that the configuration names, where the user can mend it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError) or (isinstance(cause, TypeError) and "unexpected keyword" in str(cause)):
+            return " ".join(str(cause).split())
+        cause = cause.__cause__ or cause.__context__
     return None
 
 

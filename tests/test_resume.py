@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 import train
-from callbacks.run_directory import claim, newest_unfinished
+from callbacks.run_directory import claimed, newest_unfinished
 from callbacks.run_record import RunRecord, merge_metrics, read_results, record_equations, record_metrics
 
 EPOCHS = 4
@@ -198,10 +198,9 @@ def test_metrics_of_repeated_steps_come_from_the_last_attempt(tmp_path: Path) ->
 
 
 def test_a_directory_belongs_to_one_process(tmp_path: Path, process: Callable) -> None:
-    claim(tmp_path)
-    claim(tmp_path)  # the same process may ask again
-    other = process("search=none", "hydra.run.dir=.")
-    _, err = other.communicate(timeout=60)
+    with claimed(tmp_path):
+        other = process("search=none", "hydra.run.dir=.")
+        _, err = other.communicate(timeout=60)
     assert other.returncode == 2
     assert err.startswith("error: another process is running in")
 
