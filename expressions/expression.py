@@ -497,6 +497,7 @@ class _LatexPrinter(_Printer):
         arguments = self.children[position]
         if position in self.sign_moved:  # a negation
             return self._operand(arguments[0], _PRODUCT)
+        needed = _LATEX_OPERANDS.get(name, (_SUM, _SUM))
         if name in ("add", "sub"):
             name = self._move_sign(name, arguments[1])
         if name == "mul" and self._starts_with_number(arguments[1]):
@@ -508,7 +509,6 @@ class _LatexPrinter(_Printer):
             elif name == "mul" and part == "{0}":
                 pieces += self._factor(arguments[0])
             else:
-                needed = _LATEX_OPERANDS.get(name, (_SUM, _SUM))
                 pieces += self._operand(arguments[int(part[1])], needed[int(part[1])])
         return pieces
 
@@ -635,6 +635,8 @@ def _sympy_sum(terms: Sequence[Any], names: Sequence[str] | None) -> Expression:
 
 
 def _sympy_product(tree: Any, names: Sequence[str] | None) -> Expression:
+    import sympy as sp
+
     above: list[Any] = []
     below: list[Any] = []
     negative = False
@@ -645,7 +647,7 @@ def _sympy_product(tree: Any, names: Sequence[str] | None) -> Expression:
             below.append(1 / factor)
         elif factor.is_Rational and not factor.is_Integer and abs(factor.p) == 1:
             negative = negative or factor.p < 0
-            below.append(type(factor)(factor.q))
+            below.append(sp.Integer(factor.q))
         else:
             above.append(factor)
     result = _fold_product(above, names)

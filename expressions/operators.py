@@ -160,13 +160,13 @@ OPERATORS: tuple[Operator, ...] = (
     ),
     Operator(
         name="max", arity=2, commutative=True, complexity=1,
-        numpy=np.maximum, torch=lambda t, a, b: t.maximum(a, b),
+        numpy=lambda a, b, out: np.maximum(a, b, out=out), torch=lambda t, a, b: t.maximum(a, b),
         partials=lambda xp, f, a, b: ((a >= b) * 1.0, (a < b) * 1.0),
         sympy=lambda sp, a, b: sp.Max(a, b), latex=r"\max\left({0}, {1}\right)",
     ),
     Operator(
         name="min", arity=2, commutative=True, complexity=1,
-        numpy=np.minimum, torch=lambda t, a, b: t.minimum(a, b),
+        numpy=lambda a, b, out: np.minimum(a, b, out=out), torch=lambda t, a, b: t.minimum(a, b),
         partials=lambda xp, f, a, b: ((a <= b) * 1.0, (a > b) * 1.0),
         sympy=lambda sp, a, b: sp.Min(a, b), latex=r"\min\left({0}, {1}\right)",
     ),

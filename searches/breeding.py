@@ -10,8 +10,7 @@ import numpy as np
 from deap import base, gp
 
 from expressions.expression import Expression
-from expressions.operators import ARITY, BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
-
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
 
 # Smooth functions of one argument that are defined everywhere, best first for saturating data.
 RIDGE_FUNCTIONS = ("tanh", "atan", "sin", "cos", "exp", "square")
@@ -241,5 +240,3 @@ class Breeder:
         individual[part] = [
             mapping["add"], mapping["mul"], self.constant_node(1.0), *individual[part], self.constant_node(0.1 * random.gauss(0.0, 1.0)),
         ]  # fmt: skip
-
-

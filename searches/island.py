@@ -290,7 +290,9 @@ class Island:
             individual.fitness.crowding_dist = state["crowding"][k]
             self.population.append(individual)
         self.tried = {key: tries for key, tries in state["tried"]}
-        self.best = {size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]}
+        self.best = {
+            size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]
+        }
         self.evaluations = state["evaluations"]
         version, numbers, gauss = state["python_random"]
         self._python_state = (version, tuple(numbers), gauss)

@@ -98,7 +98,9 @@ class RemoteIslands:
         self._shares = [list(range(bounds[k], bounds[k + 1])) for k in range(workers)]
         for share in self._shares:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, task, settings, seed, seeds, share), daemon=False)
+            process = context.Process(
+                target=_serve, args=(theirs, task, settings, seed, seeds, share), daemon=False
+            )
             process.start()
             theirs.close()
             self._connections.append(ours)

@@ -144,7 +144,9 @@ def _checked(inputs: np.ndarray, target: np.ndarray, which: str) -> tuple[np.nda
     inputs = np.asarray(inputs, dtype=np.float64)
     target = np.asarray(target, dtype=np.float64)
     if inputs.ndim != 2 or target.shape != inputs.shape[:1] or not len(target):
-        raise ValueError(f"{which} inputs {inputs.shape} and target {target.shape} are not [rows, variables], [rows]")
+        raise ValueError(
+            f"{which} inputs {inputs.shape} and target {target.shape} are not [rows, variables], [rows]"
+        )
     if not (np.isfinite(inputs).all() and np.isfinite(target).all()):
         raise ValueError(f"the {which} rows hold values that are not finite")
     return inputs, target

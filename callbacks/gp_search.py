@@ -1,0 +1,409 @@
+"""Genetic programming on every latent of an autoencoder, after training.
+
+    search = GPSearch(run_dir="logs/mine", trials=3, seconds=30)
+    trainer = Trainer(callbacks=[search])
+    trainer.fit(autoencoder, datamodule)     # searches in on_fit_end
+
+One search a latent and trial, spread over ranks and cores. Each leaves a resumable state after every generation and
+a result at its end under `search/`; a run that was killed goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from callbacks.equation_report import Finding, SearchLog, draw_figures, polynomial_r2, report_findings
+from callbacks.progress import duration
+from callbacks.run_record import write_atomically
+from callbacks.search_progress import SearchProgress
+from expressions.errors import UserError
+from expressions.expression import Expression
+from expressions.parsing import parse
+from searches.archive import Entry, add_to_archive, seeds_from
+from searches.front import Candidate, ParetoFront, pick
+from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
+from searches.parallel import cores, run_jobs
+from searches.state import fingerprint
+
+_WAIT_SECONDS = 60.0  # for the files of other ranks, beyond the time that the own searches took
+_ENCODE_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One search: a latent and a trial."""
+
+    latent: int
+    trial: int
+
+    @property
+    def label(self) -> str:
+        return f"latent_{self.latent}_trial_{self.trial}"
+
+
+class GPSearch(Callback):
+    """Rewrites the latents of an autoencoder as equations.
+
+    The LightningModule must have `encode(inputs [batch, features]) -> [batch, latents]`, the LightningDataModule
+    `table(split)` with the inputs in the units that the equations are to have.
+
+    Example:
+        ```yaml
+        search:
+          _target_: callbacks.gp_search.GPSearch
+          trials: 10
+          seconds: 30
+        ```
+
+    Args:
+        run_dir: where results go.
+        deferred: do not search in `on_fit_end`; `search(trainer, module)` will be called later.
+        seed: of all searches, each of which derives its own.
+        trials: repetitions for every latent.
+        archive: file with the best equations of all runs; searches start from them and add theirs. None: neither.
+        workers: processes on this machine; None: one for every core.
+        islands: populations of a search; None: as many as there are cores for it.
+        settings: of the search, see `searches.genetic_programming.GeneticProgrammingSettings`.
+
+    Raises:
+        UserError: a setting is unknown or not allowed.
+    """
+
+    def __init__(
+        self,
+        run_dir: str = ".",
+        deferred: bool = False,
+        seed: int = 0,
+        trials: int = 1,
+        archive: str | None = None,
+        workers: int | None = None,
+        islands: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self.run_dir = Path(run_dir)
+        self.deferred = deferred
+        self.seed = seed
+        self.trials = trials
+        self.archive = Path(archive) if archive else None
+        self.workers = workers or cores()
+        self.islands = islands
+        try:
+            self.settings = GeneticProgrammingSettings(**settings)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"search: {error}") from error
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Search, unless somebody else will say when."""
+        if not self.deferred:
+            self.search(trainer, pl_module)
+
+    def search(self, trainer: Trainer, module: LightningModule) -> list[Finding]:
+        """Search every latent, and report; on ranks other than the first, search this rank's share.
+
+        Nothing here is collective: a rank that waits for another would be timed out by the process group.
+
+        Returns:
+            What was found, empty on ranks other than the first.
+
+        Raises:
+            UserError: a latent is not finite, or the searches of another rank did not end.
+        """
+        begun = time.perf_counter()
+        data = _Data.of(trainer, module)
+        jobs = [_Job(k, t) for k in range(data.latents.shape[1]) for t in range(self.trials)]
+        searched = [job for job in jobs if not data.is_constant(job.latent)]
+        mine = searched[trainer.global_rank :: trainer.world_size]
+        log = SearchLog(trainer)
+        self._run(mine, data, log)
+        if not trainer.is_global_zero:
+            return []
+        self._wait_for([job for job in searched if job not in mine], time.perf_counter() - begun)
+        findings = [self._finding(job, data) for job in jobs]
+        self._tell(findings, data.names)
+        report_findings(self.run_dir, findings, data.names, time.perf_counter() - begun)
+        plots: list[Path] = []
+        for finding in findings:
+            latent = int(finding.problem.removeprefix("latent_"))
+            plots += draw_figures(self.run_dir, finding, data.names, _latent_function(module, latent))
+        log.findings(self.run_dir, findings, data.names, plots)
+        self._add_to_archive(findings, data)
+        return findings
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    def _run(self, jobs: Sequence[_Job], data: _Data, log: SearchLog) -> None:
+        open_jobs = [job for job in jobs if self._result(job, data) is None]
+        if not open_jobs:
+            return
+        at_once = min(self.workers, len(open_jobs))
+        each = max(1, self.workers // at_once)  # cores for the islands of one search
+        settings = replace(self.settings, islands=self.islands or each)
+        self._announce(len(open_jobs), at_once)
+        by_number = dict(enumerate(open_jobs))
+
+        with SearchProgress([job.label for job in open_jobs]) as progress:
+
+            def on_message(number: int, entry: dict[str, float]) -> None:
+                label = by_number[number].label
+                log.generation(label, entry)
+                progress.update(
+                    label,
+                    _share_spent(settings, entry),
+                    int(entry["generation"]),
+                    entry["best_nmse"],
+                    int(entry["best_complexity"]),
+                )
+
+            arguments = [self._arguments(job, data, settings, each) for job in open_jobs]
+            run_jobs(_search_latent, arguments, at_once, on_message)
+
+    def _announce(self, jobs: int, at_once: int) -> None:
+        seconds = self.settings.seconds
+        length = "" if seconds is None else f", about {duration(seconds * math.ceil(jobs / at_once))}"
+        print(f"searching equations: {jobs} searches, {at_once} at a time{length}", flush=True)
+
+    def _arguments(
+        self, job: _Job, data: _Data, settings: GeneticProgrammingSettings, workers: int
+    ) -> dict[str, Any]:
+        train = data.rows("train", job.latent)
+        return {
+            "inputs": train[0],
+            "target": train[1],
+            "validation": data.rows("validation", job.latent),
+            "settings": settings,
+            "seed": int(np.random.SeedSequence([self.seed, job.latent, job.trial]).generate_state(1)[0]),
+            "seeds": self._seeds(data, job),
+            "workers": workers,
+            "folder": str(self._folder),
+            "label": job.label,
+            "identity": self._identity(job, data),
+        }
+
+    @property
+    def _folder(self) -> Path:
+        return self.run_dir / "search"
+
+    def _identity(self, job: _Job, data: _Data) -> str:
+        return fingerprint(*data.rows("train", job.latent), asdict(self.settings), self.seed, job.label)
+
+    def _seeds(self, data: _Data, job: _Job) -> list[str]:
+        """Equations to start from; written down, since a resumed search must start from the same."""
+        if self.archive is None:
+            return []
+        path = self._folder / f"{job.label}_seeds.json"
+        if not path.exists():
+            own = fingerprint(*data.rows("train", job.latent))
+            texts = [e.infix() for e in seeds_from(self.archive, data.names, own)]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(texts))
+        return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))]
+
+    # --- results ------------------------------------------------------------------------------------------------
+
+    def _result(self, job: _Job, data: _Data) -> dict[str, Any] | None:
+        """The result file of a finished search, None where there is none for these data and settings."""
+        try:
+            result = json.loads((self._folder / f"{job.label}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return result if result.get("identity") == self._identity(job, data) else None
+
+    def _wait_for(self, jobs: Sequence[_Job], own_seconds: float) -> None:
+        deadline = time.perf_counter() + 2 * own_seconds + _WAIT_SECONDS
+        missing = list(jobs)
+        while missing:
+            missing = [job for job in missing if not (self._folder / f"{job.label}.json").exists()]
+            if time.perf_counter() > deadline:
+                raise UserError(
+                    f"no result of {', '.join(job.label for job in missing)}, searched by other processes: "
+                    f"resume={self.run_dir} goes on from what they wrote"
+                )
+            time.sleep(0.2)
+
+    def _finding(self, job: _Job, data: _Data) -> Finding:
+        common = {
+            "problem": f"latent_{job.latent}",
+            "target": f"latent {job.latent}",
+            "trial": job.trial,
+            "train": data.rows("train", job.latent),
+            "test": data.rows("test", job.latent),
+        }
+        if data.is_constant(job.latent):  # a collapsed latent: the equation is its value
+            value = float(data.rows("train", job.latent)[1][0])
+            candidate = Candidate(Expression.constant(value), 1, 0.0, 0.0)
+            return Finding(
+                **common,
+                front=ParetoFront([candidate]),
+                chosen=candidate,
+                history=[],
+                seconds=0.0,
+                evaluations=0,
+                stopped="constant",
+            )
+        result = self._result(job, data)
+        if result is None:
+            raise UserError(f"the result of {job.label} in {self._folder} is damaged: delete it and resume")
+        front = ParetoFront(
+            [
+                Candidate(parse(infix), complexity, train, held_out)
+                for infix, complexity, train, held_out in result["front"]
+            ]
+        )
+        return Finding(
+            **common,
+            front=front,
+            chosen=pick(front),
+            history=result["history"],
+            seconds=result["seconds"],
+            evaluations=result["evaluations"],
+            stopped=result["stopped"],
+        )
+
+    def _tell(self, findings: Sequence[Finding], names: Sequence[str]) -> None:
+        """The equations on the terminal, before anything is written: a full disk must not lose them."""
+        for finding in findings:
+            inputs, target = finding.test
+            values = finding.chosen.expression(inputs)
+            error = float(np.mean((values - target) ** 2) / max(float(np.var(target)), 1e-300))
+            linear, cubic = (polynomial_r2(finding.train, finding.test, degree) for degree in (1, 3))
+            print(
+                f"{finding.target} = {finding.chosen.expression.infix(names)}\n"
+                f"  held-out R2 {1 - error:.6f} with {finding.chosen.complexity} nodes "
+                f"(linear fit {_shown(linear)}, cubic fit {_shown(cubic)})",
+                flush=True,
+            )
+
+    def _add_to_archive(self, findings: Sequence[Finding], data: _Data) -> None:
+        if self.archive is None:
+            return
+        entries = [
+            Entry(
+                fingerprint=fingerprint(*finding.train),
+                names=tuple(data.names),
+                target=finding.target,
+                infix=candidate.expression.infix(data.names),
+                complexity=candidate.complexity,
+                nmse=candidate.error,
+            )
+            for finding in findings
+            for candidate in finding.front
+        ]
+        add_to_archive(self.archive, entries)
+
+
+def _search_latent(
+    *,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    validation: tuple[np.ndarray, np.ndarray],
+    settings: GeneticProgrammingSettings,
+    seed: int,
+    seeds: Sequence[str],
+    workers: int,
+    folder: str,
+    label: str,
+    identity: str,
+    report: Callable[[dict[str, float]], None],
+    should_stop: Callable[[], bool],
+) -> str:
+    """One search in a process of its own; leaves `LABEL.json`, and `LABEL.state` while it is under way."""
+    path = Path(folder) / f"{label}.json"
+    result = search(
+        inputs,
+        target,
+        settings,
+        seed=seed,
+        validation=validation,
+        seeds=[parse(text) for text in seeds],
+        workers=workers,
+        state_path=Path(folder) / f"{label}.state",
+        on_generation=lambda entry, _: report(entry),
+        should_stop=should_stop,
+    )
+    write_atomically(path, json.dumps(_plain(result) | {"identity": identity}))
+    return label
+
+
+def _plain(result: SearchResult) -> dict[str, Any]:
+    return {
+        "front": [[c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse] for c in result.front],
+        "history": result.history,
+        "generations": result.generations,
+        "evaluations": result.evaluations,
+        "seconds": result.seconds,
+        "stopped": result.stopped,
+    }
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The rows of every split with the latents that the network gives them."""
+
+    names: list[str]
+    tables: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, trainer: Trainer, module: LightningModule) -> _Data:
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        tables = {split: datamodule.table(split).inputs for split in ("train", "validation", "test")}
+        values = {split: encode(module, inputs) for split, inputs in tables.items()}
+        for latent in range(values["train"].shape[1]):
+            wrong = sum(int((~np.isfinite(v[:, latent])).sum()) for v in values.values())
+            if wrong:
+                raise UserError(
+                    f"latent {latent} of the network is not finite on {wrong} rows, so the training diverged: "
+                    "lower model.learning_rate"
+                )
+        return cls(list(datamodule.feature_names), tables, values)
+
+    @property
+    def latents(self) -> np.ndarray:
+        return self.values["train"]
+
+    def rows(self, split: str, latent: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.tables[split], self.values[split][:, latent]
+
+    def is_constant(self, latent: int) -> bool:
+        return float(np.ptp(self.latents[:, latent])) == 0.0
+
+
+def encode(module: LightningModule, inputs: np.ndarray) -> np.ndarray:
+    """Latents of a table in float64, computed by the network as it is. `[rows, features] -> [rows, latents]`"""
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode():
+        parts = [
+            module.encode(torch.as_tensor(inputs[k : k + _ENCODE_ROWS], dtype=torch.float32, device=module.device))
+            for k in range(0, len(inputs), _ENCODE_ROWS)
+        ]
+    module.train(was_training)
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def _latent_function(module: LightningModule, latent: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda inputs: encode(module, inputs)[:, latent]
+
+
+def _share_spent(settings: GeneticProgrammingSettings, entry: Mapping[str, float]) -> float:
+    shares = [0.0]
+    for name in ("seconds", "evaluations"):
+        if getattr(settings, name) is not None:
+            shares.append(entry[name] / getattr(settings, name))
+    if settings.generations:
+        shares.append(entry["generation"] / settings.generations)
+    return max(shares)
+
+
+def _shown(score: float | None) -> str:
+    return "too many monomials" if score is None else f"{score:.6f}"
