@@ -169,7 +169,7 @@ def build_model(config: DictConfig, datamodule: Any) -> "LightningModule":
 
 def build_search(config: DictConfig, run_dir: Path) -> Any:
     """The search callback, told not to begin by itself: `search(trainer, model)` is called after the test."""
-    if not config.search:
+    if "_target_" not in config.search:  # search=none; an experiment may still have set keys of a search
         return None
     return hydra.utils.instantiate(config.search, run_dir=str(run_dir), deferred=True, _convert_="all")
 

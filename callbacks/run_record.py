@@ -137,14 +137,18 @@ class RunRecord(Callback):
                 merge_metrics(self.run_dir)
 
     def finish(self, trainer: Trainer) -> None:
-        """Say that the run is complete, and put the metrics into the W&B summary."""
+        """Say that the run is complete; give W&B the metrics as its summary and the checkpoints as an artifact."""
+        if not self.writes:
+            return
         self._update(phase="done")
-        metrics = read_results(self.run_dir).get("metrics", {}) if self.writes else {}
-        for logger in trainer.loggers if self.writes else []:
+        metrics = read_results(self.run_dir).get("metrics", {})
+        folder = self.run_dir / "checkpoints"
+        for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.summary.update(
-                    {name: value for name, value in metrics.items() if value is not None}
-                )
+                known = {name: value for name, value in metrics.items() if value is not None}
+                logger.experiment.summary.update(known)
+                if folder.is_dir():
+                    logger.experiment.log_artifact(str(folder), f"checkpoints-{logger.experiment.id}", "model")
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds that the fit has taken so far, over all attempts."""
