@@ -4,8 +4,8 @@
     trainer = Trainer(callbacks=[search])
     trainer.fit(autoencoder, datamodule)     # searches in on_fit_end
 
-One search a latent and trial, spread over ranks and cores. Each leaves a resumable state after every generation and
-a result at its end under `search/`; a run that was killed goes on from there.
+One search a latent and trial, spread over ranks and cores. Each leaves a resumable state after every generation
+and a result at its end under `search/`; a run that was killed goes on from there.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class GPSearch(Callback):
             time.sleep(0.2)
 
     def _finding(self, job: _Job, data: _Data) -> Finding:
-        common = {
+        common: dict[str, Any] = {
             "problem": f"latent_{job.latent}",
             "target": f"latent {job.latent}",
             "trial": job.trial,
@@ -380,11 +380,12 @@ class _Data:
 
 def encode(module: LightningModule, inputs: np.ndarray) -> np.ndarray:
     """Latents of a table in float64, computed by the network as it is. `[rows, features] -> [rows, latents]`"""
+    network: Any = module
     was_training = module.training
     module.eval()
     with torch.inference_mode():
         parts = [
-            module.encode(torch.as_tensor(inputs[k : k + _ENCODE_ROWS], dtype=torch.float32, device=module.device))
+            network.encode(torch.tensor(inputs[k : k + _ENCODE_ROWS], dtype=torch.float32, device=module.device))
             for k in range(0, len(inputs), _ENCODE_ROWS)
         ]
     module.train(was_training)
@@ -396,13 +397,12 @@ def _latent_function(module: LightningModule, latent: int) -> Callable[[np.ndarr
 
 
 def _share_spent(settings: GeneticProgrammingSettings, entry: Mapping[str, float]) -> float:
-    shares = [0.0]
-    for name in ("seconds", "evaluations"):
-        if getattr(settings, name) is not None:
-            shares.append(entry[name] / getattr(settings, name))
-    if settings.generations:
-        shares.append(entry["generation"] / settings.generations)
-    return max(shares)
+    limits = {
+        "seconds": settings.seconds,
+        "evaluations": settings.evaluations,
+        "generation": settings.generations,
+    }
+    return max(entry[name] / limit for name, limit in limits.items() if limit)
 
 
 def _shown(score: float | None) -> str:

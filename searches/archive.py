@@ -1,7 +1,7 @@
 """The running list of the best equations of all runs, from which later runs start (Anecone 2024, future work).
 
-One JSON object a line: `fingerprint` of the data, `names` of the variables, `target`, `infix`, `complexity`, `nmse`.
-Equations are text and read by the parser: an archive from a stranger runs no code.
+One JSON object a line: `fingerprint` of the data, `names` of the variables, `target`, `infix`, `complexity`,
+`nmse`. Equations are text and read by the parser: an archive from a stranger runs no code.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Breeder:
         self._mutation_weights = list(chosen.values())
 
     def _available_mutations(self, operators: Sequence[str]) -> dict[str, Callable[[Individual], None]]:
-        known = {
+        known: dict[str, Callable[[Individual], None]] = {
             "subtree": self._mutate_subtree,
             "node": self._mutate_node,
             "insert": self._mutate_insert,
@@ -237,6 +237,5 @@ class Breeder:
             return
         part = individual.searchSubtree(random.choice(places))
         mapping = self.pset.mapping
-        individual[part] = [
-            mapping["add"], mapping["mul"], self.constant_node(1.0), *individual[part], self.constant_node(0.1 * random.gauss(0.0, 1.0)),
-        ]  # fmt: skip
+        shift = self.constant_node(0.1 * random.gauss(0.0, 1.0))
+        individual[part] = [mapping["add"], mapping["mul"], self.constant_node(1.0), *individual[part], shift]

@@ -28,9 +28,20 @@ from searches.state import StateError, fingerprint, load_state, save_state
 
 DEFAULT_OPERATORS = ("add", "sub", "mul", "div", "square", "sqrt", "exp", "log", "sin", "cos", "tanh")
 DEFAULT_MUTATIONS = {
-    "subtree": 1.0, "node": 1.0, "insert": 1.0, "shrink": 1.0, "hoist": 0.3, "constant": 0.5, "affine": 1.0, "term": 1.0, "factor": 0.5, "ridge": 2.0,
-}  # fmt: skip
+    "subtree": 1.0,
+    "node": 1.0,
+    "insert": 1.0,
+    "shrink": 1.0,
+    "hoist": 0.3,
+    "constant": 0.5,
+    "affine": 1.0,
+    "term": 1.0,
+    "factor": 0.5,
+    "ridge": 2.0,
+}
 MUTATIONS = tuple(DEFAULT_MUTATIONS)
+_NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
+_SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
 
 
@@ -61,6 +72,7 @@ class GeneticProgrammingSettings:
         generations, evaluations, seconds: budgets; the first that is spent ends the search. None: no limit.
         finish_share: share of `seconds` kept for the last fit, simplification and snapping.
         stop_when_exact: end as soon as an equation is exact on all rows.
+        finish_iterations: steps of the last fit, on every training row.
         simplify_seconds: time for SymPy and for snapping constants, at the end, for the whole front.
     """
 
@@ -92,6 +104,7 @@ class GeneticProgrammingSettings:
     seconds: float | None = 30.0
     finish_share: float = 0.15
     stop_when_exact: bool = True
+    finish_iterations: int = 10
     simplify_seconds: float = 3.0
 
     def __post_init__(self) -> None:
@@ -317,12 +330,10 @@ class _Run:
 
     def finish(self, stopped: str) -> SearchResult:
         """Fit the front on every row, prune, simplify, snap, and pick."""
-        candidates = [self._judged(e) for e in self._completed([e for _, e in self.best.values()])]
+        candidates = [self._judged(e) for e in self._completed(self._near_front())]
         if self.exact is not None:
             candidates.append(self.exact)
-        front = ParetoFront.of(candidates)
-        deadline = time.perf_counter() + self.settings.simplify_seconds
-        front = self._polished(front, deadline)
+        front = self._polished(ParetoFront.of(candidates))
         return SearchResult(
             front=front,
             best=pick(front),
@@ -333,39 +344,59 @@ class _Run:
             stopped=stopped,
         )
 
+    def _near_front(self) -> list[Expression]:
+        """Equations on the front of the search rows, and those so near to it that all rows may decide otherwise."""
+        kept: list[Expression] = []
+        lowest = np.inf
+        for _, (error, expression) in sorted(self.best.items()):
+            if error < _NEAR_FRONT * lowest:
+                kept.append(expression)
+            lowest = min(lowest, error)
+        return kept
+
     def _completed(self, expressions: Sequence[Expression]) -> list[Expression]:
-        return self.task.complete(expressions, self.settings.fit_iterations if self.settings.constants else 0)
+        return self.task.complete(expressions, self.settings.finish_iterations if self.settings.constants else 0)
 
     def _judged(self, equation: Expression) -> Candidate:
         equation = canonical(equation)
         return self.task.judge(equation, complexity(equation))
 
-    def _polished(self, front: ParetoFront, deadline: float) -> ParetoFront:
-        """Shorten the front's equations until the time is up, the picked one first, then from the best down."""
+    def _polished(self, front: ParetoFront) -> ParetoFront:
+        """Shorter forms and rounder constants, the picked equation first, until the time for it is up."""
         if not len(front):
             return front
-        order = [pick(front), *reversed(list(front))]
-        improved: list[Candidate] = []
-        for candidate in order:
+        deadline = time.perf_counter() + self.settings.simplify_seconds
+        candidates = list(front)
+        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not pick(front), -k))
+        for k in order:
             if time.perf_counter() > deadline:
                 break
-            improved += self._shorter_forms(candidate, deadline)
-        return ParetoFront.of([*front, *improved])
+            candidates[k] = self._rounded(candidates[k])
+            forms = simplify(candidates[k].expression, seconds=max(0.1, min(1.0, deadline - time.perf_counter())))
+            candidates.append(self._judged(forms))
+        return ParetoFront.of(candidates)
 
-    def _shorter_forms(self, candidate: Candidate, deadline: float) -> list[Candidate]:
-        forms: list[Candidate] = []
-        inputs, target = self.task.search_inputs, self.task.search_target
-        if self.settings.constants:
-            forms.append(self._judged(snap(candidate.expression, inputs, target)))
-        remaining = deadline - time.perf_counter()
-        if remaining > 0:
-            forms.append(self._judged(simplify(candidate.expression, seconds=min(1.0, remaining))))
-        return forms
+    def _rounded(self, candidate: Candidate) -> Candidate:
+        """The candidate with snapped constants where no error rises by more than the snapping's own tolerance."""
+        if not self.settings.constants:
+            return candidate
+        task = self.task
+        rounded = self._judged(snap(candidate.expression, task.search_inputs, task.search_target))
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE * 1e-3
+        return rounded if rounded.error <= limit and rounded.complexity <= candidate.complexity else candidate
 
 
 def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:
     """The settings that a resumed search must share; budgets may be raised."""
-    budgets = {"generations", "evaluations", "seconds", "finish_share", "simplify_seconds", "stop_when_exact"}
+    budgets = {
+        "generations",
+        "evaluations",
+        "seconds",
+        "finish_share",
+        "finish_iterations",
+        "simplify_seconds",
+        "stop_when_exact",
+    }
     return {key: value for key, value in asdict(settings).items() if key not in budgets}
 
 

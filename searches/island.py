@@ -289,7 +289,7 @@ class Island:
             individual.fitness.rank = state["rank"][k]
             individual.fitness.crowding_dist = state["crowding"][k]
             self.population.append(individual)
-        self.tried = {key: tries for key, tries in state["tried"]}
+        self.tried = dict(state["tried"])
         self.best = {
             size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]
         }

@@ -9,32 +9,29 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
 
 
-class Job(Protocol):
-    """What `run_jobs` runs: a module-level function."""
-
-    def __call__(self, *, report: Callable[[Any], None], should_stop: Callable[[], bool], **arguments: Any) -> Any:
-        """Do the job; send messages by `report`, end early once `should_stop()` is true."""
-
-
 def run_jobs(
-    function: Job, jobs: Sequence[Mapping[str, Any]], workers: int, on_message: Callable[[int, Any], None]
+    function: Callable[..., Any],
+    jobs: Sequence[Mapping[str, Any]],
+    workers: int,
+    on_message: Callable[[int, Any], None],
 ) -> list[Any]:
     """Run `function(**job, report=…, should_stop=…)` for every job, at most `workers` at a time.
 
     Args:
-        function: a module-level function, so that a fresh process can import it.
+        function: a module-level function, so that a fresh process can import it. It sends messages by
+            `report(content)` and ends early once `should_stop()` is true.
         jobs: keyword arguments of every job; they are pickled.
         workers: processes at a time. Each job gets one thread for linear algebra.
         on_message: called in this process with the job's number and what the job reported.
 
     Returns:
-        The results, in the order of `jobs`. After Ctrl-C the jobs are asked to stop, and what they then return counts.
+        The results, in the order of `jobs`. After Ctrl-C the jobs are asked to stop, and what they return counts.
 
     Raises:
         Exception: what a job raised, with its traceback as a note.
@@ -79,7 +76,7 @@ def _receive(
         for number, process in running.items():
             if process.exitcode is not None and messages.empty():
                 raise RuntimeError(
-                    f"search process {number} ended with exit code {process.exitcode} (-9: killed, often for memory)"
+                    f"search process {number} ended with exit code {process.exitcode} (-9: killed)"
                 ) from None
         return
     if kind == "message":
@@ -93,7 +90,9 @@ def _receive(
     results[number] = content
 
 
-def _work(function: Job, number: int, job: dict[str, Any], messages: Any, stop: Any, parent: int) -> None:
+def _work(
+    function: Callable[..., Any], number: int, job: dict[str, Any], messages: Any, stop: Any, parent: int
+) -> None:
     """Body of a worker process. Ctrl-C goes to the parent, which sets `stop`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

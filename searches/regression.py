@@ -61,7 +61,7 @@ class RegressionTask:
         return self.inputs.shape[1]
 
     def screen(self, expressions: Sequence[Expression]) -> np.ndarray:
-        """Normalised squared errors on the search rows, in float32; inf where a value is not finite. `[expressions]`
+        """Normalised squared errors on the search rows, in float32; inf where not finite. `[expressions]`
 
         With linear scaling the best `a*f + b` is scored, without it f itself.
         """
@@ -93,7 +93,7 @@ class RegressionTask:
         """Fit constants on the search rows by batched Levenberg-Marquardt.
 
         Returns:
-            The fitted expressions (without the outer scale and offset) and their normalised errors. `[expressions]`
+            The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
         """
         result = fit_constants(
             expressions,
