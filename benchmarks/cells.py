@@ -82,6 +82,10 @@ class Ledger:
         """The record of a cell, None when it was not finished."""
         return self._records.get(cell.key)
 
+    def records(self) -> list[Record]:
+        """All finished cells, the newest record of each."""
+        return list(self._records.values())
+
     def forget(self, cells: Iterable[Cell]) -> None:
         """Hold these cells for unfinished; the file keeps their old lines until newer ones follow."""
         for cell in cells:

@@ -35,7 +35,7 @@ def run(cell: Cell) -> dict[str, Any]:
     network = networks.load(cell.out, kind, cell.seed, cell.settings)
     column = int(latent[1:]) - 1
     inputs = network.inputs
-    target = {part: network.latents(part)[:, column] for part in ("train", "validation", "test")}
+    target = {part: network.latents[part][:, column] for part in ("train", "validation", "test")}
     data = Data(inputs["train"], target["train"], inputs["validation"], target["validation"])
     fitted = fit(cell.method, data, cell.settings, cell.seed)
 
@@ -141,12 +141,12 @@ def _notes(records: Sequence[Record]) -> list[str]:
         f"{trials} networks of each kind (seeds 1 to {trials}), two latents each, {settings.get('seconds')} "
         "CPU-seconds a latent and one core; linear and cubic need none, ours:paper runs its 200 generations.",
         "R2 at N: the equation of at most N nodes (of SymPy's tree, as SRBench counts) that is best on validation "
-        f"rows; < {ENOUGH}: trials of which a latent stays below. nodes: median. MSE: mean over the trials, raw units "
-        f"of the latent; published {PAPER_MSE[0]} and {PAPER_MSE[1]} on the rows searched on (a latent's variance is "
-        "arbitrary).",
+        f"rows; < {ENOUGH}: trials of which a latent stays below. nodes: median. MSE: mean over the trials, raw "
+        f"units of the latent; published {PAPER_MSE[0]} and {PAPER_MSE[1]} on the rows searched on (a latent's "
+        "variance is arbitrary).",
         f"pyoperon: length {settings.get('pyoperon_length')}, NSGA-II on (R2, length), Levenberg-Marquardt "
-        f"{settings.get('pyoperon_iterations')} iterations, population {settings.get('pyoperon_population')}, model "
-        "by lowest error. gplearn: population 1000, parsimony 0.001 var(y).",
+        f"{settings.get('pyoperon_iterations')} iterations, population {settings.get('pyoperon_population')}, "
+        "model by lowest error. gplearn: population 1000, parsimony 0.001 var(y).",
         *failures(records),
     ]
 

@@ -5,18 +5,22 @@ They are trained by the project's own command, `python train.py`, once; both sui
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmarks.cells import Cell, Settings
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from modules.autoencoder import Autoencoder
 
 NETWORK = "network"
@@ -37,24 +41,21 @@ _SECONDS_AN_EPOCH = {"inputs": 0.3, "target": 0.3, "paper": 2.0}
 LATENTS = 2
 
 
+PARTS = ("train", "validation", "test", "all")
+
+
 @dataclass(frozen=True)
-class Network:
-    """A trained network and the rows it was trained, chosen and tested on.
+class Latents:
+    """What a trained network makes of the rows it was trained, chosen and tested on.
 
     Attributes:
-        inputs: part of the table -> `[rows, 2]` float64, in raw units; parts are train, validation, test, all.
+        inputs: part of the table -> `[rows, 2]` float64, in raw units.
+        latents: part of the table -> `[rows, latents]` float64, computed in float32 as the network does.
     """
 
-    model: Autoencoder
     feature_names: tuple[str, ...]
     inputs: dict[str, np.ndarray]
-
-    def latents(self, part: str) -> np.ndarray:
-        """Latents of a part of the table, computed in float32 as the network does. `[rows, latents]` float64"""
-        import torch
-
-        with torch.no_grad():
-            return np.asarray(self.model.encode(torch.tensor(self.inputs[part], dtype=torch.float32)), np.float64)
+    latents: dict[str, np.ndarray]
 
 
 def directory(out: str, kind: str, seed: int, settings: Settings) -> Path:
@@ -87,8 +88,6 @@ def estimate(cell: Cell) -> float:
 
 def train(cell: Cell) -> dict[str, Any]:
     """Train the network of a cell and leave its run directory; returns the metrics of the run."""
-    import json
-
     target = directory(cell.out, cell.problem, cell.seed, cell.settings)
     words = [*KINDS[cell.problem], f"seed={cell.seed}", "search=none", "logger=csv", "threads=1"]
     if cell.settings["epochs"]:
@@ -98,24 +97,57 @@ def train(cell: Cell) -> dict[str, Any]:
     command = Path(__file__).parent.parent / "train.py"
     subprocess.run([sys.executable, str(command), *words, f"hydra.run.dir={target.resolve()}"], check=True)
     metrics: dict[str, Any] = json.loads((target / "results.json").read_text(encoding="utf-8"))["metrics"]
+    load(cell.out, cell.problem, cell.seed, cell.settings)  # writes the latents
     return {"metrics": metrics}
 
 
-def load(out: str, kind: str, seed: int, settings: Settings) -> Network:
-    """The network of a kind and seed, as the run directory says: its best epoch, or its last as published."""
+def load(out: str, kind: str, seed: int, settings: Settings) -> Latents:
+    """The latents of a network, from a file beside it: a search needs not wait for torch to be imported."""
+    path = directory(out, kind, seed, settings) / "latents.npz"
+    if not path.exists():
+        _write(path, out, kind, seed, settings)
+    with np.load(path, allow_pickle=False) as stored:
+        return Latents(
+            tuple(str(name) for name in stored["names"]),
+            {part: stored[f"inputs_{part}"] for part in PARTS},
+            {part: stored[f"latents_{part}"] for part in PARTS},
+        )
+
+
+def _write(path: Path, out: str, kind: str, seed: int, settings: Settings) -> None:
     import torch
     from hydra.utils import instantiate
-    from omegaconf import OmegaConf
+
+    model = load_model(out, kind, seed, settings)
+    data = instantiate(_config(path.parent).data, _convert_="all")
+    data.setup("fit")
+    arrays: dict[str, np.ndarray] = {"names": np.array(data.feature_names)}
+    for part in PARTS:
+        arrays[f"inputs_{part}"] = inputs = data.table(part).inputs
+        with torch.no_grad():
+            latents = model.encode(torch.tensor(inputs, dtype=torch.float32))
+        arrays[f"latents_{part}"] = latents.numpy().astype(np.float64)
+    temporary = path.with_suffix(f".part{os.getpid()}.npz")
+    np.savez(temporary, allow_pickle=False, **arrays)
+    os.replace(temporary, path)
+
+
+def load_model(out: str, kind: str, seed: int, settings: Settings) -> Autoencoder:
+    """The network itself: its best epoch, or its last as published."""
+    import torch
 
     from modules.autoencoder import Autoencoder
 
     torch.set_num_threads(1)
     run = directory(out, kind, seed, settings)
-    config = OmegaConf.load(run / ".hydra" / "config.yaml")
-    data = instantiate(config.data, _convert_="all")
-    data.setup("fit")
-    name = "last" if config.checkpoint.monitor is None else "best"
+    name = "last" if _config(run).checkpoint.monitor is None else "best"
     model = Autoencoder.load_from_checkpoint(run / "checkpoints" / f"{name}.ckpt", map_location="cpu")
     model.eval()
-    parts: Sequence[str] = ("train", "validation", "test", "all")
-    return Network(model, tuple(data.feature_names), {part: data.table(part).inputs for part in parts})
+    return model
+
+
+def _config(run: Path) -> DictConfig:
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.load(run / ".hydra" / "config.yaml")
+    return cast("DictConfig", config)
