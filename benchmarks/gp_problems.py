@@ -117,7 +117,8 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return [
         f"exact: NRMSE below {EXACT_NRMSE:g} on {_ROWS} fresh rows, in float64; recovered: truth and equation "
         "differ by a constant term or factor once constants are rounded to 3 decimals (SRBench). A failed run "
-        "counts as not found. NRMSE and seconds (of CPU, until the method stopped by itself) are medians over the seeds.",
+        "counts as not found. NRMSE and seconds (of CPU, until the method stopped by itself) are medians over the "
+        "seeds.",
         f"Budget {settings.get('seconds')} CPU-seconds a run. published: share of 20 runs, 3 to 4 hours each, "
         "of the Gumbel-max equation learner (arXiv 2012.06921v2). pyoperon computes in float32, which bounds "
         "how exact its constants can be.",

@@ -146,7 +146,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
         "variance is arbitrary).",
         f"pyoperon: length {settings.get('pyoperon_length')}, NSGA-II on (R2, length), Levenberg-Marquardt "
         f"{settings.get('pyoperon_iterations')} iterations, population {settings.get('pyoperon_population')}, "
-        "model by lowest error. gplearn: population 1000, parsimony 0.001 var(y).",
+        "model by lowest error. gplearn: population 1000, parsimony 0.0001 var(y).",
         *failures(records),
     ]
 
@@ -174,8 +174,8 @@ SUITE = Suite(
     settings={
         "seconds": 30.0,
         "pyoperon_length": 30,
-        "pyoperon_iterations": 10,
-        "pyoperon_population": 1000,
+        "pyoperon_iterations": 5,
+        "pyoperon_population": 500,
         **networks.SETTINGS,
     },
     problems=_problems,

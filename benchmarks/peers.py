@@ -287,7 +287,7 @@ def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
         generations=1,
         function_set=GPLEARN_FUNCTIONS,
         metric="mse",
-        parsimony_coefficient=0.001 * float(np.var(data.target)),
+        parsimony_coefficient=0.0001 * float(np.var(data.target)),
         const_range=(-5.0, 5.0),
         p_crossover=0.7,
         p_subtree_mutation=0.1,
