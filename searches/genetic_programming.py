@@ -124,7 +124,8 @@ class SearchResult:
         history: one entry a generation: `generation`, `seconds`, `evaluations`, `evaluations_per_second`,
             `best_nmse`, `best_complexity`, `front_size`.
         generations, evaluations, seconds: what was spent; an evaluation is one equation on all search rows once.
-        stopped: why it ended: `exact`, `generations`, `evaluations`, `seconds`, `interrupted`.
+        stopped: why it ended: `exact`, `generations`, `evaluations`, `seconds`, `interrupted`, or `disk`: the
+            state could not be written, say since the disk was full; a resume goes on from the last one that was.
     """
 
     front: ParetoFront
@@ -234,6 +235,10 @@ class _Run:
             if not self.best:
                 raise
             reason = "interrupted"
+        except StateError:  # after the first generation, what was found counts for more than the state
+            if self.generation < 1:
+                raise
+            reason = "disk"
         return reason
 
     def _resume(self, hosts: Any) -> None:
@@ -250,6 +255,8 @@ class _Run:
         self.history = state["history"]
         self._seconds_before = state["seconds"]
         self._collect(hosts.reports())
+        if self.best:
+            self._check_exact()
 
     def _generation(self, hosts: Any) -> None:
         number = self.generation + 1
@@ -274,15 +281,18 @@ class _Run:
             )
 
     def _collect(self, reports: Iterable[dict[str, Any]]) -> None:
-        self.evaluations = 0
+        # From the start each time: which of two equal errors counts must not depend on when they were found.
+        evaluations = 0
+        best: dict[int, tuple[float, Expression]] = {}
         for report in reports:
-            self.evaluations += report["evaluations"]
+            evaluations += report["evaluations"]
             for size, (error, expression) in report["best"].items():
-                if error < self.best.get(size, (np.inf,))[0]:
-                    self.best[size] = (error, expression)
+                if error < best.get(size, (np.inf,))[0]:
+                    best[size] = (error, expression)
+        self.evaluations, self.best = evaluations, best
 
     def _leader(self) -> tuple[float, Expression]:
-        return min(self.best.values(), key=lambda pair: pair[0])
+        return self.best[min(self.best, key=lambda size: (self.best[size][0], size))]
 
     def _record(self) -> None:
         error, size = min((error, size) for size, (error, _) in self.best.items())
@@ -314,6 +324,8 @@ class _Run:
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""
         settings = self.settings
+        if self.generation < 0:  # however short the budget, there is something to show
+            return None
         if self.exact is not None and settings.stop_when_exact:
             return "exact"
         if settings.generations is not None and self.generation >= settings.generations:

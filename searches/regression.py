@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,10 @@ from expressions.expression import Expression
 from searches.front import Candidate
 
 _CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, which the outer cache holds
+_SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
+_PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
+_PLAIN_FLOAT32 = (1e-12, 1e12)  # magnitudes of a target that float32 can be fitted to as it is
+_FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
 
 
 class RegressionTask:
@@ -27,7 +32,8 @@ class RegressionTask:
         seed: of the choice of rows.
 
     Raises:
-        ValueError: shapes do not match, a value is not finite, or the target is constant.
+        ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
+            or small that squared errors leave the range of float64.
     """
 
     def __init__(
@@ -43,9 +49,7 @@ class RegressionTask:
         self.inputs, self.target = _checked(inputs, target, "training")
         self.validation = None if validation is None else _checked(*validation, "validation")
         self.linear_scaling = linear_scaling
-        self.variance = float(np.var(self.target))
-        if not self.variance > 0:
-            raise ValueError(f"the target is {self.target[0]!r} on every row: there is nothing to search for")
+        self.variance = _variance(self.target)
         rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
         self.search_inputs = np.asfortranarray(self.inputs[rows])
         self.search_target = self.target[rows]
@@ -54,6 +58,17 @@ class RegressionTask:
         # float32 cannot hold a target such as 1e30: work in units of its own spread.
         self._unit = float(centred.std()) or 1.0
         self._centred = (centred / self._unit).astype(np.float32)
+        self._fit_centre, self._fit_unit = self._fitted_scale()
+
+    def _fitted_scale(self) -> tuple[float, float]:
+        """Offset and unit of the target that constants are fitted to; none without linear scaling.
+
+        The unit is a power of two, so that taking it out and in again changes no digit.
+        """
+        if not self.linear_scaling:
+            return 0.0, 1.0
+        mean, spread = float(self.target.mean()), math.sqrt(self.variance)
+        return (mean if abs(mean) > _FAR * spread else 0.0), 2.0 ** round(math.log2(spread))
 
     @property
     def variables(self) -> int:
@@ -75,7 +90,7 @@ class RegressionTask:
         with np.errstate(all="ignore"):
             if self.linear_scaling:
                 values -= values.mean(axis=1, keepdims=True)
-                slope = (values @ self._centred) / np.einsum("er,er->e", values, values)
+                slope = (values @ self._centred) / _squares(values)
                 slope[~np.isfinite(slope)] = 0.0
                 values *= slope[:, None]
                 values -= self._centred
@@ -95,27 +110,29 @@ class RegressionTask:
         Returns:
             The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
         """
+        largest = float(np.abs(self.search_target).max())
+        plain = self.linear_scaling or _PLAIN_FLOAT32[0] < largest < _PLAIN_FLOAT32[1]
         result = fit_constants(
             expressions,
             self.search_inputs,
-            self.search_target,
+            (self.search_target - self._fit_centre) / self._fit_unit,
             iterations=iterations,
             starts=starts,
             rng=rng,
             affine=self.linear_scaling,
-            dtype=np.float32,
+            dtype=np.float32 if plain else np.float64,
         )
-        return result.expressions, result.errors / self._unit**2
+        return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
 
     def complete(self, expressions: Sequence[Expression], iterations: int) -> list[Expression]:
         """Equations as a user gets them: constants fitted on every training row, scale and offset written in."""
-        fitted = fit_constants(
-            expressions, self.inputs, self.target, iterations=iterations, affine=self.linear_scaling
-        )
+        target = (self.target - self._fit_centre) / self._fit_unit
+        fitted = fit_constants(expressions, self.inputs, target, iterations=iterations, affine=self.linear_scaling)
+        scales, offsets = fitted.scale * self._fit_unit, fitted.offset * self._fit_unit + self._fit_centre
         return [
             _with_affine(expression, float(scale), float(offset))
             for expression, scale, offset, error in zip(
-                fitted.expressions, fitted.scale, fitted.offset, fitted.errors, strict=True
+                fitted.expressions, scales, offsets, fitted.errors, strict=True
             )
             if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
         ]
@@ -130,6 +147,32 @@ class RegressionTask:
         with np.errstate(all="ignore"):
             error = float(np.mean((expression(inputs) - target) ** 2) / self.variance)
         return error if np.isfinite(error) else float("inf")
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    """Sum of squares of every row; a row whose squares leave float32 is first divided, in place, by its largest."""
+    squares = np.einsum("er,er->e", values, values)
+    odd = np.flatnonzero(~((squares > _PLAIN_SQUARES[0]) & (squares < _PLAIN_SQUARES[1])))
+    if len(odd):
+        largest = np.abs(values[odd]).max(axis=1)
+        odd, largest = odd[largest > 0], largest[largest > 0]
+        values[odd] /= largest[:, None]
+        squares[odd] = np.einsum("er,er->e", values[odd], values[odd])
+    return squares
+
+
+def _variance(target: np.ndarray) -> float:
+    lowest, highest = float(target.min()), float(target.max())
+    if lowest == highest:  # the variance itself would not be 0, since the mean is rounded
+        raise ValueError(f"the target is {lowest!r} on every row: there is nothing to search for")
+    with np.errstate(over="ignore"):
+        spread = float(np.std(target))
+    if not _SPREADS[0] < spread < _SPREADS[1]:
+        raise ValueError(
+            f"the target lies between {lowest!r} and {highest!r}: scale it so that its standard deviation is "
+            f"between {_SPREADS[0]:g} and {_SPREADS[1]:g}"
+        )
+    return spread**2
 
 
 def _with_affine(expression: Expression, scale: float, offset: float) -> Expression:
