@@ -25,7 +25,7 @@ from expressions.scoring import complexity
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
-PYOPERON_SYMBOLS = "add,sub,mul,div,exp,log,sin,cos,sqrt,square,tanh,constant,variable"
+PYOPERON_OPERATORS = "add,sub,mul,div,exp,log,sin,cos,sqrt,square,tanh"
 GPLEARN_FUNCTIONS = ("add", "sub", "mul", "div", "sqrt", "log", "sin", "cos", "inv")
 
 
@@ -82,8 +82,9 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     """Run a method.
 
     Args:
-        settings: `seconds` is the budget; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` are
-            the longest tree, Levenberg-Marquardt steps and individuals of pyoperon.
+        settings: `seconds` is the budget; `operators` the names to use, separated by commas, where a suite does not
+            leave that to the method; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` the longest
+            tree, the Levenberg-Marquardt steps and the individuals of pyoperon.
 
     Raises:
         ModuleNotFoundError: the peer is not installed.
@@ -105,7 +106,16 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
 def _ours(data: Data, settings: Settings, seed: int) -> _Found:
     from searches.genetic_programming import GeneticProgrammingSettings
 
-    return _search(data, GeneticProgrammingSettings(seconds=float(settings["seconds"])), seed)
+    own: dict[str, Any] = {"seconds": float(settings["seconds"])}
+    if "operators" in settings:
+        own["operators"] = tuple(str(settings["operators"]).split(","))
+    return _search(data, GeneticProgrammingSettings(**own), seed)
+
+
+def _ours_powers(data: Data, settings: Settings, seed: int) -> _Found:
+    """With a row of the operator table for every power up to the sixth."""
+    operators = f"{settings['operators']},{','.join(name for name in POWER_ROWS.values() if name != 'square')}"
+    return _ours(data, {**settings, "operators": operators}, seed)
 
 
 def _ours_paper(data: Data, settings: Settings, seed: int) -> _Found:
@@ -196,7 +206,7 @@ def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
     from pyoperon.sklearn import SymbolicRegressor
 
     regressor = SymbolicRegressor(
-        allowed_symbols=PYOPERON_SYMBOLS,
+        allowed_symbols=f"{settings.get('operators', PYOPERON_OPERATORS)},constant,variable",
         objectives=["r2", "length"],
         optimizer="lm",
         optimizer_iterations=int(settings["pyoperon_iterations"]),
@@ -282,10 +292,12 @@ def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
     """gplearn's defaults over `GPLEARN_FUNCTIONS`, generations added one by one until the time is up."""
     from gplearn.genetic import SymbolicRegressor
 
+    wanted = str(settings.get("operators", ",".join(GPLEARN_FUNCTIONS))).split(",")
+    functions = tuple(name for name in GPLEARN_FUNCTIONS if name in wanted)
     regressor = SymbolicRegressor(
         population_size=1000,
         generations=1,
-        function_set=GPLEARN_FUNCTIONS,
+        function_set=functions,
         metric="mse",
         parsimony_coefficient=0.0001 * float(np.var(data.target)),
         const_range=(-5.0, 5.0),
@@ -345,6 +357,7 @@ def from_gplearn(program: Any) -> Expression:
 
 _METHODS: dict[str, tuple[str, Callable[[Data, Settings, int], _Found]]] = {
     "ours": ("searches.genetic_programming", _ours),
+    "ours:powers": ("searches.genetic_programming", _ours_powers),
     "ours:paper": ("searches.genetic_programming", _ours_paper),
     "linear": ("", _linear),
     "cubic": ("", _cubic),
