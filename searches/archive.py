@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,7 +64,7 @@ def read_archive(path: Path) -> tuple[list[Entry], int]:
 def _entry(line: str) -> Entry | None:
     try:
         fields: Any = json.loads(line)
-        return Entry(
+        entry = Entry(
             fingerprint=str(fields["fingerprint"]),
             names=tuple(str(name) for name in fields["names"]),
             target=str(fields["target"]),
@@ -70,8 +72,9 @@ def _entry(line: str) -> Entry | None:
             complexity=int(fields["complexity"]),
             nmse=float(fields["nmse"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    return entry if math.isfinite(entry.nmse) else None
 
 
 def seeds_from(path: Path, names: Sequence[str], fingerprint: str, limit: int = 50) -> list[Expression]:
@@ -105,10 +108,28 @@ def add_to_archive(path: Path, entries: Sequence[Entry]) -> None:
     text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(text)
+            # A line that a killed writer left torn must not take our first one with it.
+            torn = file.seek(0, os.SEEK_END) > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            file.write(b"\n" * torn + text.encode())
     except OSError as error:
         raise ArchiveError(
             f"the archive {path} cannot be written ({error.strerror}): give another file"
         ) from error
+
+
+def check_archive(path: Path) -> None:
+    """Make sure, before hours of work, that an archive can be read and added to; nothing is created.
+
+    Raises:
+        ArchiveError: it cannot.
+    """
+    read_archive(path)
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place != path and not place.is_dir():
+        raise ArchiveError(f"the archive {path} cannot be written ({place} is not a directory): give another file")
+    if not os.access(place, os.W_OK):
+        raise ArchiveError(f"the archive {path} cannot be written (no permission): give another file")

@@ -6,7 +6,6 @@ Both kinds give the same results in the same order, so that the number of worker
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from expressions.expression import Expression
 from searches.island import Island
+from searches.parallel import died, end_with_parent, interrupts_held_back
 from searches.regression import RegressionTask
 
 if TYPE_CHECKING:
@@ -96,25 +96,33 @@ class RemoteIslands:
         # Consecutive numbers per worker keep the order of reports that of the islands.
         bounds = [round(k * settings.islands / workers) for k in range(workers + 1)]
         self._shares = [list(range(bounds[k], bounds[k + 1])) for k in range(workers)]
-        for share in self._shares:
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(theirs, task, settings, seed, seeds, share), daemon=False
-            )
-            process.start()
-            theirs.close()
-            self._connections.append(ours)
-            self._processes.append(process)
+        try:
+            for share in self._shares:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, task, settings, seed, seeds, share))
+                with interrupts_held_back():
+                    process.start()
+                self._processes.append(process)
+                self._connections.append(ours)
+                theirs.close()
+        except BaseException:
+            self.close()
+            raise
 
     def _ask(self, method: str, arguments: Sequence[tuple[Any, ...]] | None = None) -> list[Any]:
-        for k, connection in enumerate(self._connections):
-            connection.send((method, arguments[k] if arguments else ()))
         answers: list[Any] = []
-        for connection in self._connections:
-            kind, answer = connection.recv()
-            if kind == "error":
-                raise answer
-            answers += answer
+        try:
+            for k, connection in enumerate(self._connections):
+                failed = k
+                connection.send((method, arguments[k] if arguments else ()))
+            for k, connection in enumerate(self._connections):
+                failed = k
+                kind, answer = connection.recv()
+                if kind == "error":
+                    raise answer
+                answers += answer
+        except (EOFError, ConnectionError):
+            raise died(self._processes[failed]) from None
         return answers
 
     def _split(self, items: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -146,12 +154,9 @@ class RemoteIslands:
         return self._ask("immigrate", self._split([groups[k - 1] for k in range(len(groups))]))
 
     def close(self) -> None:
-        """End the workers."""
-        for connection in self._connections:
-            try:
-                connection.send(None)
-            except OSError:  # the worker is gone already
-                continue
+        """End the workers at once: what they know is in the state on disk, or not wanted any more."""
+        for process in self._processes:
+            process.terminate()
         for process in self._processes:
             process.join(timeout=5)
             if process.is_alive():
@@ -167,21 +172,20 @@ def _serve(
     seeds: Sequence[Expression],
     numbers: Sequence[int],
 ) -> None:
-    """Main loop of a worker. Ctrl-C is for the parent, which then ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    islands = LocalIslands(task, settings, seed, seeds, numbers)
+    """Main loop of a worker."""
+    end_with_parent()
+    islands: LocalIslands | None = None
     while True:
         try:
-            request = connection.recv()
+            method, arguments = connection.recv()
         except EOFError:  # the parent was killed
             return
-        if request is None:
-            return
-        method, arguments = request
         try:
-            connection.send(("ok", getattr(islands, method)(*arguments)))
+            islands = islands or LocalIslands(task, settings, seed, seeds, numbers)
+            answer = ("ok", getattr(islands, method)(*arguments))
         except Exception as error:
-            connection.send(("error", error))
+            answer = ("error", error)
+        connection.send(answer)
 
 
 @contextmanager

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
+import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import Any
+
+from expressions.errors import UserError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _POLL_SECONDS = 0.2
+
+
+class ProcessKilledError(UserError):
+    """A process of a search was killed from outside."""
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A process that runs one job, and our end of its pipe.
+
+    A pipe a job, not a queue for all: a process that is killed in the middle of a message takes only its own pipe
+    with it, and the end of that pipe tells us at once.
+    """
+
+    process: Any
+    connection: Connection
 
 
 def run_jobs(
@@ -31,84 +53,151 @@ def run_jobs(
         on_message: called in this process with the job's number and what the job reported.
 
     Returns:
-        The results, in the order of `jobs`. After Ctrl-C the jobs are asked to stop, and what they return counts.
+        The results, in the order of `jobs`. After Ctrl-C the jobs are asked to stop, what they return counts, and
+        jobs that had not begun have the result None; a second Ctrl-C is a KeyboardInterrupt.
 
     Raises:
+        ProcessKilledError: a job's process was killed.
         Exception: what a job raised, with its traceback as a note.
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs torch threads can hang
-    messages = context.Queue()
     stop = context.Event()
     waiting = list(enumerate(jobs))
-    running: dict[int, Any] = {}
-    results: dict[int, Any] = {}
-    with _single_threaded():
+    running: dict[int, _Worker] = {}
+    results: list[Any] = [None] * len(jobs)
+    with _single_threaded(), _interrupts_counted() as interrupts:
         try:
-            while len(results) < len(jobs):
-                while waiting and len(running) < workers and not (stop.is_set() and results):
-                    number, job = waiting.pop(0)
-                    running[number] = context.Process(
-                        target=_work, args=(function, number, dict(job), messages, stop, os.getpid())
-                    )
-                    running[number].start()
-                if not running:  # stopped before the rest began
-                    break
-                try:
-                    _receive(messages, running, results, on_message)
-                except KeyboardInterrupt:
-                    if stop.is_set():  # the second Ctrl-C means now
-                        raise
+            while running or (waiting and not interrupts):
+                if interrupts:
                     stop.set()
+                    waiting = []
+                while waiting and len(running) < workers:
+                    number, job = waiting.pop(0)
+                    running[number] = _started(context, function, job, stop)
+                _receive(running, results, on_message)
         finally:
-            for process in running.values():
-                process.terminate()
-                process.join(timeout=5)
-    return [results[number] for number in range(len(jobs)) if number in results]
+            for worker in running.values():
+                worker.process.terminate()
+            for worker in running.values():
+                worker.process.join(timeout=5)
+                if worker.process.is_alive():
+                    worker.process.kill()
+    return results
 
 
-def _receive(
-    messages: Any, running: dict[int, Any], results: dict[int, Any], on_message: Callable[[int, Any], None]
-) -> None:
-    """Take one message, or find that a process died without a word."""
-    try:
-        number, kind, content = messages.get(timeout=_POLL_SECONDS)
-    except queue.Empty:
-        for number, process in running.items():
-            if process.exitcode is not None and messages.empty():
-                raise RuntimeError(
-                    f"search process {number} ended with exit code {process.exitcode} (-9: killed)"
-                ) from None
-        return
-    if kind == "message":
-        on_message(number, content)
-        return
-    running.pop(number).join()
-    if kind == "error":
-        error, trace = content
-        error.add_note(trace)
-        raise error
-    results[number] = content
+def _started(context: Any, function: Callable[..., Any], job: Mapping[str, Any], stop: Any) -> _Worker:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(function, dict(job), theirs, stop))
+    with interrupts_held_back():
+        process.start()
+    theirs.close()  # or its end would not be noticed
+    return _Worker(process, ours)
 
 
-def _work(
-    function: Callable[..., Any], number: int, job: dict[str, Any], messages: Any, stop: Any, parent: int
-) -> None:
-    """Body of a worker process. Ctrl-C goes to the parent, which sets `stop`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _receive(running: dict[int, _Worker], results: list[Any], on_message: Callable[[int, Any], None]) -> None:
+    """Take a message of every worker that has one; a worker with a result or an error has ended."""
+    ready = set(wait([worker.connection for worker in running.values()], timeout=_POLL_SECONDS))
+    for number, worker in list(running.items()):
+        if worker.connection not in ready:
+            continue
+        try:
+            kind, content = worker.connection.recv()
+        except (EOFError, OSError):
+            raise died(worker.process) from None
+        if kind == "message":
+            on_message(number, content)
+            continue
+        del running[number]
+        worker.process.join()
+        worker.connection.close()
+        if kind == "error":
+            error, trace = content
+            error.add_note(trace)
+            raise error
+        results[number] = content
 
-    def should_stop() -> bool:
-        if os.getppid() != parent:  # the parent was killed: nobody waits for the result
-            os._exit(1)
-        return bool(stop.is_set())
+
+def died(process: Any) -> Exception:
+    """What to raise about a process that ended without a word."""
+    process.join(timeout=5)
+    if process.exitcode is not None and process.exitcode < 0:
+        name = signal.Signals(-process.exitcode).name
+        return ProcessKilledError(
+            f"a search process was killed ({name}), as happens when the memory is full: resume the run, "
+            "if need be with fewer search.workers"
+        )
+    return RuntimeError(
+        f"a search process ended with exit code {process.exitcode}; a script that starts searches in several "
+        'processes must do so under `if __name__ == "__main__":`'
+    )
+
+
+def _work(function: Callable[..., Any], job: dict[str, Any], connection: Connection, stop: Any) -> None:
+    """Body of a worker process."""
+    end_with_parent()
 
     def report(content: Any) -> None:
-        messages.put((number, "message", content))
+        connection.send(("message", content))
 
     try:
-        messages.put((number, "result", function(**job, report=report, should_stop=should_stop)))
+        answer = ("result", function(**job, report=report, should_stop=lambda: bool(stop.is_set())))
+        connection.send(answer)
     except Exception as error:
-        messages.put((number, "error", (error, traceback.format_exc())))
+        connection.send(("error", (_portable(error), traceback.format_exc())))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same if it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even by SIGKILL: nobody waits for it."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until the end of this block. Processes started in here never hear of it: it is for us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_counted() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C adds to; the second raises KeyboardInterrupt.
+
+    An exception at the first could strike between taking a result from its pipe and keeping it.
+    """
+    received: list[int] = []
+
+    def count(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before: Any = None
+    with suppress(ValueError):  # only the main thread may set handlers; in another, Ctrl-C is the caller's affair
+        before = signal.signal(signal.SIGINT, count)
+    try:
+        yield received
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """
     body = zlib.compress(json.dumps(state).encode(), level=1)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -37,6 +38,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):  # a part of a file fills a full disk for nothing
+            temporary.unlink()
         raise StateError(
             f"the search state cannot be written to {path}: {error.strerror or error}; free some space or choose "
             "another directory, then resume"
@@ -58,7 +61,10 @@ def load_state(path: Path) -> dict[str, Any]:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
     if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != digest + b"\n":
         raise StateError(f"{path} is damaged or not a search state: delete it to start this search anew")
-    return dict(json.loads(zlib.decompress(body)))
+    try:
+        return dict(json.loads(zlib.decompress(body)))
+    except (ValueError, TypeError, zlib.error) as error:  # whole, but of no use: somebody else wrote it
+        raise StateError(f"{path} is not a search state: delete it to start this search anew") from error
 
 
 def fingerprint(*parts: Any) -> str:
