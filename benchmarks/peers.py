@@ -82,9 +82,9 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     """Run a method.
 
     Args:
-        settings: `seconds` is the budget; `operators` the names to use, separated by commas, where a suite does not
-            leave that to the method; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` the longest
-            tree, the Levenberg-Marquardt steps and the individuals of pyoperon.
+        settings: `seconds` is the budget; `operators` the names to use, separated by commas, where a suite does
+            not leave that to the method; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` the
+            longest tree, the Levenberg-Marquardt steps and the individuals of pyoperon.
 
     Raises:
         ModuleNotFoundError: the peer is not installed.
