@@ -15,6 +15,7 @@ from expressions.expression import Expression
 from searches.island import Island
 from searches.parallel import died, end_with_parent, interrupts_held_back
 from searches.regression import RegressionTask
+from searches.seeding import adapted
 
 if TYPE_CHECKING:
     from searches.genetic_programming import GeneticProgrammingSettings
@@ -34,7 +35,10 @@ class LocalIslands:
         numbers: Sequence[int],
     ) -> None:
         # Island 0 starts from the seeds; the others stay independent until the first migration.
-        self.islands = [Island(task, settings, (seed, n), seeds if n == 0 else ()) for n in numbers]
+        first = adapted(
+            seeds, settings.operators, constants=settings.constants, linear_scaling=settings.linear_scaling
+        )
+        self.islands = [Island(task, settings, (seed, n), first if n == 0 else ()) for n in numbers]
 
     def begin(self) -> list[Report]:
         """First populations."""
