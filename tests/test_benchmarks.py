@@ -43,6 +43,7 @@ def lines(out: Path, name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_second_run_skips_what_is_finished(tmp_path: Path) -> None:
     words = ("evaluation", "--problems", "random15,evolved15-distinct", "--methods", "ours,deap", "--seeds", "1")
     first = command(tmp_path, *words, "--set", *TINY_EVALUATION)
@@ -98,6 +99,7 @@ def test_gp_problems(tmp_path: Path) -> None:
     assert result["nrmse"] >= 0.0
 
 
+@pytest.mark.slow
 def test_latents_and_inference_share_one_network(tmp_path: Path) -> None:
     tiny = ("--seeds", "1", "--seconds", "1", "--set", "epochs=1", "rows=300")
     problems = ("--problems", "inputs/z1,inputs/z2")
