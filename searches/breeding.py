@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from deap import base, gp
 
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
+
+if TYPE_CHECKING:
+    from searches.feature_bank import FeatureBank
 
 # Smooth functions of one argument that are defined everywhere, best first for saturating data.
 RIDGE_FUNCTIONS = ("tanh", "atan", "sin", "cos", "exp", "square")
@@ -74,6 +77,8 @@ class Breeder:
         for name in operators:
             self.pset.addPrimitive(BY_NAME[name].numpy, BY_NAME[name].arity, name=name)
         self.has_constants = constants
+        self.bank: FeatureBank | None = None
+        self.sums_of_ridges = constants and bool(self._ridge_functions) and {"add", "mul"} <= set(operators)
         if constants:
             self.pset.addEphemeralConstant("constant", draw_constant)
         self._constant_class: Any = self.pset.mapping.get("constant")
@@ -98,19 +103,42 @@ class Breeder:
             known["constant"] = self._mutate_constant
             if {"add", "mul"} <= set(operators):
                 known |= {"term": self._mutate_term, "affine": self._mutate_affine, "factor": self._mutate_factor}
-                if self._ridge_functions:
-                    known["ridge"] = self._mutate_ridge
+            if self.sums_of_ridges:
+                known["ridge"] = self._mutate_ridge
         return known
 
     # --- making and translating ---------------------------------------------------------------------------------
 
     def random_tree(self, low: int, high: int) -> Individual:
-        """Ramped half and half; with constants, half of the trees also grow a term, a stretch or a ridge."""
-        tree = Individual(gp.genHalfAndHalf(self.pset, low, high))
-        growths = [m for m in self._mutations if m in (self._mutate_affine, self._mutate_term, self._mutate_ridge)]
-        while growths and random.random() < 0.5:
-            random.choice(growths)(tree)
+        """Ramped half and half (Koza 1992); with constants, half of the trees are sums of ridge functions."""
+        if not (self.sums_of_ridges and random.random() < 0.5):
+            return Individual(gp.genHalfAndHalf(self.pset, low, high))
+        tree = self.ridge_function()
+        for _ in range(random.randrange(4)):
+            self._append(tree, self.ridge_function())
         return tree
+
+    def small_tree(self) -> Individual:
+        """A random tree of at most four leaves."""
+        return Individual(gp.genHalfAndHalf(self.pset, 0, 2))
+
+    def ridge_function(self) -> Individual:
+        """A random g(a . x + b), g smooth and defined everywhere, a . x a sum over one to three variables.
+
+        Sums of ridge functions approximate any smooth function (Cybenko 1989). Subtree mutation alone would have
+        to build their affine argument by several moves, none of which pays by itself.
+        """
+        if not self.sums_of_ridges:
+            return self.small_tree()
+        mapping = self.pset.mapping
+        chosen = random.sample(range(len(self._scales)), random.randint(1, min(3, len(self._scales))))
+        offset = random.gauss(0.0, 1.0)
+        argument: list[Any] = []
+        for j in chosen:
+            slope = random.gauss(0.0, 1.0) / self._scales[j]
+            offset -= slope * self._centres[j]
+            argument += [mapping["add"], mapping["mul"], self.constant_node(slope), self._terminals[j]]
+        return Individual([mapping[random.choice(self._ridge_functions)], *argument, self.constant_node(offset)])
 
     def clone(self, individual: Individual) -> Individual:
         """A copy to vary; nodes are immutable and shared."""
@@ -199,36 +227,36 @@ class Breeder:
                 individual[k] = self.constant_node(sign * node.value * 2.0 ** random.gauss(0.0, 1.0))
 
     def _mutate_term(self, individual: Individual) -> None:
-        """tree -> tree + c * (small random tree): the move that lets an equation grow by a summand."""
-        term = gp.genHalfAndHalf(self.pset, 0, 2)
+        """tree -> tree + c * g: the move that lets an equation grow by a summand.
+
+        g is the small function of the bank that explains most of the tree's residual; a random one without a bank.
+        """
+        term = self.bank.term_for(individual, self) if self.bank else None
+        self._append(individual, term or self.small_tree())
+
+    def _append(self, individual: Individual, term: Individual) -> None:
+        """tree -> tree + 1 * term, the 1 to be fitted."""
         mapping = self.pset.mapping
-        individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(draw_constant()), *term]
+        individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(1.0), *term]
 
     def _mutate_factor(self, individual: Individual) -> None:
-        """tree -> tree * (1 + c * (small random tree))."""
+        """tree -> tree * (1 + c * g), g from the bank as in `_mutate_term`."""
+        factor = self.bank.factor_for(individual, self) if self.bank else None
         mapping = self.pset.mapping
-        small = gp.genHalfAndHalf(self.pset, 0, 1)
         individual[0:] = [
-            mapping["mul"], *individual,
-            mapping["add"], self.constant_node(1.0), mapping["mul"], self.constant_node(draw_constant()), *small,
-        ]  # fmt: skip
+            mapping["mul"],
+            *individual,
+            mapping["add"],
+            self.constant_node(1.0),
+            mapping["mul"],
+            self.constant_node(0.1),
+            *(factor or self.small_tree()),
+        ]
 
     def _mutate_ridge(self, individual: Individual) -> None:
-        """tree -> tree + c * g(a . x + b), g smooth and a . x a sum over one to three variables.
-
-        Sums of such ridge functions approximate any smooth function (Cybenko 1989). Subtree mutation alone would
-        have to build the affine argument by several moves, none of which pays by itself.
-        """
-        mapping = self.pset.mapping
-        chosen = random.sample(range(len(self._scales)), random.randint(1, min(3, len(self._scales))))
-        offset = random.gauss(0.0, 1.0)
-        argument: list[Any] = []
-        for j in chosen:
-            slope = random.gauss(0.0, 1.0) / self._scales[j]
-            offset -= slope * self._centres[j]
-            argument += [mapping["add"], mapping["mul"], self.constant_node(slope), self._terminals[j]]
-        ridge = [mapping[random.choice(self._ridge_functions)], *argument, self.constant_node(offset)]
-        individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(1.0), *ridge]
+        """A random subtree becomes a random ridge function."""
+        part = individual.searchSubtree(random.randrange(len(individual)))
+        individual[part] = list(self.ridge_function())
 
     def _mutate_affine(self, individual: Individual) -> None:
         """A random non-constant subtree s -> c1 * s + c2, so that fitted constants can shift and stretch it."""

@@ -35,9 +35,9 @@ DEFAULT_MUTATIONS = {
     "hoist": 0.3,
     "constant": 0.5,
     "affine": 1.0,
-    "term": 1.0,
+    "term": 2.0,
     "factor": 0.5,
-    "ridge": 2.0,
+    "ridge": 1.0,
 }
 MUTATIONS = tuple(DEFAULT_MUTATIONS)
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
@@ -58,11 +58,14 @@ class GeneticProgrammingSettings:
         migration_interval: generations between exchanges; `migrants`: individuals exchanged.
         selection: `nsga2` on (error, complexity), or `tournament` on the error with generational replacement.
         tournament: size of the tournament, for `selection=tournament`.
+        fresh_share: share of the offspring that are new random trees.
         crossover, mutation: probability for a pair, for a child.
         always_vary: mutate children that were not crossed, instead of copying their parents.
         mutations: weight of every kind of mutation, see `searches.breeding.Breeder`.
         first_height: least and largest height of random first trees.
         max_height, max_length: limits on trees, in levels and nodes.
+        bank_size, bank_interval: functions in the bank from which the mutations `term` and `factor` draw, see
+            `searches.feature_bank`, and the generations after which it is renewed.
         refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once
             where there are no constants, which would be other starting points), and keep one a skeleton.
         fit_share: share of new individuals whose constants are fitted by `fit_iterations` steps of
@@ -85,6 +88,7 @@ class GeneticProgrammingSettings:
     migrants: int = 10
     selection: str = "nsga2"
     tournament: int = 5
+    fresh_share: float = 0.05
     crossover: float = 0.6
     mutation: float = 0.4
     always_vary: bool = True
@@ -92,6 +96,8 @@ class GeneticProgrammingSettings:
     first_height: tuple[int, int] = (1, 3)
     max_height: int = 12
     max_length: int = 60
+    bank_size: int = 1000
+    bank_interval: int = 5
     refuse_duplicates: bool = True
     skeleton_tries: int = 10
     fit_share: float = 0.5
@@ -357,7 +363,7 @@ class _Run:
         )
 
     def _near_front(self) -> list[Expression]:
-        """Equations on the front of the search rows, and those so near to it that all rows may decide otherwise."""
+        """Equations on the front of the search rows, or so near to it that all rows may decide otherwise."""
         kept: list[Expression] = []
         lowest = np.inf
         for _, (error, expression) in sorted(self.best.items()):
@@ -426,7 +432,7 @@ def _check_settings(settings: GeneticProgrammingSettings) -> None:
     for name in ("population", "islands", "migration_interval", "tournament", "max_length", "search_rows"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name}={getattr(settings, name)} must be at least 1")
-    for name in ("crossover", "mutation", "fit_share", "polish_share", "finish_share"):
+    for name in ("fresh_share", "crossover", "mutation", "fit_share", "polish_share", "finish_share"):
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name}={getattr(settings, name)} must lie between 0 and 1")
     if settings.generations is None and settings.evaluations is None and settings.seconds is None:

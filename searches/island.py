@@ -19,6 +19,7 @@ from expressions.expression import Expression
 from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.simplification import canonical_key
 from searches.breeding import Breeder, Individual
+from searches.feature_bank import FeatureBank, lent_random_state
 from searches.regression import RegressionTask
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class Island:
             max_height=settings.max_height,
             max_length=settings.max_length,
         )
-        self.rng = np.random.default_rng(list(seed))
+        self.seed = list(seed)
+        self.generation = 0
+        self._bank_epoch: int | None = None
+        self.rng = np.random.default_rng(self.seed)
         self._python_state = random.Random(int(self.rng.integers(2**63))).getstate()
         self.tried: dict[int, int] = {}  # skeleton -> tries, oldest first
         self.best: dict[int, tuple[float, Expression]] = {}  # per complexity: the island's own front
@@ -67,6 +71,7 @@ class Island:
 
     def begin(self) -> None:
         """Make and score the first population."""
+        self._renew_bank()
         with self._own_random_state():
             first = self._scored(list(self._first_individuals()), self.settings.polish_iterations)
             self.population = self._survivors(first)
@@ -74,6 +79,8 @@ class Island:
 
     def step(self) -> None:
         """One generation."""
+        self.generation += 1
+        self._renew_bank()
         with self._own_random_state():
             offspring = self._scored(list(self._offspring()))
             if self.settings.selection == "nsga2":
@@ -97,8 +104,10 @@ class Island:
 
     def _offspring(self) -> Iterator[Individual]:
         settings, breeder = self.settings, self.breeder
-        wanted = settings.population
-        for first, second in self._pairs(wanted):
+        fresh = round(settings.fresh_share * settings.population)
+        for _ in range(fresh):
+            yield breeder.random_tree(*settings.first_height)
+        for first, second in self._pairs(settings.population - fresh):
             a, b = breeder.clone(first), breeder.clone(second)
             varied = False
             if random.random() < settings.crossover:
@@ -252,14 +261,20 @@ class Island:
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
-        """DEAP draws from Python's global generator: lend it this island's state, and give it back."""
-        outside = random.getstate()
-        random.setstate(self._python_state)
-        try:
-            yield
-        finally:
-            self._python_state = random.getstate()
-            random.setstate(outside)
+        with lent_random_state(self._python_state) as current:
+            try:
+                yield
+            finally:
+                self._python_state = current()
+
+    def _renew_bank(self) -> None:
+        """A new bank of small functions now and then; it depends on the seed and the generation alone."""
+        interval = self.settings.bank_interval
+        epoch = self.generation // interval if interval else -1
+        if self.settings.bank_size and self.settings.constants and epoch != self._bank_epoch:
+            seed = int(np.random.SeedSequence([*self.seed, 1 + epoch]).generate_state(1)[0])
+            self.breeder.bank = FeatureBank(self.breeder, self.task, self.settings.bank_size, seed)
+            self._bank_epoch = epoch
 
     def state(self) -> dict[str, Any]:
         """Everything that the next generation depends on, as numbers and lists of numbers."""
@@ -274,6 +289,7 @@ class Island:
             "keys": [i.key for i in self.population],
             "best": [[size, error, *_packed(expression)] for size, (error, expression) in best],
             "evaluations": self.evaluations,
+            "generation": self.generation,
             "python_random": [self._python_state[0], list(self._python_state[1]), self._python_state[2]],
             "numpy_random": self.rng.bit_generator.state,
         }
@@ -294,6 +310,7 @@ class Island:
             size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]
         }
         self.evaluations = state["evaluations"]
+        self.generation = state["generation"]
         version, numbers, gauss = state["python_random"]
         self._python_state = (version, tuple(numbers), gauss)
         self.rng.bit_generator.state = state["numpy_random"]

@@ -84,6 +84,22 @@ class RegressionTask:
         parts = [self._screen(expressions[k : k + step]) for k in range(0, len(expressions), step)]
         return np.concatenate(parts) if parts else np.empty(0)
 
+    def values(self, expressions: Sequence[Expression]) -> np.ndarray:
+        """Values on the search rows, float32. `[expressions, search rows]`"""
+        return self._evaluator.values(expressions)
+
+    def residual(self, expression: Expression) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """Values on the search rows, and what the best `a*f + b` leaves of the target; None if not finite."""
+        values = self._evaluator.values([expression])[0]
+        with np.errstate(all="ignore"):
+            centred = values - values.mean()
+            size = float(centred @ centred)
+            slope = float(centred @ self._centred) / size if size > 0 else 0.0
+            residual = self._centred - np.float32(slope) * centred
+        if not np.isfinite(residual).all():
+            return None, None
+        return values, residual
+
     def _screen(self, expressions: Sequence[Expression]) -> np.ndarray:
         values = self._evaluator.values(expressions)
         rows = values.shape[1]
@@ -150,7 +166,7 @@ class RegressionTask:
 
 
 def _squares(values: np.ndarray) -> np.ndarray:
-    """Sum of squares of every row; a row whose squares leave float32 is first divided, in place, by its largest."""
+    """Sum of squares of every row; one whose squares leave float32 is first divided, in place, by its largest."""
     squares = np.einsum("er,er->e", values, values)
     odd = np.flatnonzero(~((squares > _PLAIN_SQUARES[0]) & (squares < _PLAIN_SQUARES[1])))
     if len(odd):
