@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,16 +141,24 @@ def _front_table(findings: Sequence[Finding], names: Sequence[str]) -> str:
 
 
 def _summary(rows: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, float]:
-    """Flat metrics that all systems share."""
-    scores = np.array([row["test_r2"] for row in rows])
+    """Flat metrics that all systems share; a constant target has no R2 and counts in none of the scores."""
+    constants = sum(row["stopped"] == "constant" for row in rows)
     metrics = {
+        "search/evaluations": float(sum(row["evaluations"] for row in rows)),
+        "search/seconds": seconds,
+    }
+    if constants:
+        metrics["search/constant_targets"] = float(constants)
+    rows = [row for row in rows if row["stopped"] != "constant"]
+    if not rows:
+        return metrics
+    scores = np.array([row["test_r2"] for row in rows])
+    metrics |= {
         "test/r2_median": float(np.median(scores)),
         "test/r2_min": float(scores.min()),
         "test/accuracy_rate": float(np.mean(scores > ACCURATE_R2)),
         "search/1-r2_median": float(np.median(1.0 - scores)),
         "search/complexity_median": float(np.median([row["complexity"] for row in rows])),
-        "search/evaluations": float(sum(row["evaluations"] for row in rows)),
-        "search/seconds": seconds,
     }
     known = [row for row in rows if row["recovered"] is not None]
     if known:
@@ -228,18 +236,19 @@ class SearchLog:
         self.run: Any = loggers[0].experiment if loggers and trainer.is_global_zero else None
         self._defined: set[str] = set()
 
-    def generation(self, label: str, entry: Mapping[str, float]) -> None:
-        """One generation of one search: best error, complexity, evaluations per second, front size."""
+    def generations(self, label: str, entries: Iterable[Mapping[str, float]]) -> None:
+        """Generations of one search: best error, complexity, evaluations per second, front size."""
         if self.run is None:
             return
         step = f"search/{label}/generation"
-        names = {f"search/{label}/{key}": value for key, value in entry.items()}
-        if label not in self._defined:  # exact names: a glob would not give them a step of their own
-            self._defined.add(label)
-            self.run.define_metric(step)
-            for name in names:
-                self.run.define_metric(name, step_metric=step)
-        self.run.log(names)
+        for entry in entries:
+            named = {f"search/{label}/{key}": value for key, value in entry.items()}
+            if label not in self._defined:  # exact names: a glob would not give them a step of their own
+                self._defined.add(label)
+                self.run.define_metric(step)
+                for name in named:
+                    self.run.define_metric(name, step_metric=step)
+            self.run.log(named)
 
     def findings(
         self, run_dir: Path, findings: Sequence[Finding], names: Sequence[str], plots: Sequence[Path]

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from callbacks.equation_report import Finding, SearchLog, draw_figures, polynomial_r2, report_findings
 from callbacks.progress import duration
@@ -29,13 +30,16 @@ from callbacks.search_progress import SearchProgress
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.parsing import parse
-from searches.archive import Entry, add_to_archive, seeds_from
+from searches.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.front import Candidate, ParetoFront, pick
 from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
 from searches.parallel import cores, run_jobs
 from searches.state import fingerprint
 
-_WAIT_SECONDS = 60.0  # for the files of other ranks, beyond the time that the own searches took
+_WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
+_GRACE_SECONDS = 5.0  # the same after Ctrl-C
+_CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
+_UNFINISHED = ("interrupted", "disk")  # ends of a search from which a resumed run goes on
 _ENCODE_ROWS = 65_536
 
 
@@ -95,12 +99,15 @@ class GPSearch(Callback):
         self.seed = seed
         self.trials = trials
         self.archive = Path(archive) if archive else None
+        if self.archive is not None:
+            check_archive(self.archive)
         self.workers = workers or cores()
         self.islands = islands
         try:
             self.settings = GeneticProgrammingSettings(**settings)
         except (TypeError, ValueError) as error:
             raise UserError(f"search: {error}") from error
+        self._kept: dict[str, dict[str, Any]] = {}  # results of this attempt, in case that the disk is full
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Search, unless somebody else will say when."""
@@ -113,23 +120,46 @@ class GPSearch(Callback):
         Nothing here is collective: a rank that waits for another would be timed out by the process group.
 
         Returns:
-            What was found, empty on ranks other than the first.
+            What was found, empty on ranks other than the first. After Ctrl-C, what was found until then.
 
         Raises:
-            UserError: a latent is not finite, or the searches of another rank did not end.
+            UserError: a latent is not finite, the searches of another rank did not end, or the disk is full; the
+                equations are on the terminal by then.
         """
+        try:
+            return self._search(trainer, module)
+        except OSError as error:
+            raise UserError(
+                f"{self.run_dir} cannot be written to ({error.strerror or error}): make room, then "
+                f"resume={self.run_dir}"
+            ) from error
+
+    def _search(self, trainer: Trainer, module: LightningModule) -> list[Finding]:
         begun = time.perf_counter()
+        rank, ranks = _place(trainer)
         data = _Data.of(trainer, module)
         jobs = [_Job(k, t) for k in range(data.latents.shape[1]) for t in range(self.trials)]
         searched = [job for job in jobs if not data.is_constant(job.latent)]
-        mine = searched[trainer.global_rank :: trainer.world_size]
+        mine = searched[rank::ranks]
         log = SearchLog(trainer)
-        self._run(mine, data, log)
-        if not trainer.is_global_zero:
+        workers = max(1, self.workers // max(1, ranks // trainer.num_nodes))
+        self._run(mine, data, log, workers)
+        unwritten = [result for result in self._kept.values() if result["unwritten"]]
+        if rank:
+            if unwritten:
+                self._tell([self._finding(job, data) for job in mine if self._result(job, data)], data.names)
+            self._complain(unwritten)
             return []
-        self._wait_for([job for job in searched if job not in mine], time.perf_counter() - begun)
-        findings = [self._finding(job, data) for job in jobs]
+        others = [job for job in searched if job not in mine]
+        self._wait_for(others, data, time.perf_counter() - begun)
+        for job in others:
+            log.generations(job.label, (self._result(job, data) or {}).get("history", []))
+        findings = [self._finding(job, data) for job in jobs if job not in searched or self._result(job, data)]
         self._tell(findings, data.names)
+        if len(findings) < len(jobs):
+            print(
+                f"{len(jobs) - len(findings)} searches had not begun: resume={self.run_dir} does them", flush=True
+            )
         report_findings(self.run_dir, findings, data.names, time.perf_counter() - begun)
         plots: list[Path] = []
         for finding in findings:
@@ -137,52 +167,58 @@ class GPSearch(Callback):
             plots += draw_figures(self.run_dir, finding, data.names, _latent_function(module, latent))
         log.findings(self.run_dir, findings, data.names, plots)
         self._add_to_archive(findings, data)
+        self._complain(unwritten)
         return findings
+
+    def _complain(self, unwritten: Sequence[Mapping[str, Any]]) -> None:
+        if unwritten:
+            raise UserError(
+                f"the state of {len(unwritten)} searches could not be written to {self._folder}, so they ended "
+                f"early with the equations above: make room, then resume={self.run_dir} goes on"
+            )
 
     # --- running ------------------------------------------------------------------------------------------------
 
-    def _run(self, jobs: Sequence[_Job], data: _Data, log: SearchLog) -> None:
-        open_jobs = [job for job in jobs if self._result(job, data) is None]
+    def _run(self, jobs: Sequence[_Job], data: _Data, log: SearchLog, workers: int) -> None:
+        each = max(1, workers // min(workers, max(1, len(jobs))))  # cores for the islands of one search
+        open_jobs = [job for job in jobs if self._finished(job, data) is None]
         if not open_jobs:
             return
-        at_once = min(self.workers, len(open_jobs))
-        each = max(1, self.workers // at_once)  # cores for the islands of one search
-        settings = replace(self.settings, islands=self.islands or each)
+        at_once = min(workers, len(open_jobs))
         self._announce(len(open_jobs), at_once)
-        by_number = dict(enumerate(open_jobs))
+        arguments = [self._arguments(job, data, each) for job in open_jobs]
 
         with SearchProgress([job.label for job in open_jobs]) as progress:
 
             def on_message(number: int, entry: dict[str, float]) -> None:
-                label = by_number[number].label
-                log.generation(label, entry)
+                label = open_jobs[number].label
+                log.generations(label, [entry])
                 progress.update(
                     label,
-                    _share_spent(settings, entry),
+                    _share_spent(self.settings, entry),
                     int(entry["generation"]),
                     entry["best_nmse"],
                     int(entry["best_complexity"]),
                 )
 
-            arguments = [self._arguments(job, data, settings, each) for job in open_jobs]
-            run_jobs(_search_latent, arguments, at_once, on_message)
+            results = run_jobs(_search_latent, arguments, at_once, on_message)
+        self._kept = {result["label"]: result for result in results if result is not None}
 
     def _announce(self, jobs: int, at_once: int) -> None:
         seconds = self.settings.seconds
         length = "" if seconds is None else f", about {duration(seconds * math.ceil(jobs / at_once))}"
         print(f"searching equations: {jobs} searches, {at_once} at a time{length}", flush=True)
 
-    def _arguments(
-        self, job: _Job, data: _Data, settings: GeneticProgrammingSettings, workers: int
-    ) -> dict[str, Any]:
+    def _arguments(self, job: _Job, data: _Data, workers: int) -> dict[str, Any]:
         train = data.rows("train", job.latent)
+        start = self._start(job, data, self.islands or workers)
         return {
             "inputs": train[0],
             "target": train[1],
             "validation": data.rows("validation", job.latent),
-            "settings": settings,
+            "settings": replace(self.settings, islands=self.islands or start["islands"]),
             "seed": int(np.random.SeedSequence([self.seed, job.latent, job.trial]).generate_state(1)[0]),
-            "seeds": self._seeds(data, job),
+            "seeds": start["seeds"],
             "workers": workers,
             "folder": str(self._folder),
             "label": job.label,
@@ -194,41 +230,72 @@ class GPSearch(Callback):
         return self.run_dir / "search"
 
     def _identity(self, job: _Job, data: _Data) -> str:
-        return fingerprint(*data.rows("train", job.latent), asdict(self.settings), self.seed, job.label)
+        return fingerprint(
+            *data.rows("train", job.latent), asdict(self.settings), self.islands, self.seed, job.label
+        )
 
-    def _seeds(self, data: _Data, job: _Job) -> list[str]:
-        """Equations to start from; written down, since a resumed search must start from the same."""
-        if self.archive is None:
-            return []
-        path = self._folder / f"{job.label}_seeds.json"
-        if not path.exists():
-            own = fingerprint(*data.rows("train", job.latent))
-            texts = [e.infix() for e in seeds_from(self.archive, data.names, own)]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(texts))
-        return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))]
+    def _start(self, job: _Job, data: _Data, islands: int) -> dict[str, Any]:
+        """What a search begins with beside its settings: written down, since a resumed one must have the same.
+
+        The archive may have grown meanwhile, and another machine may have other cores. Where the network is no
+        longer the same, say after more epochs, the search begins anew.
+        """
+        path = self._folder / f"{job.label}_start.json"
+        own = fingerprint(*data.rows("train", job.latent))
+        try:
+            start = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            start = {}
+        if start.get("data") == own:
+            return start
+        for suffix in (".state", ".json"):
+            (self._folder / f"{job.label}{suffix}").unlink(missing_ok=True)
+        seeds = [] if self.archive is None else seeds_from(self.archive, data.names, own)
+        start = {"data": own, "islands": islands, "seeds": [seed.infix() for seed in seeds]}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(start))
+        return start
 
     # --- results ------------------------------------------------------------------------------------------------
 
     def _result(self, job: _Job, data: _Data) -> dict[str, Any] | None:
-        """The result file of a finished search, None where there is none for these data and settings."""
+        """The result of a search with these data and settings, None where there is none."""
+        if job.label in self._kept:
+            return self._kept[job.label]
         try:
             result = json.loads((self._folder / f"{job.label}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return result if result.get("identity") == self._identity(job, data) else None
 
-    def _wait_for(self, jobs: Sequence[_Job], own_seconds: float) -> None:
-        deadline = time.perf_counter() + 2 * own_seconds + _WAIT_SECONDS
-        missing = list(jobs)
+    def _finished(self, job: _Job, data: _Data) -> dict[str, Any] | None:
+        """The same, of a search that was not cut short."""
+        result = self._result(job, data)
+        return None if result is None or result["stopped"] in _UNFINISHED else result
+
+    def _wait_for(self, jobs: Sequence[_Job], data: _Data, own_seconds: float) -> None:
+        """Wait for the results of other ranks for as long as their files change."""
+        if any(result["stopped"] == "interrupted" for result in self._kept.values()):
+            patience = _GRACE_SECONDS  # Ctrl-C was for the other ranks, too
+        else:
+            patience = max(_WAIT_SECONDS, own_seconds)
+        news: Any = None
+        missing = [job for job in jobs if self._finished(job, data) is None]
         while missing:
-            missing = [job for job in missing if not (self._folder / f"{job.label}.json").exists()]
+            files = [path for path in self._folder.glob("*.*") if not path.name.startswith(".")]
+            latest = [(path.name, path.stat().st_mtime_ns) for path in sorted(files)]
+            if latest != news:
+                news, deadline = latest, time.perf_counter() + patience
             if time.perf_counter() > deadline:
+                lost = [job.label for job in missing if self._result(job, data) is None]
+                if not lost or patience == _GRACE_SECONDS:
+                    return
                 raise UserError(
-                    f"no result of {', '.join(job.label for job in missing)}, searched by other processes: "
-                    f"resume={self.run_dir} goes on from what they wrote"
+                    f"no result of {', '.join(lost)}, searched by other processes: resume={self.run_dir} goes on "
+                    "from what they wrote"
                 )
             time.sleep(0.2)
+            missing = [job for job in missing if self._finished(job, data) is None]
 
     def _finding(self, job: _Job, data: _Data) -> Finding:
         common: dict[str, Any] = {
@@ -252,7 +319,7 @@ class GPSearch(Callback):
             )
         result = self._result(job, data)
         if result is None:
-            raise UserError(f"the result of {job.label} in {self._folder} is damaged: delete it and resume")
+            raise UserError(f"the result of {job.label} in {self._folder} cannot be read any more: resume")
         front = ParetoFront(
             [
                 Candidate(parse(infix), complexity, train, held_out)
@@ -273,6 +340,10 @@ class GPSearch(Callback):
         """The equations on the terminal, before anything is written: a full disk must not lose them."""
         for finding in findings:
             inputs, target = finding.test
+            if finding.stopped == "constant":
+                value = finding.chosen.expression.infix(names)
+                print(f"{finding.target} = {value}\n  the network gives the same value on every row", flush=True)
+                continue
             values = finding.chosen.expression(inputs)
             error = float(np.mean((values - target) ** 2) / max(float(np.var(target)), 1e-300))
             linear, cubic = (polynomial_r2(finding.train, finding.test, degree) for degree in (1, 3))
@@ -315,23 +386,34 @@ def _search_latent(
     identity: str,
     report: Callable[[dict[str, float]], None],
     should_stop: Callable[[], bool],
-) -> str:
-    """One search in a process of its own; leaves `LABEL.json`, and `LABEL.state` while it is under way."""
-    path = Path(folder) / f"{label}.json"
-    result = search(
-        inputs,
-        target,
-        settings,
-        seed=seed,
-        validation=validation,
-        seeds=[parse(text) for text in seeds],
-        workers=workers,
-        state_path=Path(folder) / f"{label}.state",
-        on_generation=lambda entry, _: report(entry),
-        should_stop=should_stop,
-    )
-    write_atomically(path, json.dumps(_plain(result) | {"identity": identity}))
-    return label
+) -> dict[str, Any]:
+    """One search in a process of its own; leaves `LABEL.json`, and `LABEL.state` to go on from.
+
+    Returns:
+        What is in the file, and as `unwritten` whether the state or the file could not be written.
+    """
+    try:
+        result = search(
+            inputs,
+            target,
+            settings,
+            seed=seed,
+            validation=validation,
+            seeds=[parse(text) for text in seeds],
+            workers=workers,
+            state_path=Path(folder) / f"{label}.state",
+            on_generation=lambda entry, _: report(entry),
+            should_stop=should_stop,
+        )
+    except ValueError as error:
+        raise UserError(f"{label.replace('_', ' ')}: {error}") from error
+    plain = _plain(result) | {"label": label, "identity": identity}
+    unwritten = result.stopped == "disk"
+    try:
+        write_atomically(Path(folder) / f"{label}.json", json.dumps(plain))
+    except OSError:
+        unwritten = True
+    return plain | {"unwritten": unwritten}
 
 
 def _plain(result: SearchResult) -> dict[str, Any]:
@@ -375,7 +457,9 @@ class _Data:
         return self.tables[split], self.values[split][:, latent]
 
     def is_constant(self, latent: int) -> bool:
-        return float(np.ptp(self.latents[:, latent])) == 0.0
+        """Whether the latent has collapsed: what varies, if anything, is rounding."""
+        values = self.latents[:, latent]
+        return float(np.ptp(values)) <= _CONSTANT * float(np.abs(values).max())
 
 
 def encode(module: LightningModule, inputs: np.ndarray) -> np.ndarray:
@@ -402,7 +486,18 @@ def _share_spent(settings: GeneticProgrammingSettings, entry: Mapping[str, float
         "evaluations": settings.evaluations,
         "generation": settings.generations,
     }
-    return max(entry[name] / limit for name, limit in limits.items() if limit)
+    return max((entry[name] / limit for name, limit in limits.items() if limit), default=1.0)
+
+
+def _place(trainer: Trainer) -> tuple[int, int]:
+    """Number of this process among those that search, and how many they are.
+
+    A strategy that forks or spawns its processes ends them with the fit: after it there is only the first.
+    """
+    launched = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+    if launched and not torch.distributed.is_initialized():
+        return 0, 1
+    return trainer.global_rank, trainer.world_size
 
 
 def _shown(score: float | None) -> str:
