@@ -131,7 +131,7 @@ def _spread(values: Sequence[float | None]) -> str:
 
 
 def _score(value: float) -> str:
-    return "failed" if value < -1e29 else decimals(value, 4)
+    return "failed" if value < -1e29 else decimals(value, 5)
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
