@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from expressions import symbolic
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, Operator
+from expressions.sympy_size import sympy_nodes
 
 __all__ = [
     "complexity",
@@ -33,6 +33,8 @@ __all__ = [
 
 EQUIVALENT_NRMSE = 1e-6
 _PROBE_SEED = 20240
+_POWER_OF = {name: exponent for exponent, name in POWER_ROWS.items()}
+_LONGEST = 5_000  # nodes; the time of SymPy, and of what imitates it, grows with the square of the length
 
 
 def r2(y: np.ndarray, f: np.ndarray) -> float:
@@ -214,168 +216,25 @@ def _rounded(expression: Expression) -> Expression:
 def complexity(expression: Expression) -> int:
     """Nodes of the expression's SymPy tree, as SRBench counts: `sum(1 for _ in sympy.preorder_traversal(tree))`.
 
-    Counted without SymPy where it is plain what SymPy makes of the tree (it merges nested sums and products, and
-    writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2)); otherwise with it. Either way the number is
-    the same. A protected operator counts as the plain one (SRBench reads them so). Only where SymPy would write
-    out numbers of a thousand digits, or has not built the tree after 5 seconds, the operators' own `complexity` is
-    added up instead. Recent answers are remembered.
+    SymPy merges nested sums and products, writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2), and
+    more. What it makes of a tree is imitated where possible (see `expressions.sympy_size`); otherwise it is asked.
+    Either way the number is the same. A protected operator counts as the plain one (SRBench reads them so).
+    Only where SymPy would write out numbers of a thousand digits, has not built the tree after 5 seconds, or would
+    be asked for a tree of more than 5,000 nodes, the operators' own `complexity` is added up instead. Recent
+    answers are remembered.
     """
     return _complexity(expression)
 
 
 @lru_cache(maxsize=50_000)
 def _complexity(expression: Expression) -> int:
-    try:
-        return expression.fold(_count_leaf, _count_operator).nodes
-    except _AskSymPyError:
-        pass
-    nodes = None if out_of_range(expression) else symbolic.count_nodes(expression)
-    if nodes is None:
-        nodes = int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
-    return nodes
-
-
-class _AskSymPyError(Exception):
-    """SymPy may rewrite the tree as it builds it, in a way that is not imitated here."""
-
-
-class _Count:
-    """A SymPy tree as far as counting needs it.
-
-    Attributes:
-        kind: number, symbol, sum, product, power or function.
-        nodes: nodes of the tree.
-        key: equal for equal trees.
-        number: of a number, its value; of a sum, the number in it; of a product, its coefficient.
-        parts: terms of a sum (each with a coefficient of its own), factors of a product (without it).
-    """
-
-    __slots__ = ("key", "kind", "nodes", "number", "parts")
-
-    def __init__(
-        self, kind: str, nodes: int, key: Any, number: float = 0.0, parts: tuple[_Count, ...] = ()
-    ) -> None:
-        self.kind = kind
-        self.nodes = nodes
-        self.key = key
-        self.number = number
-        self.parts = parts
-
-
-def _count_leaf(token: int, value: float) -> _Count:
-    if token != CONSTANT:
-        return _Count("symbol", 1, token)
-    return _number(value)
-
-
-def _number(value: float) -> _Count:
-    return _Count("number", 1, ("number", value), value)
-
-
-def _count_operator(row: Operator, *arguments: _Count) -> _Count:
-    name = row.name
-    a, b = arguments[0], arguments[-1]
-    if name == "add":
-        return _count_sum(a, b)
-    if name == "sub":
-        return _count_sum(a, _count_product(_number(-1.0), b))
-    if name == "mul":
-        return _count_product(a, b)
-    if name == "neg":
-        return _count_product(_number(-1.0), a)
-    if name == "div":
-        return _count_product(a, _count_power(b, -1))
-    if name == "inv":
-        return _count_power(a, -1)
-    if name in _POWER_OF:
-        return _count_power(a, _POWER_OF[name])
-    if name in _PLAIN_FUNCTIONS and a.kind in ("symbol", "sum", "product", "power"):
-        return _count_function(name, a)
-    raise _AskSymPyError
-
-
-_POWER_OF = {name: exponent for exponent, name in POWER_ROWS.items()}
-_PLAIN_FUNCTIONS = frozenset(("exp", "log", "sin", "cos", "tan", "tanh", "atan"))
-
-
-def _count_sum(a: _Count, b: _Count) -> _Count:
-    number = 0.0
-    terms: list[_Count] = []
-    for side in (a, b):
-        if side.kind == "number":
-            number += side.number
-        elif side.kind == "sum":
-            number += side.number
-            terms += side.parts
-        else:
-            terms.append(side)
-    return _sum_of(number, terms)
-
-
-def _sum_of(number: float, terms: Sequence[_Count]) -> _Count:
-    keys = {_without_coefficient(term) for term in terms}
-    if len(keys) < len(terms) or (number == 0.0 and not terms) or not math.isfinite(number):
-        raise _AskSymPyError  # like terms merge
-    if len(terms) == 1 and number == 0.0:
-        return terms[0]
-    if not terms:
-        return _number(number)
-    nodes = 1 + (number != 0.0) + sum(term.nodes for term in terms)
-    return _Count("sum", nodes, ("sum", number, frozenset(term.key for term in terms)), number, tuple(terms))
-
-
-def _without_coefficient(term: _Count) -> Any:
-    return (
-        ("product", 1.0, term.key[2])
-        if term.kind == "product" and len(term.parts) > 1
-        else (term.parts[0].key if term.kind == "product" else term.key)
-    )
-
-
-def _count_product(a: _Count, b: _Count) -> _Count:
-    coefficient = 1.0
-    factors: list[_Count] = []
-    for side in (a, b):
-        if side.kind == "number":
-            coefficient *= side.number
-        elif side.kind == "product":
-            coefficient *= side.number
-            factors += side.parts
-        else:
-            factors.append(side)
-    return _product_of(coefficient, factors)
-
-
-def _product_of(coefficient: float, factors: Sequence[_Count]) -> _Count:
-    if coefficient == 0.0 or not math.isfinite(coefficient):
-        raise _AskSymPyError
-    if not factors:
-        return _number(coefficient)
-    bases = {factor.parts[0].key if factor.kind == "power" else factor.key for factor in factors}
-    exponentials = sum(factor.key[0] == "exp" for factor in factors if isinstance(factor.key, tuple))
-    if len(bases) < len(factors) or exponentials > 1:
-        raise _AskSymPyError  # like factors merge
-    if len(factors) == 1:
-        if coefficient == 1.0:
-            return factors[0]
-        if factors[0].kind == "sum":  # a number is distributed
-            terms = [_count_product(_number(coefficient), term) for term in factors[0].parts]
-            return _sum_of(coefficient * factors[0].number, terms)
-    nodes = 1 + (coefficient != 1.0) + sum(factor.nodes for factor in factors)
-    key = ("product", coefficient, frozenset(factor.key for factor in factors))
-    return _Count("product", nodes, key, coefficient, tuple(factors))
-
-
-def _count_power(base: _Count, exponent: int) -> _Count:
-    if base.kind in ("symbol", "sum"):
-        return _Count("power", base.nodes + 2, ("power", base.key, exponent), parts=(base,))
-    raise _AskSymPyError
-
-
-def _count_function(name: str, a: _Count) -> _Count:
-    if a.kind != "symbol":
-        raise _AskSymPyError
-    return _Count("function", 1 + a.nodes, (name, a.key))
+    if len(expression) <= _LONGEST and not out_of_range(expression):
+        nodes = sympy_nodes(expression)
+        if nodes is None:
+            nodes = symbolic.count_nodes(expression)
+        if nodes is not None:
+            return nodes
+    return int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
 
 
 def out_of_range(expression: Expression) -> bool:

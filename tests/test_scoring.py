@@ -12,10 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, Operator
+from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN, Operator
 from expressions.parsing import parse
 from expressions.scoring import complexity, equivalent, mae, mse, nmse, probe_rows, r2, recovered, rmse
-from tests.strategies import expressions
+from expressions.simplification import canonical
+from expressions.sympy_size import sympy_nodes
+from tests.strategies import expressions, random_expression
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -140,6 +142,66 @@ def test_complexity_equals_sympy_on_rational_functions(expression: Expression) -
 def test_complexity_equals_sympy(expression: Expression) -> None:
     assume(not applies_to_numbers(expression))
     assert complexity(expression) == srbench_count(expression)
+
+
+GENERIC = st.floats(-9.0, 9.0, allow_subnormal=False).filter(lambda v: v != 0.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    expressions(
+        variables=3,
+        max_depth=5,
+        operators=("add", "sub", "mul", "mul", "div", "sqrt", "sin", "cos", "tanh", "exp", "log", "square", "inv"),
+        constants=GENERIC,
+    )
+)
+def test_complexity_equals_sympy_on_expressions_of_a_search(expression: Expression) -> None:
+    for form in (expression, canonical(expression)):
+        assume(not applies_to_numbers(form))
+        counted = sympy_nodes(form)
+        assert counted is None or counted == srbench_count(form)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.94*sqrt(6.1*cos(0.0186*x0 - 0.016*x1 + 1.107) + 0.13*x0 - 0.948) + 0.34*cos(0.036*x0 - 5.82)",
+        "exp(x0 + 1.5)",  # a float leaves the exponent
+        "exp(2*x0 + log(x1))*exp(x0)",
+        "sin(x1 - x0) + sin(x0 - x1)",  # signs leave odd functions: half of the terms are negative
+        "cos(1 - 0.5*x0) + cos(0.5*x0 - 1) + tanh(x0*x1 - x0 + 1 - x1**2)",
+        "sqrt(-2.5*x0*exp(x1))*sqrt(x0)*sqrt(x0)",
+        "sqrt(12*x0) + sqrt(sqrt(x1))",
+        "(2.5*x0*sqrt(x1 + 1.5))**2",  # a float is distributed over a lone sum
+        "0.5*(2*x0)",  # 1.0*x0
+        "(x0 + 1.5)**2*(x0 + 1.5)**-1*3.5",
+        "x0**x1*x0**2*x0**(2*x1)",
+        "(0.3*x0*x1)**1.7 + (x0**3)**2",
+        "max(x0, 0.5)*x1 + 1.5",
+    ],
+)
+def test_complexity_without_sympy(text: str) -> None:
+    assert sympy_nodes(parse(text)) == srbench_count(parse(text))
+
+
+def test_sympy_is_rarely_needed() -> None:
+    rng = np.random.default_rng(11)
+    operators = ("add", "sub", "mul", "mul", "div", "sqrt", "sin", "cos", "tanh", "exp", "square")
+    X = probe_rows(3)
+    asked = finite = 0
+    while finite < 400:
+        expression = canonical(random_expression(rng, 3, int(rng.integers(3, 6)), operators))
+        with np.errstate(all="ignore"):
+            if np.isfinite(expression(X)).mean() > 0.3:
+                finite += 1
+                asked += sympy_nodes(expression) is None
+    assert asked <= 0.03 * finite
+
+
+def test_complexity_of_a_very_long_sum_is_bounded_in_time() -> None:
+    tokens = [TOKEN["add"]] * 20_000 + [FIRST_VARIABLE] * 20_001
+    assert complexity(Expression(tokens)) == 40_001
 
 
 def test_protected_operators_count_as_the_plain_ones() -> None:
