@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any
@@ -170,6 +171,7 @@ def end_with_parent() -> None:
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Ctrl-C waits until the end of this block. Processes started in here never hear of it: it is for us."""
+    resource_tracker.ensure_running()  # its start, with that of the first process, would end the hold
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
