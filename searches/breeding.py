@@ -56,6 +56,9 @@ class Breeder:
             `constant`, `affine`, `term`, `factor` and `ridge` (see the methods `_mutate_*`).
         max_height: height limit of every tree.
         max_length: limit on the number of nodes.
+
+    Raises:
+        ValueError: no mutation can be used.
     """
 
     def __init__(
@@ -90,6 +93,11 @@ class Breeder:
         chosen = {name: weight for name, weight in mutations.items() if name in available and weight > 0}
         self._mutations = [available[name] for name in chosen]
         self._mutation_weights = list(chosen.values())
+        if not chosen:
+            raise ValueError(
+                f"none of the mutations {', '.join(mutations) or '(none)'} works with these operators"
+                f"{'' if constants else ' without constants'}: add others, such as {', '.join(available)}"
+            )
 
     def _available_mutations(self, operators: Sequence[str]) -> dict[str, Callable[[Individual], None]]:
         known: dict[str, Callable[[Individual], None]] = {
