@@ -47,6 +47,7 @@ _CONVERGED = 1e-6  # relative decrease of the squared error, by an accepted step
 _STALE = 0.3  # relative change of a linear constant that makes derivatives useless
 _SUSPECT = 1e-3  # ... that makes them suspect when a step failed
 _CANCELLED = 1e-10  # projected against plain error: below, the projection has lost most of its digits
+_WORTH_A_TAPE = 4 / 3  # a schedule of fewer instances pays when so many times as many are carried along
 _FRESH_STARTS = 3  # attempts to find finite values for a start that has none
 
 
@@ -319,11 +320,11 @@ class _Fit:
         """Best constants `[expressions of the chunk, constants]` and squared errors of them."""
         instances = self._instances(chunk, starts, drawn)
         first = instances.constants.copy()
-        first_error = self._begin(instances, drawn)
-        self._iterate(instances, iterations)
+        tape = self._tape(instances)
+        first_error = self._begin(instances, tape, drawn)
+        self._iterate(instances, tape, iterations)
         # Candidates: the projected end point, the point where its projection was computed, and the start itself.
         ended = instances.moved(_projected_step(instances))
-        tape = self._tape(instances)
         self.evaluations += tape.count
         end_error = self._squares(tape, ended)
         point_error = instances.scale[-1] ** 2
@@ -366,17 +367,17 @@ class _Fit:
         factors[rank, instance] = self.factors[position, expression[instance]]
         constants = self.given[expression].copy()
         later = number > 0
-        constants[later] = drawn.draw(expression[later], number[later], starts)
+        if later.any():
+            constants[later] = drawn.draw(expression[later], number[later], starts)
         nothing = np.zeros(len(expression))
         return _Instances(expression, constants, which, linear, factors, nothing > 0, nothing + _FIRST_DAMPING)
 
-    def _begin(self, instances: _Instances, drawn: _Starts) -> np.ndarray:
+    def _begin(self, instances: _Instances, tape: Tape, drawn: _Starts) -> np.ndarray:
         """Evaluate the starts, twice where there are linear constants to solve for.
 
         Returns:
             `[instances]` squared errors of the starts as they were given, before any constant was solved for.
         """
-        tape = self._tape(instances)
         gram = self._gram(tape, instances.constants)
         self._project(instances, gram)
         first_error = np.where(np.isfinite(gram[-1, -1]), gram[-1, -1], np.inf)
@@ -397,7 +398,12 @@ class _Fit:
         if len(solvable):
             again = instances if len(solvable) == tape.count else instances.select(solvable)
             solved = again.moved(_projected_step(again))
-            trial = self._gram(tape if again is instances else self._tape(again), solved)
+            if _WORTH_A_TAPE * len(solvable) > tape.count:  # the others are evaluated too, for nothing
+                everyone = instances.constants.copy()
+                everyone[solvable] = solved
+                trial = self._gram(tape, everyone)[..., solvable]
+            else:
+                trial = self._gram(self._tape(again), solved)
             before = again.scale[-1] ** 2
             state = again.select(np.arange(len(solved)))
             state.constants = solved
@@ -420,28 +426,27 @@ class _Fit:
         instances.error = np.where(finite, error, np.inf)
         instances.stale = _is_stale(instances, _STALE)
 
-    def _iterate(self, instances: _Instances, iterations: int) -> None:
+    def _iterate(self, instances: _Instances, tape: Tape, iterations: int) -> None:
         """Levenberg-Marquardt on all instances; those that are done leave."""
         nonlinear = ((instances.which >= 0) & ~instances.linear).any(axis=0)
         active = np.flatnonzero(nonlinear & (instances.error < np.inf))
         active = active[~self._solved(instances)[active]]
-        here: _Instances | None = None
-        tape: Tape | None = None
-        running = np.ones(len(active), dtype=bool)
+        running = np.zeros(tape.count, dtype=bool)
+        running[active] = True
+        active = np.arange(tape.count)
+        here = instances.select(active)
         for _ in range(iterations):
-            if here is None or tape is None or 4 * np.count_nonzero(running) <= 3 * len(running):
-                if here is not None:
-                    instances.store(active, here)
+            if not running.any():
+                break
+            if _WORTH_A_TAPE * np.count_nonzero(running) <= len(running):
+                instances.store(active, here)
                 active = active[running]
-                if not len(active):
-                    return
                 here = instances.select(active)
                 tape = self._tape(here)
                 running = np.ones(len(active), dtype=bool)
             running &= self._step(here, tape, running)
             running &= ~self._solved(here)
-        if here is not None:
-            instances.store(active, here)
+        instances.store(active, here)
 
     def _step(self, here: _Instances, tape: Tape, running: np.ndarray) -> np.ndarray:
         """One trial step of every running instance; returns which of them should go on.
@@ -598,13 +603,16 @@ class _Starts:
         self._key = key
         self._given = given
         self._trees, self._columns = trees, columns
-        self._kind: np.ndarray | None = None
-        self._scale: np.ndarray | None = None
+        self._kind, self._scale = np.zeros(given.shape, dtype=np.int64), np.ones(given.shape)
+        self._known = np.zeros(len(given), dtype=bool)
 
     def draw(self, expression: np.ndarray, number: np.ndarray, starts: int) -> np.ndarray:
         """Constants `[instances, constants]` of start `number` (from 1) of `starts` for every instance."""
-        if self._kind is None or self._scale is None:
-            self._kind, self._scale = _kinds_and_scales(self._trees, self._columns, self._given.shape[1])
+        new = np.unique(expression[~self._known[expression]])
+        if len(new):  # kinds and scales cost as much as an evaluation: only those that are asked for
+            trees, columns = self._trees.select(new), self._columns.select(new)
+            self._kind[new], self._scale[new] = _kinds_and_scales(trees, columns, self._given.shape[1])
+            self._known[new] = True
         kind, scale = self._kind[expression], self._scale[expression]
         which = np.arange(self._given.shape[1])[None, :]
         u = uniforms(self._key, self._digest[expression, None], number[:, None], 2 * which)
@@ -627,48 +635,58 @@ def _kinds_and_scales(trees: Trees, columns: Columns, width: int) -> tuple[np.nd
     by std(g); everything else by 1.
     """
     longest, count = len(trees.tokens) - 1, trees.tokens.shape[1]
-    tokens, second, everyone = trees.tokens, trees.second, np.arange(count)
+    tokens, second = trees.tokens, trees.second
     rms, std = _column_sizes(columns)
     kind = np.full((longest + 1, count), _OTHER)
     scale = np.ones((longest + 1, count))
-    turning = np.zeros((longest + 1, count), dtype=bool)  # inside sin or cos, through sums and products only
-    add, sub, neg, mul, div, power = (TOKEN[name] for name in ("add", "sub", "neg", "mul", "div", "pow"))
-    for i in range(longest):
-        token, other = tokens[i], second[i]
-        passes = np.isin(token, (add, sub, neg, mul, div))
-        inside = np.isin(token, (TOKEN["sin"], TOKEN["cos"])) | (passes & turning[i])
-        binary = other > 0
-        for child, sibling, is_first in (
-            (np.full(count, i + 1), other, True),
-            (other, np.full(count, i + 1), False),
+    add, sub, mul, div, power = (TOKEN[name] for name in ("add", "sub", "mul", "div", "pow"))
+    inside = _inside_sine(trees)
+    parents, owners = np.nonzero(second > 0)
+    for is_first in (True, False):
+        children, siblings = parents + 1, second[parents, owners]
+        if not is_first:
+            children, siblings = siblings, children
+        at = np.flatnonzero(tokens[children, owners] == CONSTANT)
+        child, sibling, above, owner = children[at], siblings[at], parents[at], owners[at]
+        parent, turns = tokens[above, owner], inside[above, owner]
+        column = columns.slot[sibling, owner]
+        known = column >= 0
+        size, spread = np.where(known, rms[column], 1.0), np.where(known, std[column], 1.0)
+        is_sum = (parent == add) | (parent == sub)
+        what = np.full(len(at), _OTHER)
+        unit = np.ones(len(at))
+        for condition, label, measure in (
+            (parent == mul, _FACTOR, 1.0 / size),
+            ((parent == mul) & turns, _FREQUENCY, 1.0 / spread),
+            ((parent == div), _DIVIDEND, size),
+            (is_sum, _SHIFT, spread),
+            (is_sum & turns, _PHASE, np.ones(len(at))),
+            ((parent == power) & (not is_first), _EXPONENT, np.ones(len(at))),
         ):
-            at = np.flatnonzero(binary & (tokens[child, everyone] == CONSTANT))
-            column = columns.slot[sibling[at], at]
-            known = column >= 0
-            parent, turns = token[at], inside[at]
-            size, spread = np.where(known, rms[column], 1.0), np.where(known, std[column], 1.0)
-            is_sum = (parent == add) | (parent == sub)
-            what = np.full(len(at), _OTHER)
-            unit = np.ones(len(at))
-            for condition, label, measure in (
-                (parent == mul, _FACTOR, 1.0 / size),
-                ((parent == mul) & turns, _FREQUENCY, 1.0 / spread),
-                ((parent == div), _DIVIDEND, size),
-                (is_sum, _SHIFT, spread),
-                (is_sum & turns, _PHASE, np.ones(len(at))),
-                ((parent == power) & (not is_first), _EXPONENT, np.ones(len(at))),
-            ):
-                what, unit = np.where(condition, label, what), np.where(condition, measure, unit)
-            kind[child[at], at], scale[child[at], at] = what, unit
-        turning[i + 1] |= inside & (token > 0)
-        at = np.flatnonzero(binary)
-        turning[other[at], at] |= inside[at]
+            what, unit = np.where(condition, label, what), np.where(condition, measure, unit)
+        kind[child, owner], scale[child, owner] = what, unit
     kinds, scales = np.full((count, width), _OTHER), np.ones((count, width))
     position, expression = np.nonzero(trees.is_constant)
     ordinal = trees.ordinal[position, expression]
     kinds[expression, ordinal] = kind[position, expression]
     scales[expression, ordinal] = scale[position, expression]
     return kinds, scales
+
+
+def _inside_sine(trees: Trees) -> np.ndarray:
+    """Where a node is a sine or cosine, or in one through sums and products only. `[positions + 1, expressions]`"""
+    tokens, second = trees.tokens, trees.second
+    inside = np.isin(tokens, (TOKEN["sin"], TOKEN["cos"]))
+    if not inside.any():
+        return inside
+    passing = np.isin(tokens, [TOKEN[name] for name in ("add", "sub", "neg", "mul", "div")])
+    turning = np.zeros_like(inside)
+    for i in range(len(tokens) - 1):
+        inside[i] |= passing[i] & turning[i]
+        turning[i + 1] |= inside[i]
+        at = np.flatnonzero(inside[i] & (second[i] > 0))
+        turning[second[i, at], at] = True
+    return inside
 
 
 def _column_sizes(columns: Columns) -> tuple[np.ndarray, np.ndarray]:

@@ -63,6 +63,18 @@ class Trees:
     ordinal: np.ndarray
     lengths: np.ndarray
 
+    def select(self, expressions: np.ndarray) -> Trees:
+        """Some of the expressions. `[selected]`"""
+        return Trees(
+            self.tokens[:, expressions],
+            self.second[:, expressions],
+            self.height[:, expressions],
+            self.varies[:, expressions],
+            self.digest[:, expressions],
+            self.ordinal[:, expressions],
+            self.lengths[expressions],
+        )
+
     @property
     def is_constant(self) -> np.ndarray:
         """Where a constant stands, `[positions + 1, expressions]` bool."""
@@ -180,13 +192,13 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     everyone = np.arange(count)
     offer = (free & trees.is_constant).astype(np.int32)
     vanishes = offer > 0  # the subtree is 0 when what it offers is 0
+    all_sums, products = (tokens == _ADD) | (tokens == _SUB), tokens == _MUL
+    all_first_only = (tokens == _NEG) | (tokens == _DIV)
+    all_passing = all_sums | products | all_first_only
     for i in range(longest - 1, root - 1, -1):
-        token, other = tokens[i], second[i]
+        other, sums, passing = second[i], all_sums[i], all_passing[i]
         offer_1, offer_2 = offer[i + 1], offer[other, everyone]
-        sums, product = (token == _ADD) | (token == _SUB), token == _MUL
-        first_only = (token == _NEG) | (token == _DIV)
-        passing = sums | product | first_only
-        second_wins = product & (offer_2 > offer_1)
+        second_wins = products[i] & (offer_2 > offer_1)
         got = np.where(sums, offer_1 + offer_2, np.where(second_wins, offer_2, offer_1))
         offer[i] = np.where(passing, got, offer[i])
         zero_1, zero_2 = vanishes[i + 1], vanishes[other, everyone]
@@ -195,15 +207,15 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     chosen = np.zeros_like(vanishes)
     offset = np.zeros_like(vanishes)
     chosen[root] = offset[root] = True
+    passes_offset = all_sums | (tokens == _NEG)
     for i in range(root, longest):
-        token, other = tokens[i], second[i]
-        sums = (token == _ADD) | (token == _SUB)
-        product = token == _MUL
-        to_second = product & (offer[other, everyone] > offer[i + 1])
-        first = sums | (product & ~to_second) | (token == _NEG) | (token == _DIV)
-        chosen[i + 1] |= chosen[i] & first
-        offset[i + 1] |= offset[i] & (sums | (token == _NEG))
-        at = np.flatnonzero(sums | to_second)
+        if not chosen[i].any():
+            continue
+        other, sums = second[i], all_sums[i]
+        to_second = products[i] & (offer[other, everyone] > offer[i + 1])
+        chosen[i + 1] |= chosen[i] & all_passing[i] & ~to_second
+        offset[i + 1] |= offset[i] & passes_offset[i]
+        at = np.flatnonzero((sums | to_second) & chosen[i])
         chosen[other[at], at] |= chosen[i, at]
         offset[other[at], at] |= offset[i, at] & sums[at]
     constant = free & trees.is_constant
@@ -243,6 +255,16 @@ class Columns:
         renumbered = np.full(len(tokens) + 1, -1, dtype=np.int64)  # the last entry answers for identity -1
         renumbered[kept] = np.arange(len(kept))
         self.slot = renumbered[identity]
+
+    def select(self, expressions: np.ndarray) -> Columns:
+        """The columns that some of the expressions need. `[selected]`"""
+        slot = self.slot[:, expressions]
+        used = np.unique(slot[slot >= 0])
+        renumbered = np.full(len(self.values) + 1, -1, dtype=np.int64)
+        renumbered[used] = np.arange(len(used))
+        selected = object.__new__(Columns)
+        selected.slot, selected.values = renumbered[slot], self.values[used]
+        return selected
 
 
 def _is_needed(trees: Trees, fixed: np.ndarray) -> np.ndarray:
@@ -425,44 +447,47 @@ class Tape:
 
     def _schedule_adjoints(self, trees: Trees, members: np.ndarray, slots: np.ndarray, free: np.ndarray) -> None:
         """Walk from the roots down and give every varying node a row of the adjoint workspace and a sign."""
-        adjoint = np.zeros(slots.shape, dtype=np.int64)  # row 0 holds ones: the adjoint of every root
-        negative = np.zeros(slots.shape, dtype=bool)
-        first_row = len(self._used)
+        # One flat array for both: twice the row plus the sign. Row 0 holds ones: the adjoint of every root.
+        codes = np.zeros(slots.size, dtype=np.int64)
+        first_row, count = len(self._used), slots.shape[1]
+        first_child = (self._position + 1) * count + self._instance
+        second_child = self._seconds * count + self._instance
+        node = self._position * count + self._instance
+        left, right = slots.ravel()[first_child], slots.ravel()[second_child]
         steps: list[_Step] = []
         next_row = 1
         for low, high in reversed(_runs(self._key)):
             token = int(self._tokens[low])
             if token == CONSTANT:
                 continue
-            position, instance = self._position[low:high], self._instance[low:high]
-            second, pattern = self._seconds[low:high], int(self._pattern[low])
-            own, sign = adjoint[position, instance], negative[position, instance]
-            binary = OPERATORS[token - 1].arity == 2
+            pattern = int(self._pattern[low])
+            own = codes[node[low:high]]
             below: list[int | None] = [None, None]
-            for side, (varying, child) in enumerate(((pattern & 2, position + 1), (pattern & 1, second))):
+            for side, (varying, child) in enumerate(((pattern & 2, first_child), (pattern & 1, second_child))):
                 if not varying:
                     continue
                 if token in (_ADD, _SUB, _NEG):
-                    adjoint[child, instance] = own
                     flips = token == _NEG or (token == _SUB and side == 1)
-                    negative[child, instance] = sign ^ flips
+                    codes[child[low:high]] = own ^ 1 if flips else own
                 else:
                     below[side] = next_row
-                    adjoint[child, instance] = np.arange(next_row, next_row + high - low)
-                    negative[child, instance] = sign
+                    codes[child[low:high]] = np.arange(2 * next_row, 2 * (next_row + high - low), 2) + (own & 1)
                     next_row += high - low
+            needs_own = below[0] is not None or below[1] is not None
+            above = own >> 1 if needs_own else own
             steps.append(
                 _Step(
                     token=token,
                     low=first_row + low,
                     high=first_row + high,
-                    left=_as_slice(slots[position + 1, instance]),
-                    right=_as_slice(slots[second, instance]) if binary else None,
-                    above=_as_slice(own) if own.any() else None,
+                    left=_as_slice(left[low:high]),
+                    right=_as_slice(right[low:high]) if OPERATORS[token - 1].arity == 2 else None,
+                    above=_as_slice(above) if needs_own and above.any() else None,
                     below_left=below[0],
                     below_right=below[1],
                 )
             )
+        adjoint, negative = (codes >> 1).reshape(slots.shape), (codes & 1).astype(bool).reshape(slots.shape)
         self._backward = [step for step in steps if step.below_left is not None or step.below_right is not None]
         self._forward = steps[::-1]
         self._adjoints = next_row
