@@ -106,7 +106,9 @@ class Island:
         settings, breeder = self.settings, self.breeder
         fresh = round(settings.fresh_share * settings.population)
         for _ in range(fresh):
-            yield breeder.random_tree(*settings.first_height)
+            tree = breeder.random_tree(*settings.first_height)
+            if breeder.within_limits(tree):
+                yield tree
         for first, second in self._pairs(settings.population - fresh):
             a, b = breeder.clone(first), breeder.clone(second)
             varied = False
