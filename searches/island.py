@@ -74,6 +74,11 @@ class Island:
         self._renew_bank()
         with self._own_random_state():
             first = self._scored(list(self._first_individuals()), self.settings.polish_iterations)
+            if not first:
+                raise ValueError(
+                    f"no random tree is within max_length={self.settings.max_length} and "
+                    f"max_height={self.settings.max_height}: allow more"
+                )
             self.population = self._survivors(first)
             self._seeds = []
 
@@ -96,6 +101,10 @@ class Island:
                 continue
             if self.breeder.within_limits(individual):
                 yield individual
+        if self.breeder.bank is not None and self.breeder.sums_of_ridges:
+            for individual in self.breeder.bank.greedy_sums(self.breeder, self.settings.greedy_terms):
+                if self.breeder.within_limits(individual):
+                    yield individual
         low, high = self.settings.first_height
         for _ in range(self.settings.population):
             individual = self.breeder.random_tree(low, high)

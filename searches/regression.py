@@ -15,7 +15,7 @@ from searches.front import Candidate
 _CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, which the outer cache holds
 _SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
-_PLAIN_FLOAT32 = (1e-12, 1e12)  # magnitudes of a target that float32 can be fitted to as it is
+_PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
 _FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
 
 
@@ -53,12 +53,22 @@ class RegressionTask:
         rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
         self.search_inputs = np.asfortranarray(self.inputs[rows])
         self.search_target = self.target[rows]
-        self._evaluator = Evaluator(self.search_inputs, np.float32)
+        self._dtype = self._search_dtype()
+        self._evaluator = Evaluator(self.search_inputs, self._dtype.type)
         centred = self.search_target - self.search_target.mean()
         # float32 cannot hold a target such as 1e30: work in units of its own spread.
         self._unit = float(centred.std()) or 1.0
-        self._centred = (centred / self._unit).astype(np.float32)
+        self._centred = (centred / self._unit).astype(self._dtype)
         self._fit_centre, self._fit_unit = self._fitted_scale()
+
+    def _search_dtype(self) -> np.dtype:
+        """float32, which is twice as fast and more, unless the numbers at hand would leave its range."""
+        columns = (
+            [self.search_inputs] if self.linear_scaling else [self.search_inputs, self.search_target[:, None]]
+        )
+        sizes = np.concatenate([np.abs(column).max(axis=0) for column in columns])
+        plain = (sizes == 0) | ((sizes > _PLAIN_FLOAT32[0]) & (sizes < _PLAIN_FLOAT32[1]))
+        return np.dtype(np.float32 if plain.all() else np.float64)
 
     def _fitted_scale(self) -> tuple[float, float]:
         """Offset and unit of the target that constants are fitted to; none without linear scaling.
@@ -84,6 +94,11 @@ class RegressionTask:
         parts = [self._screen(expressions[k : k + step]) for k in range(0, len(expressions), step)]
         return np.concatenate(parts) if parts else np.empty(0)
 
+    @property
+    def centred_target(self) -> np.ndarray:
+        """The target on the search rows less its mean, over its standard deviation, float32. `[search rows]`"""
+        return self._centred
+
     def values(self, expressions: Sequence[Expression]) -> np.ndarray:
         """Values on the search rows, float32. `[expressions, search rows]`"""
         return self._evaluator.values(expressions)
@@ -106,13 +121,14 @@ class RegressionTask:
         with np.errstate(all="ignore"):
             if self.linear_scaling:
                 values -= values.mean(axis=1, keepdims=True)
-                slope = (values @ self._centred) / _squares(values)
+                squares = _squares(values)
+                slope = (values @ self._centred) / squares
                 slope[~np.isfinite(slope)] = 0.0
                 values *= slope[:, None]
                 values -= self._centred
             else:
-                values -= np.float32(self.search_target.mean())
-                values /= np.float32(self._unit)
+                values -= self._dtype.type(self.search_target.mean())
+                values /= self._dtype.type(self._unit)
                 values -= self._centred
             error = np.einsum("er,er->e", values, values).astype(np.float64) / rows
         error[~np.isfinite(error)] = np.inf
@@ -126,8 +142,6 @@ class RegressionTask:
         Returns:
             The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
         """
-        largest = float(np.abs(self.search_target).max())
-        plain = self.linear_scaling or _PLAIN_FLOAT32[0] < largest < _PLAIN_FLOAT32[1]
         result = fit_constants(
             expressions,
             self.search_inputs,
@@ -136,7 +150,7 @@ class RegressionTask:
             starts=starts,
             rng=rng,
             affine=self.linear_scaling,
-            dtype=np.float32 if plain else np.float64,
+            dtype=self._dtype.type,
         )
         return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
 
