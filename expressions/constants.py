@@ -674,7 +674,7 @@ def _kinds_and_scales(trees: Trees, columns: Columns, width: int) -> tuple[np.nd
 
 
 def _inside_sine(trees: Trees) -> np.ndarray:
-    """Where a node is a sine or cosine, or in one through sums and products only. `[positions + 1, expressions]`"""
+    """Where a node is a sine or cosine, or in one through sums and products. `[positions + 1, expressions]`"""
     tokens, second = trees.tokens, trees.second
     inside = np.isin(tokens, (TOKEN["sin"], TOKEN["cos"]))
     if not inside.any():

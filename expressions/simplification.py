@@ -104,6 +104,8 @@ class _Node:
     kind: int
     tokens: tuple[int, ...]
     constants: tuple[float, ...]
+    order: tuple[tuple[int, ...], tuple[float, ...]]
+    factor_order: tuple[bool, tuple[int, ...], tuple[float, ...]]
     terms: dict[_Node, float]
     constant: float
     coefficient: float
@@ -117,15 +119,27 @@ class _Node:
     not_negative: bool
     digests: dict[bool, bytes] | None
 
-    def __init__(self, kind: int, tokens: tuple[int, ...], constants: tuple[float, ...]) -> None:
+    def __init__(self, kind: int) -> None:
         self.kind = kind
-        self.tokens = tokens
-        self.constants = constants
-        self.order = (tokens, constants)
-        self.factor_order = (tokens[0] < FIRST_VARIABLE, tokens, constants)
         self.operator = 0
         self.not_negative = False
         self.digests = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for slots that are not set yet: what most nodes are never asked for.
+
+        The program of a sum is written when something is made of the sum, since most sums only wait for their next
+        term. Every other node has its program from the start, so that this never calls itself.
+        """
+        if name == "order":
+            self.order = (self.tokens, self.constants)
+        elif name == "factor_order":
+            self.factor_order = (self.tokens[0] < FIRST_VARIABLE, self.tokens, self.constants)
+        elif name in ("tokens", "constants") and self.kind == _SUM:
+            self.tokens, self.constants = _emit_sum(self.terms, self.constant)
+        else:
+            raise AttributeError(name)
+        return getattr(self, name)
 
     def stand_alone(self) -> None:
         """Set both views of a node that is neither a sum nor a product nor a constant."""
@@ -133,6 +147,12 @@ class _Node:
         self.constant = 0.0
         self.coefficient = 1.0
         self.factors = {self: 1}
+
+
+# Of numbers, shared and never changed.
+_NUMBER_PROGRAM = (CONSTANT,)
+_NO_TERMS: dict[_Node, float] = {}
+_NO_FACTORS: dict[_Node, int] = {}
 
 
 class _OutOfRangeError(Exception):
@@ -226,7 +246,8 @@ class _Algebra:
     # --- leaves and functions -------------------------------------------------------------------------------
 
     def variable(self, token: int) -> _Node:
-        node = _Node(_ATOM, (token,), ())
+        node = _Node(_ATOM)
+        node.tokens, node.constants = (token,), ()
         node.stand_alone()
         node.dense = node.analytic = node.not_flat = True
         self.variables[token] = node
@@ -236,9 +257,10 @@ class _Algebra:
         value = value + 0.0  # no negative zero
         node = self.numbers.get(value)
         if node is None:
-            node = _Node(_ATOM, (CONSTANT,), (value,))
-            node.terms, node.constant = {}, value
-            node.coefficient, node.factors = value, {}
+            node = _Node(_ATOM)
+            node.tokens, node.constants = _NUMBER_PROGRAM, (value,)
+            node.terms, node.constant = _NO_TERMS, value
+            node.coefficient, node.factors = value, _NO_FACTORS
             node.dense = node.analytic = True
             node.not_flat = False
             self.numbers[value] = node
@@ -254,7 +276,8 @@ class _Algebra:
             for argument in arguments:
                 tokens += argument.tokens
                 constants += argument.constants
-            node = _Node(_FUNCTION, tokens, constants)
+            node = _Node(_FUNCTION)
+            node.tokens, node.constants = tokens, constants
             node.stand_alone()
             node.operator = token
             node.arguments = arguments
@@ -367,7 +390,7 @@ class _Algebra:
         key = (frozenset(terms.items()), constant)
         node = self.compounds.get(key)
         if node is None:
-            node = _Node(_SUM, *_emit_sum(terms, constant))
+            node = _Node(_SUM)
             node.terms, node.constant = terms, constant
             node.factors = None
             node.dense = node.analytic = True
@@ -550,7 +573,8 @@ def _new_product(factors: dict[_Node, int]) -> _Node:
     if below:
         denominator = (_MUL,) * (len(below) - 1) + denominator
         tokens = (_DIV, *tokens, *denominator) if above else (_INV, *denominator)
-    node = _Node(_PRODUCT, tokens, numerator_constants + denominator_constants)
+    node = _Node(_PRODUCT)
+    node.tokens, node.constants = tokens, numerator_constants + denominator_constants
     node.parts = (len(above), numerator, numerator_constants, denominator, denominator_constants)
     node.terms, node.constant = {node: 1.0}, 0.0
     node.coefficient, node.factors = 1.0, factors
