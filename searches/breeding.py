@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Breeder:
         constants: whether trees may hold constants.
         columns: `[rows, variables]`, the table: new constants start on the scale of the columns they multiply.
         mutations: name of a mutation -> weight; the names are `subtree`, `node`, `insert`, `shrink`, `hoist`,
-            `constant`, `affine`, `term`, `factor` and `ridge` (see the methods `_mutate_*`).
+            `constant`, `affine`, `term`, `swap`,
+            `factor` and `ridge` (see the methods `_mutate_*`).
         max_height: height limit of every tree.
         max_length: limit on the number of nodes.
 
@@ -73,6 +74,7 @@ class Breeder:
     ) -> None:
         self.max_height = max_height
         self.max_length = max_length
+        self._operators = tuple(operators)
         self.pset = gp.PrimitiveSet("equation", columns.shape[1])
         self._centres = columns.mean(axis=0).tolist()
         self._scales = [float(scale) or 1.0 for scale in columns.std(axis=0)]
@@ -110,7 +112,12 @@ class Breeder:
         if self.has_constants:
             known["constant"] = self._mutate_constant
             if {"add", "mul"} <= set(operators):
-                known |= {"term": self._mutate_term, "affine": self._mutate_affine, "factor": self._mutate_factor}
+                known |= {
+                    "term": self._mutate_term,
+                    "swap": self._mutate_swap,
+                    "affine": self._mutate_affine,
+                    "factor": self._mutate_factor,
+                }
             if self.sums_of_ridges:
                 known["ridge"] = self._mutate_ridge
         return known
@@ -129,6 +136,29 @@ class Breeder:
     def small_tree(self) -> Individual:
         """A random tree of at most four leaves."""
         return Individual(gp.genHalfAndHalf(self.pset, 0, 2))
+
+    def simple_trees(self, most: int) -> list[Individual]:
+        """Powers and functions of each variable, then products and quotients of two, at most `most`."""
+        mapping, variables = self.pset.mapping, self._terminals
+        unary = [mapping[name] for name in self._operators if BY_NAME[name].arity == 1]
+        pairs = [mapping[name] for name in ("mul", "div") if name in mapping]
+        ones = [[x] for x in variables] + [[g, x] for g in unary for x in variables]
+        if "mul" in mapping:
+            for x in variables:
+                power = [x]
+                for _ in range(5):  # x**2 to x**6
+                    power = [mapping["mul"], x, *power]
+                    ones.append(power)
+        twos = [[g, x, y] for g in pairs for x in variables for y in variables if x is not y]
+        nested = [[g, h, x] for g in unary for h in unary for x in variables]
+        return [Individual(nodes) for nodes in [*ones, *twos, *nested][:most]]
+
+    def weighted_sum(self, terms: Sequence[Individual]) -> Individual:
+        """1*t1 + 1*t2 + …, the weights to be fitted."""
+        total = Individual([self.pset.mapping["mul"], self.constant_node(1.0), *terms[0]])
+        for term in terms[1:]:
+            self._append(total, term)
+        return total
 
     def ridge_function(self) -> Individual:
         """A random g(a . x + b), g smooth and defined everywhere, a . x a sum over one to three variables.
@@ -246,6 +276,27 @@ class Breeder:
         """tree -> tree + 1 * term, the 1 to be fitted."""
         mapping = self.pset.mapping
         individual[0:] = [mapping["add"], *individual, mapping["mul"], self.constant_node(1.0), *term]
+
+    def _mutate_swap(self, individual: Individual) -> None:
+        """Drop a random summand, then add the best one from the bank."""
+        sums = list(self._top_sums(individual))
+        if sums:
+            start = random.choice(sums)
+            left = individual.searchSubtree(start + 1)
+            right = individual.searchSubtree(left.stop)
+            kept = random.choice((left, right))
+            individual[start : right.stop] = individual[kept]
+        self._mutate_term(individual)
+
+    def _top_sums(self, individual: Individual) -> Iterator[int]:
+        """Positions of the additions that the root's value is a sum of."""
+        work = [0]
+        while work:
+            start = work.pop()
+            if individual[start].name in ("add", "sub"):
+                yield start
+                left = individual.searchSubtree(start + 1)
+                work += [start + 1, left.stop]
 
     def _mutate_factor(self, individual: Individual) -> None:
         """tree -> tree * (1 + c * g), g from the bank as in `_mutate_term`."""

@@ -18,6 +18,9 @@ from searches.breeding import Breeder, Individual
 from searches.regression import RegressionTask
 
 _SHARE_DRAWN = 0.2  # of the bank takes part in each draw, so that two draws for one residual differ
+_MOST_SIMPLE = 500  # functions of one or two variables that are always in the bank
+_PATHS = 12  # greedy sums of different shares of the bank
+_SHARE_OF_PATH = 0.5
 
 
 @contextmanager
@@ -39,7 +42,8 @@ class FeatureBank:
     """Small random functions of the inputs with their centred values on the search rows.
 
     Args:
-        breeder: makes the functions: half of them small trees, half ridge functions.
+        breeder: makes the functions: the simple ones (powers and functions of a variable, products of two), then
+            random ones, half of them small trees, half ridge functions.
         task: gives the rows.
         size: how many to make; those that are constant or not finite are dropped.
         seed: same seed, same bank.
@@ -48,7 +52,8 @@ class FeatureBank:
     def __init__(self, breeder: Breeder, task: RegressionTask, size: int, seed: int) -> None:
         self._task = task
         with lent_random_state(random.Random(seed).getstate()):
-            trees = [breeder.small_tree() if k % 2 else breeder.ridge_function() for k in range(size)]
+            trees = breeder.simple_trees(_MOST_SIMPLE)
+            trees += [breeder.small_tree() if k % 2 else breeder.ridge_function() for k in range(size)]
         values = task.values([breeder.to_expression(tree) for tree in trees])
         with np.errstate(all="ignore"):
             spread = values.std(axis=1)
@@ -78,6 +83,25 @@ class FeatureBank:
             product -= product.mean(axis=1, keepdims=True)
             score = np.abs(product @ residual) / np.linalg.norm(product, axis=1)
         return self._trees[drawn[int(np.argmax(np.nan_to_num(score)))]]
+
+    def greedy_sums(self, breeder: Breeder, most_terms: int) -> list[Individual]:
+        """Sums of 1 to `most_terms` functions, grown by orthogonal matching pursuit (Pati et al. 1993).
+
+        Each path works on a random share of the bank: forward selection takes a wrong turn where functions are
+        alike, and not every share leads it there.
+        """
+        sums: list[Individual] = []
+        for _ in range(_PATHS):
+            places = np.array(random.sample(range(len(self._trees)), int(_SHARE_OF_PATH * len(self._trees))))
+            chosen: list[int] = []
+            residual = self._task.centred_target
+            for _ in range(min(most_terms, len(places))):
+                scores = np.abs(self._directions[places] @ residual)
+                chosen.append(int(places[int(np.argmax(scores))]))
+                basis = self._directions[chosen].T
+                residual = self._task.centred_target - basis @ np.linalg.lstsq(basis, self._task.centred_target)[0]
+                sums.append(breeder.weighted_sum([self._trees[k] for k in chosen]))
+        return sums
 
     def _draw(self) -> np.ndarray:
         count = max(1, int(_SHARE_DRAWN * len(self._trees)))

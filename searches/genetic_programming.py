@@ -36,12 +36,14 @@ DEFAULT_MUTATIONS = {
     "constant": 0.5,
     "affine": 1.0,
     "term": 2.0,
+    "swap": 1.0,
     "factor": 0.5,
     "ridge": 1.0,
 }
 MUTATIONS = tuple(DEFAULT_MUTATIONS)
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
+_ROUNDING = 1e-15  # normalised error that float64 itself makes
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
 
 
@@ -66,6 +68,7 @@ class GeneticProgrammingSettings:
         max_height, max_length: limits on trees, in levels and nodes.
         bank_size, bank_interval: functions in the bank from which the mutations `term` and `factor` draw, see
             `searches.feature_bank`, and the generations after which it is renewed.
+        greedy_terms: the longest sums of functions of the bank that the first population is given.
         refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once
             where there are no constants, which would be other starting points), and keep one a skeleton.
         fit_share: share of new individuals whose constants are fitted by `fit_iterations` steps of
@@ -97,14 +100,15 @@ class GeneticProgrammingSettings:
     max_height: int = 12
     max_length: int = 60
     bank_size: int = 1000
+    greedy_terms: int = 8
     bank_interval: int = 5
     refuse_duplicates: bool = True
     skeleton_tries: int = 10
-    fit_share: float = 0.5
+    fit_share: float = 0.4
     fit_iterations: int = 6
-    polish_share: float = 0.15
+    polish_share: float = 0.2
     polish_iterations: int = 30
-    search_rows: int = 500
+    search_rows: int = 300
     generations: int | None = None
     evaluations: int | None = None
     seconds: float | None = 30.0
@@ -389,10 +393,25 @@ class _Run:
         for k in order:
             if time.perf_counter() > deadline:
                 break
-            candidates[k] = self._rounded(candidates[k])
+            candidates[k] = self._rounded(self._pruned(candidates[k]))
             forms = simplify(candidates[k].expression, seconds=max(0.1, min(1.0, deadline - time.perf_counter())))
             candidates.append(self._judged(forms))
         return ParetoFront.of(candidates)
+
+    def _pruned(self, candidate: Candidate) -> Candidate:
+        """The candidate without the constants that the error does not need: each is set to 0, then to 1."""
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
+        k = 0
+        while k < len(candidate.expression.constants):
+            for value in (0.0, 1.0):
+                constants = candidate.expression.constants.copy()
+                constants[k] = value
+                shorter = self._judged(candidate.expression.with_constants(constants))
+                if shorter.complexity < candidate.complexity and shorter.error <= limit:
+                    candidate, k = shorter, -1  # what is left may be ordered anew
+                    break
+            k += 1
+        return candidate
 
     def _rounded(self, candidate: Candidate) -> Candidate:
         """The candidate with snapped constants where no error rises by more than the snapping's own tolerance."""
@@ -400,7 +419,7 @@ class _Run:
             return candidate
         task = self.task
         rounded = self._judged(snap(candidate.expression, task.search_inputs, task.search_target))
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE * 1e-3
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
         return rounded if rounded.error <= limit and rounded.complexity <= candidate.complexity else candidate
 
 
