@@ -394,8 +394,10 @@ class _Run:
             if time.perf_counter() > deadline:
                 break
             candidates[k] = self._rounded(self._pruned(candidates[k]))
-            forms = simplify(candidates[k].expression, seconds=max(0.1, min(1.0, deadline - time.perf_counter())))
-            candidates.append(self._judged(forms))
+            time_left = max(0.1, min(1.0, deadline - time.perf_counter()))
+            rewritten = simplify(candidates[k].expression, seconds=time_left)
+            if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
+                candidates.append(self._rounded(self._pruned(self._judged(rewritten))))
         return ParetoFront.of(candidates)
 
     def _pruned(self, candidate: Candidate) -> Candidate:
