@@ -1,7 +1,7 @@
 """Values of a whole batch of different expressions on one table, every common subtree computed once.
 
 Populations of a search repeat themselves: of the nodes of an evolved population only about a tenth are distinct.
-So a batch is first *hash-consed* into one straight-line program (`Plan`), in which two equal subtrees are one node,
+So a batch is first *hash-consed* into one straight-line program (`Plan`), in which equal subtrees are one node,
 and then run: by NumPy a node at a time, whole columns in recycled buffers that stay in the cache (`Evaluator`), or
 by torch a level at a time, which a GPU needs (`evaluate_torch`). Sharing changes no value: the result equals the
 one-by-one evaluation bit for bit.
@@ -12,7 +12,7 @@ defined, its value is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,11 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS
 
-_ARITY: list[int] = ARITY.tolist()
+_UNARY: list[bool] = (ARITY == 1).tolist()
 _COMMUTATIVE: list[bool] = [False, *(row.commutative for row in OPERATORS)]
-_FUNCTION: list[Callable[..., np.ndarray] | None] = [None, *(row.numpy for row in OPERATORS)]
+_FUNCTION: list[Any] = [None, *(row.numpy for row in OPERATORS)]
+# A ufunc reads each element before it writes it, so it may write over its own argument.
+_IN_PLACE: list[bool] = [isinstance(function, np.ufunc) for function in _FUNCTION]
 _SHIFT = 24  # bits for a node number in an interning key; a plan holds at most 2**24 nodes
 
 
@@ -54,63 +56,83 @@ class Plan:
             ValueError: an expression uses a variable that the table does not have.
         """
         plan = cls(variables)
-        known: dict[int, int] = {}
+        known: list[dict[int, int]] = [{} for _ in range(len(OPERATORS) + 1)]
         constant_nodes: dict[float, int] = {}
+        programs: dict[tuple[bytes, bytes], int] = {}  # evolved populations hold many individuals twice
         for expression in expressions:
-            plan.roots.append(plan._intern(expression, known, constant_nodes))
+            program = expression.tokens.tobytes(), expression.constants.tobytes()
+            root = programs.get(program)
+            if root is None:
+                root = programs[program] = plan._intern(expression, known, constant_nodes)
+            plan.roots.append(root)
         return plan
 
-    def _intern(self, expression: Expression, known: dict[int, int], constant_nodes: dict[float, int]) -> int:
+    def _intern(
+        self, expression: Expression, known: list[dict[int, int]], constant_nodes: dict[float, int]
+    ) -> int:
         """Node of an expression, adding what is new. The loop is the hot path of every search."""
         operators, first, second = self.operators, self.first, self.second
         variables = self.variables
+        unary, commutative = _UNARY, _COMMUTATIVE
         stack: list[int] = []
         pop, push = stack.pop, stack.append
         constants = expression.constants.tolist()
-        for token in reversed(expression.tokens.tolist()):
+        for token in expression.tokens.tolist()[::-1]:
             if token >= FIRST_VARIABLE:
-                if token - FIRST_VARIABLE >= variables:
-                    raise ValueError(f"variable {token - FIRST_VARIABLE} of a table with {variables} columns")
-                push(token - FIRST_VARIABLE)
+                node = token - FIRST_VARIABLE
+                if node >= variables:
+                    raise ValueError(f"variable {node} of a table with {variables} columns")
+                push(node)
                 continue
             if token == CONSTANT:
                 value = constants.pop()
-                node = constant_nodes.get(value)
+                found = constant_nodes.get(value)
                 # 0.0 == -0.0 as dictionary keys, but 1/0.0 != 1/-0.0: a zero is never shared.
-                if node is None or value == 0.0:
-                    node = variables + len(operators)
+                if found is None or value == 0.0:
+                    found = variables + len(operators)
                     operators.append(CONSTANT)
                     first.append(-1)
                     second.append(-1)
-                    self.values[node] = value
-                    constant_nodes[value] = node
-                push(node)
+                    self.values[found] = value
+                    constant_nodes[value] = found
+                push(found)
                 continue
             a = pop()
-            if _ARITY[token] == 2:
-                b = pop()
-                if a > b and _COMMUTATIVE[token]:  # a + b and b + a are one node: IEEE sums commute
-                    a, b = b, a
-                key = (((token << _SHIFT) | a) << _SHIFT) | b
-            else:
+            if unary[token]:
                 b = -1
-                key = -((token << _SHIFT) | a)
-            node = known.get(key)
-            if node is None:
-                node = variables + len(operators)
+                key = a
+            else:
+                b = pop()
+                if a > b and commutative[token]:  # a + b and b + a are one node: IEEE sums commute
+                    a, b = b, a
+                key = (a << _SHIFT) | b
+            found = known[token].get(key)
+            if found is None:
+                found = known[token][key] = variables + len(operators)
                 operators.append(token)
                 first.append(a)
                 second.append(b)
-                known[key] = node
-            push(node)
+            push(found)
         return stack[0]
 
-    def uses(self) -> list[int]:
-        """How often each node is read, as an argument or as a root. `[variables + nodes]`"""
-        counts = np.zeros(self.variables + len(self.operators) + 1, dtype=np.int64)
-        for indices in (self.first, self.second, self.roots):
-            np.add.at(counts, np.array(indices, dtype=np.int64), 1)  # -1 falls on the spare last entry
-        return counts[:-1].tolist()
+    def last_readers(self, kept: Iterable[int] = ()) -> tuple[list[bool], list[bool], list[bool]]:
+        """Whether each operator is the last to read its first argument, its second, and whether nothing reads it.
+
+        `[nodes]` each. An argument that is both counts as the first. Columns of the table, constants and the nodes
+        `kept` are never read for the last time.
+        """
+        first, second = np.array(self.first, dtype=np.int64), np.array(self.second, dtype=np.int64)
+        number = np.arange(len(first))
+        last = np.full((2, self.variables + len(first) + 1), -1)
+        last[0, first] = number  # of equal indices the last one stays; "no argument", -1, falls on the spare entry
+        last[1, second] = number
+        reader = last.max(axis=0)
+        unread = reader[self.variables : -1] < 0
+        reader[: self.variables] = reader[-1] = -1
+        reader[[*kept, *self.values]] = -1
+        ends_first = reader[first] == number
+        ends_second = (reader[second] == number) & (first != second)
+        return ends_first.tolist(), ends_second.tolist(), unread.tolist()
 
     def levels(self) -> list[tuple[int, np.ndarray]]:
         """Nodes grouped by (level, operator), levels rising: `[(operator token, nodes), …]`."""
@@ -139,14 +161,42 @@ class Evaluator:
             self.columns = [np.ascontiguousarray(inputs[:, j], dtype=self.dtype) for j in range(self.variables)]
         self._spare: list[np.ndarray] = []
 
-    def values(self, expressions: Sequence[Expression]) -> np.ndarray:
-        """Values of every expression. `[expressions, rows]`"""
-        result = np.empty((len(expressions), self.rows), dtype=self.dtype)
+    def values(self, expressions: Sequence[Expression], out: np.ndarray | None = None) -> np.ndarray:
+        """Values of every expression. `[expressions, rows]`
 
-        def store(index: int, column: np.ndarray) -> None:
-            result[index] = column
+        Args:
+            expressions: what to evaluate.
+            out: where to write them: `[expressions or more, rows]`, of the evaluator's dtype. Fresh memory costs
+                about as much as the arithmetic (page faults), so a search should bring its own.
 
-        self.visit(expressions, store)
+        Returns:
+            The first `len(expressions)` rows of `out`, or a new array.
+
+        Raises:
+            ValueError: `out` has another type, too few rows or the wrong length.
+        """
+        if out is None:
+            out = np.empty((len(expressions), self.rows), dtype=self.dtype)
+        elif out.dtype != self.dtype or out.ndim != 2 or len(out) < len(expressions) or out.shape[1] != self.rows:
+            raise ValueError(
+                f"out is {out.dtype} {out.shape}, not {self.dtype} ({len(expressions)} or more, {self.rows})"
+            )
+        result = out[: len(expressions)]
+        plan = Plan.of(expressions, self.variables)
+        first_index: dict[int, int] = {}
+        copies = []
+        for index, root in enumerate(plan.roots):
+            source = first_index.setdefault(root, index)
+            if source != index:
+                copies.append((index, source))
+        # A root is computed where its values belong, and read there.
+        homes = {root: result[index] for root, index in first_index.items()}
+        columns = self._run(plan, homes, (), _ignore)
+        for root, home in homes.items():
+            if columns[root] is not home:  # a column of the table or a constant
+                home[...] = columns[root]
+        for index, source in copies:
+            result[index] = result[source]
         return result
 
     def visit(self, expressions: Sequence[Expression], consume: Callable[[int, np.ndarray], None]) -> None:
@@ -159,65 +209,81 @@ class Evaluator:
         indices: dict[int, list[int]] = {}
         for index, root in enumerate(plan.roots):
             indices.setdefault(root, []).append(index)
-        buffers: list[np.ndarray | None] = [*self.columns, *([None] * len(plan))]
+
+        def ready(node: int, column: np.ndarray) -> None:
+            for index in indices[node]:
+                consume(index, column)
+
         for root in indices:
             if root < self.variables:
-                for index in indices[root]:
-                    consume(index, self.columns[root])
-        uses = plan.uses()
-        with np.errstate(all="ignore"):
-            self._run(plan, buffers, uses, indices, consume)
+                ready(root, self.columns[root])
+        self._run(plan, {}, indices, ready)
 
     def _run(
         self,
         plan: Plan,
-        buffers: list[Any],
-        uses: list[int],
-        indices: dict[int, list[int]],
-        consume: Callable[[int, np.ndarray], None],
-    ) -> None:
-        spare, rows, dtype, variables = self._spare, self.rows, self.dtype, self.variables
-        # Columns are never recycled: one use too many.
-        uses[:variables] = [count + 1 for count in uses[:variables]]
-        node = variables - 1
-        for token, a, b in zip(plan.operators, plan.first, plan.second, strict=True):
-            node += 1
-            if token == CONSTANT:
-                out = np.array([plan.values[node]]).astype(dtype)
-            else:
-                left = buffers[a]
-                if b < 0:
-                    out = spare.pop() if spare else np.empty(rows, dtype)
-                    if left.shape[0] != rows:
-                        spare.append(out)
-                        out = np.empty(1, dtype)
-                    _FUNCTION[token](left, out)  # type: ignore[misc]
+        homes: Mapping[int, np.ndarray],
+        watched: Container[int],
+        ready: Callable[[int, np.ndarray], None],
+    ) -> list[np.ndarray]:
+        """Run a plan, a node at a time. A buffer is free as soon as its last reader has run.
+
+        Args:
+            plan: what to run.
+            homes: where to write some of the nodes; what is written there is not recycled.
+            watched: nodes to call `ready(node, values)` with as soon as they are there.
+            ready: see `watched`.
+
+        Returns:
+            For every node the array that it was written to, one entry long where it is a constant; only those of
+            columns, constants and nodes with a home still hold its values.
+        """
+        spare, rows, dtype = self._spare, self.rows, self.dtype
+        columns = [*self.columns]
+        push, take, give = columns.append, spare.pop, spare.append
+        functions, in_place, home = _FUNCTION, _IN_PLACE, homes.get
+        steps = zip(plan.operators, plan.first, plan.second, *plan.last_readers(homes), strict=True)
+        node = self.variables - 1
+        out: np.ndarray | None
+        with np.errstate(all="ignore"):
+            for token, a, b, ends_a, ends_b, unread in steps:
+                node += 1
+                if token == CONSTANT:
+                    out = np.array([plan.values[node]]).astype(dtype)
+                elif b < 0:
+                    left = columns[a]
+                    out = home(node) if len(left) == rows else np.empty(1, dtype)
+                    ends_a = ends_a and len(left) == rows
+                    if out is None:
+                        out = left if ends_a and in_place[token] else take() if spare else np.empty(rows, dtype)
+                    functions[token](left, out)
+                    if ends_a and out is not left:
+                        give(left)
                 else:
-                    right = buffers[b]
-                    if left.shape[0] == rows or right.shape[0] == rows:
-                        out = spare.pop() if spare else np.empty(rows, dtype)
-                    else:
-                        out = np.empty(1, dtype)
-                    _FUNCTION[token](left, right, out)  # type: ignore[misc]
-                    uses[b] -= 1
-                    if not uses[b]:
-                        if right.shape[0] == rows:
-                            spare.append(right)
-                        buffers[b] = None
-                uses[a] -= 1
-                if not uses[a]:
-                    if left.shape[0] == rows:
-                        spare.append(left)
-                    buffers[a] = None
-            buffers[node] = out
-            if node in indices:
-                for index in indices[node]:
-                    consume(index, out)
-                    uses[node] -= 1
-                if not uses[node]:
-                    if out.shape[0] == rows:
-                        spare.append(out)
-                    buffers[node] = None
+                    left, right = columns[a], columns[b]
+                    wide_a, wide_b = len(left) == rows, len(right) == rows
+                    ends_a, ends_b = ends_a and wide_a, ends_b and wide_b
+                    out = home(node) if wide_a or wide_b else np.empty(1, dtype)
+                    if out is None:
+                        if in_place[token] and (ends_a or ends_b):
+                            out = left if ends_a else right
+                        else:
+                            out = take() if spare else np.empty(rows, dtype)
+                    functions[token](left, right, out)
+                    if ends_a and out is not left:
+                        give(left)
+                    if ends_b and out is not right:
+                        give(right)
+                push(out)
+                if node in watched:
+                    ready(node, out)
+                    if unread and len(out) == rows and token != CONSTANT:
+                        give(out)
+        return columns
+
+
+def _ignore(node: int, column: np.ndarray) -> None:
+    pass
 
 
 def evaluate_torch(expressions: Sequence[Expression], inputs: Any) -> Any:
@@ -244,7 +310,9 @@ def evaluate_torch(expressions: Sequence[Expression], inputs: Any) -> Any:
     for token, nodes in plan.levels():
         target = torch.as_tensor(nodes, device=inputs.device)
         if token == CONSTANT:
-            constants = torch.tensor([plan.values[int(k)] for k in nodes], dtype=inputs.dtype, device=inputs.device)
+            constants = torch.tensor(
+                [plan.values[int(k)] for k in nodes], dtype=inputs.dtype, device=inputs.device
+            )
             values[target] = constants[:, None].expand(-1, rows)
             continue
         row = OPERATORS[token - 1]
