@@ -20,7 +20,10 @@ from searches.regression import RegressionTask
 _SHARE_DRAWN = 0.2  # of the bank takes part in each draw, so that two draws for one residual differ
 _MOST_SIMPLE = 500  # functions of one or two variables that are always in the bank
 _PATHS = 12  # greedy sums of different shares of the bank
-_SHARE_OF_PATH = 0.5
+_SHARE_OF_SIMPLE, _SHARE_OF_ALL = 0.9, 0.5
+_TWIN = 1e-6  # of a correlation short of 1, to which float32 knows it
+_EXCHANGES = 3  # rounds
+_PARALLEL = 1e-5  # squared sine of the angle to the chosen functions, below which float32 sees nothing new
 
 
 @contextmanager
@@ -53,16 +56,21 @@ class FeatureBank:
         self._task = task
         with lent_random_state(random.Random(seed).getstate()):
             trees = breeder.simple_trees(_MOST_SIMPLE)
+            simple = len(trees)
             trees += [breeder.small_tree() if k % 2 else breeder.ridge_function() for k in range(size)]
         values = task.values([breeder.to_expression(tree) for tree in trees])
         with np.errstate(all="ignore"):
             spread = values.std(axis=1)
         usable = np.flatnonzero(np.isfinite(spread) & (spread > 1e-6 * np.abs(values).max(axis=1)))
+        with np.errstate(all="ignore"):
+            centred = values[usable] - values[usable].mean(axis=1, keepdims=True)
+            directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        different = _without_twins(directions, int(np.count_nonzero(usable < simple)))
+        usable = usable[different]
         self._trees = [trees[k] for k in usable]
         self._values = values[usable]
-        with np.errstate(all="ignore"):
-            centred = self._values - self._values.mean(axis=1, keepdims=True)
-            self._directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        self._directions = directions[different]
+        self._simple = int(np.count_nonzero(usable < simple))
 
     def term_for(self, individual: Individual, breeder: Breeder) -> Individual | None:
         """A function g for which individual + c * g comes closest to the target, of a random share of the bank."""
@@ -85,24 +93,58 @@ class FeatureBank:
         return self._trees[drawn[int(np.argmax(np.nan_to_num(score)))]]
 
     def greedy_sums(self, breeder: Breeder, most_terms: int) -> list[Individual]:
-        """Sums of 1 to `most_terms` functions, grown by orthogonal matching pursuit (Pati et al. 1993).
+        """Sums of 1 to `most_terms` functions, grown one after the other and improved by exchanges.
 
-        Each path works on a random share of the bank: forward selection takes a wrong turn where functions are
-        alike, and not every share leads it there.
+        Every second path works on the simple functions, the others on a random share of the whole bank: forward
+        selection takes a wrong turn where functions are alike, and not every share leads it there.
         """
         sums: list[Individual] = []
-        for _ in range(_PATHS):
-            places = np.array(random.sample(range(len(self._trees)), int(_SHARE_OF_PATH * len(self._trees))))
+        for path in range(_PATHS):
+            pool = range(self._simple) if path % 2 == 0 else range(len(self._trees))
+            share = _SHARE_OF_SIMPLE if path % 2 == 0 else _SHARE_OF_ALL
+            places = np.array(random.sample(pool, int(share * len(pool))), dtype=np.int64)
             chosen: list[int] = []
-            residual = self._task.centred_target
             for _ in range(min(most_terms, len(places))):
-                scores = np.abs(self._directions[places] @ residual)
-                chosen.append(int(places[int(np.argmax(scores))]))
-                basis = self._directions[chosen].T
-                residual = self._task.centred_target - basis @ np.linalg.lstsq(basis, self._task.centred_target)[0]
+                chosen.append(self._best_addition(chosen, places))
+                self._exchange(chosen, places)
                 sums.append(breeder.weighted_sum([self._trees[k] for k in chosen]))
         return sums
+
+    def _exchange(self, chosen: list[int], places: np.ndarray) -> None:
+        """Replace one of the chosen functions after the other while another one explains more."""
+        for _ in range(_EXCHANGES):
+            before = list(chosen)
+            for _ in range(len(chosen)):
+                chosen.pop(0)
+                chosen.append(self._best_addition(chosen, places))
+            if sorted(chosen) == sorted(before):
+                return
+
+    def _best_addition(self, chosen: list[int], places: np.ndarray) -> int:
+        """The function that lowers the least-squares error most, given those chosen already.
+
+        Orthogonal least squares (Chen, Billings and Luo 1989): what counts is only the part of a function that is
+        orthogonal to the chosen ones, relative to its length. On powers of one variable, which are nearly
+        parallel, plain matching pursuit goes astray.
+        """
+        directions = self._directions[places]
+        residual = self._task.centred_target
+        left = np.ones(len(places), dtype=np.float32)
+        if chosen:
+            basis = np.linalg.qr(self._directions[chosen].T.astype(np.float64))[0].astype(np.float32)
+            residual = residual - basis @ (basis.T @ residual)
+            left = 1.0 - np.square(directions @ basis).sum(axis=1)
+        gain = np.square(directions @ residual) / np.maximum(left, 1e-30)
+        gain[left < _PARALLEL] = 0.0
+        return int(places[int(np.argmax(gain))])
 
     def _draw(self) -> np.ndarray:
         count = max(1, int(_SHARE_DRAWN * len(self._trees)))
         return np.array(random.sample(range(len(self._trees)), count))
+
+
+def _without_twins(directions: np.ndarray, simple: int) -> np.ndarray:
+    """Indices of a bank without those simple functions that equal an earlier one on the data, as |x| does x > 0."""
+    alike = np.abs(directions[:simple] @ directions[:simple].T) > 1.0 - _TWIN
+    twins = np.flatnonzero(np.triu(alike, k=1).any(axis=0))
+    return np.setdiff1d(np.arange(len(directions)), twins)
