@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from callbacks.equation_report import Finding, SearchLog, draw_figures, polynomial_r2, report_findings
@@ -114,10 +114,17 @@ class GPSearch(Callback):
         if not self.deferred:
             self.search(trainer, pl_module)
 
-    def search(self, trainer: Trainer, module: LightningModule) -> list[Finding]:
+    def search(
+        self, trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None = None
+    ) -> list[Finding]:
         """Search every latent, and report; on ranks other than the first, search this rank's share.
 
         Nothing here is collective: a rank that waits for another would be timed out by the process group.
+
+        Args:
+            trainer: of the fit.
+            module: the network.
+            datamodule: gives the rows; the one of the fit when not given.
 
         Returns:
             What was found, empty on ranks other than the first. After Ctrl-C, what was found until then.
@@ -127,17 +134,24 @@ class GPSearch(Callback):
                 equations are on the terminal by then.
         """
         try:
-            return self._search(trainer, module)
+            return self._search(trainer, module, datamodule)
         except OSError as error:
             raise UserError(
                 f"{self.run_dir} cannot be written to ({error.strerror or error}): make room, then "
                 f"resume={self.run_dir}"
             ) from error
 
-    def _search(self, trainer: Trainer, module: LightningModule) -> list[Finding]:
+    def _search(
+        self, trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None
+    ) -> list[Finding]:
         begun = time.perf_counter()
         rank, ranks = _place(trainer)
-        data = _Data.of(trainer, module)
+        datamodule = datamodule or trainer.datamodule  # type: ignore[attr-defined]
+        if datamodule is None:  # it stayed in the processes of the fit
+            raise UserError(
+                "the search has no rows after a fit whose processes were forked: use trainer.strategy=ddp"
+            )
+        data = _Data.of(datamodule, module)
         jobs = [_Job(k, t) for k in range(data.latents.shape[1]) for t in range(self.trials)]
         searched = [job for job in jobs if not data.is_constant(job.latent)]
         mine = searched[rank::ranks]
@@ -436,8 +450,7 @@ class _Data:
     values: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, trainer: Trainer, module: LightningModule) -> _Data:
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    def of(cls, datamodule: Any, module: LightningModule) -> _Data:
         tables = {split: datamodule.table(split).inputs for split in ("train", "validation", "test")}
         values = {split: encode(module, inputs) for split, inputs in tables.items()}
         for latent in range(values["train"].shape[1]):

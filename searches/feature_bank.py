@@ -144,7 +144,7 @@ class FeatureBank:
 
 
 def _without_twins(directions: np.ndarray, simple: int) -> np.ndarray:
-    """Indices of a bank without those simple functions that equal an earlier one on the data, as |x| does x > 0."""
+    """Indices of a bank without the simple functions that equal an earlier one here, as |x| equals x > 0."""
     alike = np.abs(directions[:simple] @ directions[:simple].T) > 1.0 - _TWIN
     twins = np.flatnonzero(np.triu(alike, k=1).any(axis=0))
     return np.setdiff1d(np.arange(len(directions)), twins)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from hypothesis import assume, given, reject, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from expressions.evaluation import Evaluator, Plan, evaluate_torch
@@ -68,7 +68,7 @@ def well_conditioned(expression: Expression, X: np.ndarray) -> np.ndarray:
     return usable
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(expressions(max_depth=4, operators=SMOOTH, constants=st.floats(-9.0, 9.0, allow_subnormal=False)))
 def test_values_are_those_of_sympy(expression: Expression) -> None:
     X = probe_rows(3, rows=60)
@@ -79,11 +79,10 @@ def test_values_are_those_of_sympy(expression: Expression) -> None:
             lambda token, value: sympy.Float(value, 17) if token == CONSTANT else symbols[token - FIRST_VARIABLE],
             lambda row, *arguments: row.sympy(sympy, *arguments),
         )
-    assume(not tree.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo))  # they have no code
     with np.errstate(all="ignore"):
         try:
             expected = sympy.lambdify(symbols, tree, "numpy")(*X.T.astype(complex))
-        except ArithmeticError:  # numbers alone are left to Python, which refuses 1/0
+        except (ArithmeticError, KeyError):  # 1/0 is refused by Python, or an infinity without code
             reject()
     expected = np.broadcast_to(np.asarray(expected, dtype=complex), len(X))
     found = Evaluator(X, np.float64).values([expression])[0]
