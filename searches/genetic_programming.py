@@ -74,11 +74,11 @@ class GeneticProgrammingSettings:
         fit_share: share of new individuals whose constants are fitted by `fit_iterations` steps of
             Levenberg-Marquardt: those of lowest error against the best known of their size or less.
         polish_share, polish_iterations: share of them that is then fitted further.
-        search_rows: rows that the search looks at; final equations are fitted and scored on all.
+        search_rows: rows that the search looks at; final equations are scored on all.
         generations, evaluations, seconds: budgets; the first that is spent ends the search. None: no limit.
         finish_share: share of `seconds` kept for the last fit, simplification and snapping.
         stop_when_exact: end as soon as an equation is exact on all rows.
-        finish_iterations: steps of the last fit, on every training row.
+        finish_iterations: steps of the last fit, on up to 4,000 rows.
         simplify_seconds: time for SymPy and for snapping constants, at the end, for the whole front.
     """
 
@@ -351,7 +351,7 @@ class _Run:
     # --- final equations ----------------------------------------------------------------------------------------
 
     def finish(self, stopped: str) -> SearchResult:
-        """Fit the front on every row, prune, simplify, snap, and pick."""
+        """Fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
         candidates = [self._judged(e) for e in self._completed(self._near_front())]
         if self.exact is not None:
             candidates.append(self.exact)
