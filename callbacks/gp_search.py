@@ -32,8 +32,9 @@ from expressions.expression import Expression
 from expressions.parsing import parse
 from searches.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.front import Candidate, ParetoFront, pick
-from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
+from searches.genetic_programming import GeneticProgrammingSettings
 from searches.parallel import cores, run_jobs
+from searches.saved_search import search_and_save
 from searches.state import fingerprint
 
 _WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
@@ -148,9 +149,7 @@ class GPSearch(Callback):
         rank, ranks = _place(trainer)
         datamodule = datamodule or trainer.datamodule  # type: ignore[attr-defined]
         if datamodule is None:  # it stayed in the processes of the fit
-            raise UserError(
-                "the search has no rows after a fit whose processes were forked: use trainer.strategy=ddp"
-            )
+            raise UserError("after a fit in forked processes the search has no rows: use trainer.strategy=ddp")
         data = _Data.of(datamodule, module)
         jobs = [_Job(k, t) for k in range(data.latents.shape[1]) for t in range(self.trials)]
         searched = [job for job in jobs if not data.is_constant(job.latent)]
@@ -215,7 +214,7 @@ class GPSearch(Callback):
                     int(entry["best_complexity"]),
                 )
 
-            results = run_jobs(_search_latent, arguments, at_once, on_message)
+            results = run_jobs(search_and_save, arguments, at_once, on_message)
         self._kept = {result["label"]: result for result in results if result is not None}
 
     def _announce(self, jobs: int, at_once: int) -> None:
@@ -384,61 +383,6 @@ class GPSearch(Callback):
             for candidate in finding.front
         ]
         add_to_archive(self.archive, entries)
-
-
-def _search_latent(
-    *,
-    inputs: np.ndarray,
-    target: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray],
-    settings: GeneticProgrammingSettings,
-    seed: int,
-    seeds: Sequence[str],
-    workers: int,
-    folder: str,
-    label: str,
-    identity: str,
-    report: Callable[[dict[str, float]], None],
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
-    """One search in a process of its own; leaves `LABEL.json`, and `LABEL.state` to go on from.
-
-    Returns:
-        What is in the file, and as `unwritten` whether the state or the file could not be written.
-    """
-    try:
-        result = search(
-            inputs,
-            target,
-            settings,
-            seed=seed,
-            validation=validation,
-            seeds=[parse(text) for text in seeds],
-            workers=workers,
-            state_path=Path(folder) / f"{label}.state",
-            on_generation=lambda entry, _: report(entry),
-            should_stop=should_stop,
-        )
-    except ValueError as error:
-        raise UserError(f"{label.replace('_', ' ')}: {error}") from error
-    plain = _plain(result) | {"label": label, "identity": identity}
-    unwritten = result.stopped == "disk"
-    try:
-        write_atomically(Path(folder) / f"{label}.json", json.dumps(plain))
-    except OSError:
-        unwritten = True
-    return plain | {"unwritten": unwritten}
-
-
-def _plain(result: SearchResult) -> dict[str, Any]:
-    return {
-        "front": [[c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse] for c in result.front],
-        "history": result.history,
-        "generations": result.generations,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "stopped": result.stopped,
-    }
 
 
 @dataclass(frozen=True)

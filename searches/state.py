@@ -29,21 +29,33 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """
     body = zlib.compress(json.dumps(state).encode(), level=1)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(_MAGIC + digest + b"\n" + body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, _MAGIC + digest + b"\n" + body)
     except OSError as error:
-        with suppress(OSError):  # a part of a file fills a full disk for nothing
-            temporary.unlink()
         raise StateError(
             f"the search state cannot be written to {path}: {error.strerror or error}; free some space or choose "
             "another directory, then resume"
         ) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def load_state(path: Path) -> dict[str, Any]:
