@@ -49,12 +49,15 @@ def run(cell: Cell) -> dict[str, Any]:
     trees = _population(cell, primitives, inputs)
     expressions = [Expression.from_deap(tree, primitives) for tree in trees]
     evaluator = Evaluator(inputs, np.float32)
+    values = np.empty(
+        (len(expressions), len(inputs)), dtype=np.float32
+    )  # pyoperon, too, writes into what is there
 
     def ours() -> object:
-        return evaluator.values(expressions)
+        return evaluator.values(expressions, out=values)
 
     def from_deap() -> object:
-        return evaluator.values([Expression.from_deap(tree, primitives) for tree in trees])
+        return evaluator.values([Expression.from_deap(tree, primitives) for tree in trees], out=values)
 
     def visit() -> object:
         evaluator.visit(expressions, lambda index, column: None)
