@@ -362,7 +362,7 @@ class GPSearch(Callback):
             linear, cubic = (polynomial_r2(finding.train, finding.test, degree) for degree in (1, 3))
             print(
                 f"{finding.target} = {finding.chosen.expression.infix(names)}\n"
-                f"  held-out R2 {1 - error:.6f} with {finding.chosen.complexity} nodes "
+                f"  test R2 {1 - error:.6f} with {finding.chosen.complexity} nodes "
                 f"(linear fit {_shown(linear)}, cubic fit {_shown(cubic)})",
                 flush=True,
             )
