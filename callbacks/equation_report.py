@@ -225,6 +225,19 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
     ]
 
 
+def draw_curves(run_dir: Path, findings: Sequence[Finding]) -> list[Path]:
+    """The learning curve of the model and the course of the searches, under `plots/`."""
+    from callbacks import figures
+
+    plots: list[Path] = []
+    if (run_dir / "metrics.csv").exists():
+        plots.append(figures.learning_curve(run_dir / "metrics.csv", run_dir / "plots" / "learning_curve.png"))
+    histories = {finding.label: finding.history for finding in findings if finding.history}
+    if histories:
+        plots.append(figures.search_curve(histories, run_dir / "plots" / "search_curve.png"))
+    return plots
+
+
 # --- W&B --------------------------------------------------------------------------------------------------------
 
 

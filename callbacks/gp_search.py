@@ -23,7 +23,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from callbacks.equation_report import Finding, SearchLog, draw_figures, polynomial_r2, report_findings
+from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_figures, polynomial_r2, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import write_atomically
 from callbacks.search_progress import SearchProgress
@@ -174,7 +174,7 @@ class GPSearch(Callback):
                 f"{len(jobs) - len(findings)} searches had not begun: resume={self.run_dir} does them", flush=True
             )
         report_findings(self.run_dir, findings, data.names, time.perf_counter() - begun)
-        plots: list[Path] = []
+        plots = draw_curves(self.run_dir, findings)
         for finding in findings:
             latent = int(finding.problem.removeprefix("latent_"))
             plots += draw_figures(self.run_dir, finding, data.names, _latent_function(module, latent))
