@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callbacks.metrics_file import losses
-from callbacks.run_reader import FINISHED, TORN, Run, find_runs, read_run
+from callbacks.run_reader import FINISHED, TORN, Run, digits, find_runs, read_run
 from expressions.errors import UserError, near
 
 COMMON = (
@@ -117,11 +117,7 @@ def best(runs: Iterable[Run], metric: str) -> float | None:
 
 def number(value: float | None) -> str:
     """A number as a table shows it."""
-    if value is None:
-        return ""
-    if value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}"
-    return f"{value:.5g}"
+    return "" if value is None else digits(value)
 
 
 def terminal_table(runs: Sequence[Run], metrics: Sequence[str]) -> Table:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.metrics_file import Curve, losses
-from callbacks.run_reader import FINISHED, Run, read_front
+from callbacks.run_reader import FINISHED, Run, digits, read_front
 from expressions.errors import UserError
 
 __all__ = ["typeset", "write_report"]
@@ -136,10 +136,7 @@ def _number(value: Any) -> str:
         return "\N{EN DASH}" if value in (None, "") else escape(value)
     if not math.isfinite(number):
         return escape(number)
-    if number == int(number) and abs(number) < 1e12:
-        return f"{int(number):,}"
-    text = f"{number:.5g}"
-    mantissa, _, exponent = text.partition("e")
+    mantissa, _, exponent = digits(number).partition("e")
     shown = mantissa.replace("-", "\N{MINUS SIGN}")
     return f"{shown}·10<sup>{int(exponent)}</sup>".replace("<sup>-", "<sup>\N{MINUS SIGN}") if exponent else shown
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from callbacks.metrics_file import Curve, read_metrics
 
-__all__ = ["FINISHED", "TORN", "UNFINISHED", "Run", "find_runs", "read_front", "read_run"]
+__all__ = ["FINISHED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
 
 FINISHED, UNFINISHED, TORN = "finished", "unfinished", "torn"
 
@@ -195,3 +195,12 @@ def _numbers(mapping: Any) -> Iterable[tuple[str, float]]:
 def _text(value: Any) -> str:
     """A word or a number as text; anything else is nothing."""
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def digits(value: float) -> str:
+    """A finite number to five significant digits, or as many as it takes to tell it from 1: R2 is often 0.99999."""
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    if 0.999 < value < 1:
+        return f"{value:.{min(15, 1 - math.floor(math.log10(1 - value)))}f}"
+    return f"{value:.5g}"

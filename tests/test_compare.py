@@ -313,3 +313,20 @@ def test_a_single_run_directory_may_be_given(logs):
     assert [run.name for run in compare.collect([logs / "autoencoder" / "good"])] == ["good"]
     with pytest.raises(UserError):
         compare.collect([logs / "wandb" / "nothing"])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.9999963, "0.9999963"),
+        (0.99961, "0.99961"),
+        (0.998, "0.998"),
+        (1.0, "1"),
+        (12345.0, "12,345"),
+        (0.5, "0.5"),
+    ],
+)
+def test_r2_near_1_is_told_from_1(value: float, shown: str) -> None:
+    from callbacks.run_reader import digits
+
+    assert digits(value) == shown
