@@ -198,7 +198,7 @@ def _text(value: Any) -> str:
 
 
 def digits(value: float) -> str:
-    """A finite number to five significant digits, or as many as it takes to tell it from 1: R2 is often 0.99999."""
+    """A finite number to five significant digits, or as many as tell it from 1: R2 is often 0.99999."""
     if value == int(value) and abs(value) < 1e12:
         return f"{int(value):,}"
     if 0.999 < value < 1:
