@@ -98,6 +98,8 @@ class _Rewriter:
             return self._apply("div", self._constant(1.0), *arguments)
         if name == "sub":
             return self._apply("add", arguments[0], self._apply("neg", arguments[1]))
+        if name == "abs":
+            return self._apply("sqrt", self._product([arguments[0]] * 2))
         if name == "div" and "inv" in self.operators:
             return self._apply("mul", arguments[0], self._apply("inv", arguments[1]))
         if _PROTECTED.get(name) in self.operators:

@@ -130,6 +130,7 @@ def test_an_archive_that_cannot_be(tmp_path: Path) -> None:
         "x0**7.0",
         "x0**4 - x1**6",
         "-(sin(3*x2)*x0) - x1/x0",
+        "abs(x0 - x1)",
     ],
 )
 def test_a_seed_keeps_its_values_in_the_operators_of_the_search(text: str) -> None:
