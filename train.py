@@ -81,8 +81,8 @@ def _one_sentence() -> Iterator[None]:
 def _disk_fault(error: Exception) -> str | None:
     if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
         return None
-    where = f"{error.filename}: " if error.filename else ""
-    return f"cannot write to {where}{os.strerror(error.errno or 0)}; make room, then resume=RUN_DIR"
+    where = f" to {error.filename}" if error.filename else ""
+    return f"cannot write{where}: {os.strerror(error.errno or 0)}; make room, then resume=RUN_DIR"
 
 
 def _refuse(sentence: str) -> None:
@@ -153,7 +153,7 @@ def _run(config: DictConfig, run_dir: Path, choices: dict[str, Any]) -> None:
             trainer.test(model, datamodule, verbose=False)
         if search is not None:
             with record.phase("search"):
-                search.search(trainer, model)
+                search.search(trainer, model, datamodule)
         record.finish(trainer)
         if first:
             _report(run_dir)
@@ -168,7 +168,7 @@ def build_model(config: DictConfig, datamodule: Any) -> "LightningModule":
 
 
 def build_search(config: DictConfig, run_dir: Path) -> Any:
-    """The search callback, told not to begin by itself: `search(trainer, model)` is called after the test."""
+    """The search callback, told not to begin by itself: `search(trainer, …)` is called after the test."""
     if "_target_" not in config.search:  # search=none; an experiment may still have set keys of a search
         return None
     return hydra.utils.instantiate(config.search, run_dir=str(run_dir), deferred=True, _convert_="all")

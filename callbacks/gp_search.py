@@ -32,7 +32,7 @@ from expressions.expression import Expression
 from expressions.parsing import parse
 from searches.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.front import Candidate, ParetoFront, pick
-from searches.genetic_programming import GeneticProgrammingSettings
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.parallel import cores, run_jobs
 from searches.saved_search import search_and_save
 from searches.state import fingerprint
@@ -78,7 +78,7 @@ class GPSearch(Callback):
         archive: file with the best equations of all runs; searches start from them and add theirs. None: neither.
         workers: processes on this machine; None: one for every core.
         islands: populations of a search; None: as many as there are cores for it.
-        settings: of the search, see `searches.genetic_programming.GeneticProgrammingSettings`.
+        settings: of the search, see `searches.gp_settings.GeneticProgrammingSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed.
@@ -104,10 +104,7 @@ class GPSearch(Callback):
             check_archive(self.archive)
         self.workers = workers or cores()
         self.islands = islands
-        try:
-            self.settings = GeneticProgrammingSettings(**settings)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"search: {error}") from error
+        self.settings = GeneticProgrammingSettings.of(settings)
         self._kept: dict[str, dict[str, Any]] = {}  # results of this attempt, in case that the disk is full
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -90,6 +90,12 @@ RULES: dict[str, Rule] = {
     "trainer.num_nodes": _whole(1),
     "logger.project": _text(),
     "logger.mode": _choice("auto", "online", "offline"),
+    # search
+    "search.seed": _whole(0, MAX_SEED),
+    "search.trials": _whole(1),
+    "search.archive": _or_null(_text()),
+    "search.workers": _or_null(_whole(1)),
+    "search.islands": _or_null(_whole(1)),
     # data
     "data.path": _text(),
     "data.features": _or_null(_names()),
@@ -136,11 +142,25 @@ def check_config(config: DictConfig) -> None:
             raise ConfigError(f"{key}={_shown(value)} is not allowed: it must be {rule.words}")
     if config.resume is not None and config.ckpt_path is not None and not _in_run(config):
         raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
+    _check_search(config.search)
     _check_table(config.data)
 
 
 def _in_run(config: DictConfig) -> bool:
     return Path(str(config.resume)).resolve() in Path(str(config.ckpt_path)).resolve().parents
+
+
+def _check_search(search: DictConfig | None) -> None:
+    if not search or search.get("_target_") != "callbacks.gp_search.GPSearch":
+        return
+    from searches.gp_settings import GeneticProgrammingSettings, SettingsError
+
+    own = ("_target_", "seed", "trials", "archive", "workers", "islands")
+    options: Any = OmegaConf.to_container(search, resolve=True)
+    try:
+        GeneticProgrammingSettings.of({key: value for key, value in options.items() if key not in own})
+    except SettingsError as error:
+        raise ConfigError(f"search: {error}") from error
 
 
 def _check_table(data: DictConfig) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,110 +18,18 @@ import numpy as np
 
 from expressions.constants import snap
 from expressions.expression import Expression
-from expressions.operators import BY_NAME
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.island_hosts import open_hosts
 from searches.regression import RegressionTask
 from searches.state import StateError, fingerprint, load_state, save_state
 
-DEFAULT_OPERATORS = ("add", "sub", "mul", "div", "square", "sqrt", "exp", "log", "sin", "cos", "tanh")
-DEFAULT_MUTATIONS = {
-    "subtree": 1.0,
-    "node": 1.0,
-    "insert": 1.0,
-    "shrink": 1.0,
-    "hoist": 0.3,
-    "constant": 0.5,
-    "affine": 1.0,
-    "term": 2.0,
-    "swap": 1.0,
-    "factor": 0.5,
-    "ridge": 1.0,
-}
-MUTATIONS = tuple(DEFAULT_MUTATIONS)
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _ROUNDING = 1e-15  # normalised error that float64 itself makes
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
-
-
-@dataclass(frozen=True)
-class GeneticProgrammingSettings:
-    """Settings of a search; the defaults are ours, `experiment=autoencoder_paper` holds the paper's.
-
-    Attributes:
-        operators: names in the operator table.
-        constants: whether equations may hold constants, which are then fitted.
-        linear_scaling: whether every equation f stands for its best `a*f + b`.
-        population: individuals an island.
-        islands: populations that evolve side by side.
-        migration_interval: generations between exchanges; `migrants`: individuals exchanged.
-        selection: `nsga2` on (error, complexity), or `tournament` on the error with generational replacement.
-        tournament: size of the tournament, for `selection=tournament`.
-        fresh_share: share of the offspring that are new random trees.
-        crossover, mutation: probability for a pair, for a child.
-        always_vary: mutate children that were not crossed, instead of copying their parents.
-        mutations: weight of every kind of mutation, see `searches.breeding.Breeder`.
-        first_height: least and largest height of random first trees.
-        max_height, max_length: limits on trees, in levels and nodes.
-        bank_size, bank_interval: functions in the bank from which the mutations `term` and `factor` draw, see
-            `searches.feature_bank`, and the generations after which it is renewed.
-        greedy_terms: the longest sums of functions of the bank that the first population is given.
-        refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once
-            where there are no constants, which would be other starting points), and keep one a skeleton.
-        fit_share: share of new individuals whose constants are fitted by `fit_iterations` steps of
-            Levenberg-Marquardt: those of lowest error against the best known of their size or less.
-        polish_share, polish_iterations: share of them that is then fitted further.
-        search_rows: rows that the search looks at; final equations are scored on all.
-        generations, evaluations, seconds: budgets; the first that is spent ends the search. None: no limit.
-        finish_share: share of `seconds` kept for the last fit, simplification and snapping.
-        stop_when_exact: end as soon as an equation is exact on all rows.
-        finish_iterations: steps of the last fit, on up to 4,000 rows.
-        simplify_seconds: time for SymPy and for snapping constants, at the end, for the whole front.
-    """
-
-    operators: tuple[str, ...] = DEFAULT_OPERATORS
-    constants: bool = True
-    linear_scaling: bool = True
-    population: int = 300
-    islands: int = 1
-    migration_interval: int = 10
-    migrants: int = 10
-    selection: str = "nsga2"
-    tournament: int = 5
-    fresh_share: float = 0.05
-    crossover: float = 0.6
-    mutation: float = 0.4
-    always_vary: bool = True
-    mutations: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MUTATIONS))
-    first_height: tuple[int, int] = (1, 3)
-    max_height: int = 12
-    max_length: int = 60
-    bank_size: int = 1000
-    greedy_terms: int = 8
-    bank_interval: int = 5
-    refuse_duplicates: bool = True
-    skeleton_tries: int = 10
-    fit_share: float = 0.4
-    fit_iterations: int = 6
-    polish_share: float = 0.2
-    polish_iterations: int = 30
-    search_rows: int = 300
-    generations: int | None = None
-    evaluations: int | None = None
-    seconds: float | None = 30.0
-    finish_share: float = 0.15
-    stop_when_exact: bool = True
-    finish_iterations: int = 10
-    simplify_seconds: float = 3.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "operators", tuple(self.operators))
-        object.__setattr__(self, "first_height", tuple(self.first_height))
-        object.__setattr__(self, "mutations", dict(self.mutations))
-        _check_settings(self)
 
 
 @dataclass
@@ -437,24 +345,3 @@ def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:
         "stop_when_exact",
     }
     return {key: value for key, value in asdict(settings).items() if key not in budgets}
-
-
-def _check_settings(settings: GeneticProgrammingSettings) -> None:
-    unknown = [name for name in settings.operators if name not in BY_NAME]
-    if unknown:
-        raise ValueError(f"unknown operators {unknown}; known are {', '.join(BY_NAME)}")
-    if not any(BY_NAME[name].arity == 2 for name in settings.operators):
-        raise ValueError("at least one binary operator is needed to combine anything")
-    if settings.selection not in ("nsga2", "tournament"):
-        raise ValueError(f"selection={settings.selection!r} is neither 'nsga2' nor 'tournament'")
-    unknown = [name for name in settings.mutations if name not in MUTATIONS]
-    if unknown:
-        raise ValueError(f"unknown mutations {unknown}; known are {', '.join(MUTATIONS)}")
-    for name in ("population", "islands", "migration_interval", "tournament", "max_length", "search_rows"):
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name}={getattr(settings, name)} must be at least 1")
-    for name in ("fresh_share", "crossover", "mutation", "fit_share", "polish_share", "finish_share"):
-        if not 0 <= getattr(settings, name) <= 1:
-            raise ValueError(f"{name}={getattr(settings, name)} must lie between 0 and 1")
-    if settings.generations is None and settings.evaluations is None and settings.seconds is None:
-        raise ValueError("the search has no budget: set generations, evaluations or seconds")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from deap import tools
@@ -20,10 +20,8 @@ from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.simplification import canonical_key
 from searches.breeding import Breeder, Individual
 from searches.feature_bank import FeatureBank, lent_random_state
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.regression import RegressionTask
-
-if TYPE_CHECKING:
-    from searches.genetic_programming import GeneticProgrammingSettings
 
 _WORST = 1e30  # DEAP compares fitness values; an infinite error must still be a number it can subtract
 _MEMORY = 50_000  # skeletons remembered as tried

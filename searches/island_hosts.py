@@ -9,16 +9,14 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expressions.expression import Expression
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.island import Island
 from searches.parallel import died, end_with_parent, interrupts_held_back
 from searches.regression import RegressionTask
 from searches.seeding import adapted
-
-if TYPE_CHECKING:
-    from searches.genetic_programming import GeneticProgrammingSettings
 
 Report = dict[str, Any]
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from expressions.errors import UserError
 from expressions.parsing import parse
-from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
+from searches.genetic_programming import SearchResult, search
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.state import replace_file
 
 

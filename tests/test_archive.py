@@ -11,7 +11,8 @@ import pytest
 
 from expressions.parsing import parse
 from searches.archive import ArchiveError, Entry, add_to_archive, check_archive, read_archive, seeds_from
-from searches.genetic_programming import DEFAULT_OPERATORS, GeneticProgrammingSettings, search
+from searches.genetic_programming import search
+from searches.gp_settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
 from searches.seeding import adapted
 
 

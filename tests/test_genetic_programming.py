@@ -14,7 +14,8 @@ from expressions.parsing import parse
 from expressions.scoring import equivalent
 from expressions.simplification import canonical_key
 from searches.front import EXACT_NMSE
-from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
+from searches.genetic_programming import SearchResult, search
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.island import Island
 from searches.regression import RegressionTask
 

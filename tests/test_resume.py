@@ -220,9 +220,9 @@ class Interrupted(Callback):
         assert deferred
         self.run_dir = Path(run_dir)
 
-    def search(self, trainer, module):
+    def search(self, trainer, module, datamodule):
         assert read_results(self.run_dir)["phase"] == "search"
-        latents = module.encode(next(iter(trainer.datamodule.test_dataloader()))[0])
+        latents = module.encode(next(iter(datamodule.test_dataloader()))[0])
         first = self.run_dir / "search"
         if not first.exists():
             first.mkdir()

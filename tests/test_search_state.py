@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from searches.genetic_programming import GeneticProgrammingSettings, SearchResult, search
+from searches.genetic_programming import SearchResult, search
+from searches.gp_settings import GeneticProgrammingSettings
 from searches.state import StateError, fingerprint, load_state, save_state
 
 ROOT = Path(__file__).resolve().parents[1]
