@@ -292,18 +292,19 @@ class _Run:
         return self.task.judge(equation, complexity(equation))
 
     def _polished(self, front: ParetoFront) -> ParetoFront:
-        """Shorter forms and rounder constants, the picked equation first, until the time for it is up."""
+        """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
+
+        A number of equations, not a time: what is found must not depend on how busy the machine is.
+        """
         if not len(front):
             return front
-        deadline = time.perf_counter() + self.settings.simplify_seconds
         candidates = list(front)
         order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not pick(front), -k))
-        for k in order:
-            if time.perf_counter() > deadline:
-                break
+        for k in order[: self.settings.polish_equations]:
             candidates[k] = self._rounded(self._pruned(candidates[k]))
-            time_left = max(0.1, min(1.0, deadline - time.perf_counter()))
-            rewritten = simplify(candidates[k].expression, seconds=time_left)
+            if not self.settings.simplify_seconds:
+                continue
+            rewritten = simplify(candidates[k].expression, seconds=self.settings.simplify_seconds)
             if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
                 candidates.append(self._rounded(self._pruned(self._judged(rewritten))))
         return ParetoFront.of(candidates)
@@ -341,6 +342,7 @@ def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:
         "seconds",
         "finish_share",
         "finish_iterations",
+        "polish_equations",
         "simplify_seconds",
         "stop_when_exact",
     }

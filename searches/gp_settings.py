@@ -66,7 +66,8 @@ class GeneticProgrammingSettings:
         finish_share: share of `seconds` kept for the last fit, simplification and snapping.
         stop_when_exact: end as soon as an equation is exact on all rows.
         finish_iterations: steps of the last fit, on up to 4,000 rows.
-        simplify_seconds: time for SymPy and for snapping constants, at the end, for the whole front.
+        polish_equations: how many equations of the front are pruned, rounded and simplified at the end.
+        simplify_seconds: SymPy's time limit for one of them, beyond which the canonical form stands; 0: no SymPy.
 
     Raises:
         SettingsError: a value is not allowed.
@@ -105,6 +106,7 @@ class GeneticProgrammingSettings:
     finish_share: float = 0.15
     stop_when_exact: bool = True
     finish_iterations: int = 10
+    polish_equations: int = 6
     simplify_seconds: float = 3.0
 
     def __post_init__(self) -> None:
@@ -148,6 +150,7 @@ _LEAST: dict[str, int] = {
     "polish_iterations": 0,
     "search_rows": 1,
     "finish_iterations": 0,
+    "polish_equations": 0,
 }
 _SHARES = ("fresh_share", "crossover", "mutation", "fit_share", "polish_share", "finish_share")
 _SWITCHES = ("constants", "linear_scaling", "always_vary", "refuse_duplicates", "stop_when_exact")
