@@ -104,7 +104,12 @@ def test_everything_is_written(run: Any) -> None:
     assert "search/constant_targets" not in metrics
     plots = {path.name for path in (folder / "plots").iterdir()}
     assert plots == {
-        f"{problem}_trial_{trial}_{kind}.png" for problem, trial in FOUR for kind in ("values", "surface", "front")
+        "search_curve.png",
+        *(
+            f"{problem}_trial_{trial}_{kind}.png"
+            for problem, trial in FOUR
+            for kind in ("values", "surface", "front")
+        ),
     }
     assert all((folder / "plots" / name).stat().st_size > 1000 for name in plots)
     assert not list(folder.rglob("*.tmp"))
