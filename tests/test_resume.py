@@ -216,7 +216,7 @@ from callbacks.run_record import read_results, record_equations, record_metrics
 class Interrupted(Callback):
     """A search that is cut off the first time."""
 
-    def __init__(self, run_dir, deferred):
+    def __init__(self, run_dir, deferred, **settings):
         assert deferred
         self.run_dir = Path(run_dir)
 
