@@ -1,8 +1,8 @@
 """One population of genetic programming and its generation step.
 
-A generation: parents by tournament (NSGA-II's on front and crowding, or DEAP's on the error), offspring by
-DEAP's crossover, its mutations and ours, exhausted skeletons refused, all values in one batch, constants of the promising ones
-fitted, survivors by NSGA-II on (error, complexity) or by generational replacement, as in the paper.
+A generation: parents by tournament (NSGA-II's on front and crowding, or DEAP's on the error), offspring by DEAP's
+crossover, its mutations and ours, exhausted skeletons refused, all values in one batch, constants of the promising
+ones fitted, survivors by NSGA-II on (error, complexity) or by generational replacement, as in the paper.
 """
 
 from __future__ import annotations
