@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs under test need Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
