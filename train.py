@@ -2,6 +2,7 @@
 
     python train.py                                   the autoencoder on California Housing, all of it
     python train.py model=autoencoder data=tabular data.path=houses.csv data.target=price
+    python train.py data=problem data.problem=nguyen  a benchmark problem, or a suite of them, a run each
     python train.py experiment=autoencoder_paper      a published setting
     python train.py trainer=ddp trainer.devices=4     several GPUs
     python train.py resume=auto                       go on with the newest run that was cut off
@@ -15,6 +16,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -52,6 +54,7 @@ __all__ = ["main"]
 # seconds, and a wrong key should not.
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+PROBLEM = "data.problem="
 LAUNCHERS = {"TORCHELASTIC_RUN_ID": "WORLD_SIZE", "SLURM_JOB_ID": "SLURM_NTASKS"}
 
 
@@ -60,7 +63,7 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _one_sentence():
-        sys.argv[1:] = arguments_to_go_on(sys.argv[1:])
+        sys.argv[1:] = arguments_of_a_suite(arguments_to_go_on(sys.argv[1:]))
         compose_and_run()
 
 
@@ -253,6 +256,36 @@ def _wandb_logger(config: DictConfig, run_dir: Path, run_id: str | None) -> "Log
     experiment.define_metric("trainer/global_step")
     experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return WandbLogger(experiment=experiment, save_dir=str(save_dir))
+
+
+# ------------------------------------------------------------------------------------ several problems
+
+
+def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
+    """Turn `data.problem=SUITE`, or several names joined by commas, into a sweep: a run fits one problem.
+
+    Args:
+        arguments: The command line without the program.
+
+    Returns:
+        The command line for Hydra.
+
+    Raises:
+        ProblemError: There is no such problem or suite.
+    """
+    value = _unquoted(next((item for item in reversed(arguments) if item.startswith(PROBLEM)), "")[len(PROBLEM) :])
+    if not re.fullmatch(r"[\w.,-]+", value):  # none, or what only Hydra understands
+        return list(arguments)
+    from datamodules.problems import names_of
+
+    names = names_of(value)
+    if names == (value,):
+        return list(arguments)
+    others = [item for item in arguments if not item.startswith(PROBLEM)]
+    if not {"-m", "--multirun"} & set(arguments):
+        print(f"{PROBLEM}{value} is a sweep of {len(names)} runs, one a problem", flush=True)
+        others = ["-m", *(item.replace("hydra.run.dir=", "hydra.sweep.dir=") for item in others)]
+    return [*others, f"{PROBLEM}{','.join(names)}"]
 
 
 # ---------------------------------------------------------------------------------------- going on
@@ -452,6 +485,8 @@ def _closing(trainer: "Trainer") -> Iterator[None]:
 
 
 def _data_name(config: DictConfig, choices: dict[str, Any]) -> str:
+    if "problem" in config.data:
+        return str(config.data.problem)
     name = str(choices["data"])
     return f"{name}:{Path(str(config.data.path)).name}" if "path" in config.data else name
 

@@ -108,6 +108,12 @@ RULES: dict[str, Rule] = {
     "data.validation_fraction": _number(0, 1),
     "data.test_fraction": _number(0, 1),
     "data.max_rows": _whole(10),
+    "data.problem": Rule(_text().allows, "the name of a problem or a suite, or several joined by commas"),
+    "data.train_rows": _or_null(_whole(2)),
+    "data.validation_rows": _or_null(_whole(2)),
+    "data.test_rows": _or_null(_whole(2)),
+    "data.noise": _number(0, open_ends=False),
+    "data.noise_level": _number(0, open_ends=False),
     # model: autoencoder
     "model.latents": _whole(1),
     "model.hidden": WIDTHS,
@@ -123,10 +129,11 @@ CLOSED_GROUPS = ("model", "data", "checkpoint")
 
 
 def check_config(config: DictConfig) -> None:
-    """Check every key that has a rule, then the table that the run is to learn from.
+    """Check every key that has a rule, then the table or the problem that the run is to learn from.
 
     Raises:
         ConfigError: A mandatory value is missing, a key is unknown or a value is not allowed.
+        ProblemError: There is no such problem, or no such rows of it.
         TableError: The table cannot be used; reading it needs no torch, so this is known at once.
     """
     for key in sorted(OmegaConf.missing_keys(config)):
@@ -144,6 +151,7 @@ def check_config(config: DictConfig) -> None:
         raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
     _check_search(config.search)
     _check_table(config.data)
+    _check_problem(config.data)
 
 
 def _in_run(config: DictConfig) -> bool:
@@ -172,6 +180,15 @@ def _check_table(data: DictConfig) -> None:
     features: Any = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
     path = data.get("path", "sklearn:california_housing")
     check_table(str(path), data.target, features, max_rows=data.max_rows, seed=data.split_seed)
+
+
+def _check_problem(data: DictConfig) -> None:
+    if data.get("_target_") != "datamodules.problem_data.ProblemData":
+        return
+    from datamodules.problems import draw_tables, problem
+
+    keys = ("train_rows", "validation_rows", "test_rows", "noise", "noise_level", "seed", "max_rows")
+    draw_tables(problem(str(data.problem)), **{key: data[key] for key in keys})
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -254,6 +271,9 @@ def _near_key(key: str) -> str:
         listed = ", ".join(_under(known, "trainer."))
         return f"write +{key}=… if Lightning's Trainer takes it; configured are {listed}"
     group = key.split(".")[0] + "."
+    having = sorted(path.stem for path in (FOLDER / group[:-1]).glob("*.yaml") if key in _keys_of(path))
+    if having:  # of another choice than the one that was made
+        return f"{' or '.join(f'{group[:-1]}={name}' for name in having)} has it"
     words = _under(known, group) if "." in key and _under(known, group) else known
     if "." not in key:
         words = [word for word in known if "." not in word] + [name for name in GROUPS if name not in known]
@@ -271,9 +291,14 @@ def _known_keys() -> set[str]:
     """The keys of all configurations that are shipped."""
     keys: set[str] = set()
     for path in FOLDER.rglob("*.yaml"):
-        group = "" if path.parent == FOLDER else path.parent.name
-        top = "@package _global_" in path.read_text(encoding="utf-8")
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        found = (name for name, _ in _leaves(content, "" if top or not group else group))
-        keys.update(name for name in found if "_target_" not in name and name.split(".")[-1] != "defaults")
+        keys |= _keys_of(path)
     return {key for key in keys if not key.startswith("hydra") and key not in GROUPS and key}
+
+
+def _keys_of(path: Path) -> set[str]:
+    """The keys of one file."""
+    group = "" if path.parent == FOLDER else path.parent.name
+    top = "@package _global_" in path.read_text(encoding="utf-8")
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    found = (name for name, _ in _leaves(content, "" if top or not group else group))
+    return {name for name in found if "_target_" not in name and name.split(".")[-1] != "defaults"}

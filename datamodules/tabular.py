@@ -18,90 +18,41 @@ from expressions.errors import near
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableError", "TabularData", "plain_names"]
+__all__ = ["TableData", "TableError", "TabularData", "plain_names"]
 
 PARTS = ("train", "validation", "test", "all")
 
 log = logging.getLogger(__name__)
 
 
-class TabularData(LightningDataModule):
-    """Rows of a CSV, TSV or Parquet file, of a pandas DataFrame, or of a toy set of scikit-learn.
+class TableData(LightningDataModule):
+    """Tables that lie in memory, as batches: what all data modules of rows with names share.
 
     The loaders yield `(inputs [batch, features], target [batch])`, float32, in the table's own units: a model
     scales inside, by `input_statistics`, so that equations hold for the numbers the user knows. Where there is no
     target, the loaders yield NaN in its place, so that nothing can learn from it unnoticed.
 
-    Example:
-        `python train.py data=tabular data.path=houses.csv data.target=price data.features=[rooms,age]`
-
     Args:
-        path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.table.check_table` takes.
-        target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
-        features: Columns to explain it by; None: all others.
         batch_size: Rows a batch.
         num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
         seed: Seed of the order of the training rows.
-        split_seed: Seed of the split, and of the rows drawn from a table of more than `max_rows`.
-        split: `random`, or `paper`: every row trains, validates and tests.
-        validation_fraction: Share of the rows to choose by.
-        test_fraction: Share of the rows to judge by.
-        max_rows: A longer table is drawn from at random.
-
-    Raises:
-        TableError: In `setup`, for anything `check_table` and `split_table` refuse.
     """
 
-    def __init__(
-        self,
-        path: str | pd.DataFrame,
-        target: str | None = None,
-        features: Sequence[str] | None = None,
-        batch_size: int = 256,
-        num_workers: int = 0,
-        seed: int = 0,
-        split_seed: int = 0,
-        split: str = "random",
-        validation_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        max_rows: int = MAX_ROWS,
-    ) -> None:
+    def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
-        # Checkpoints hold hyperparameters and load with weights_only: plain lists, and no data frame.
-        features = plain_names(features)
-        self.save_hyperparameters(ignore=[] if isinstance(path, str) else ["path"])
-        self.path = path
-        self.target = target
-        self.features = features
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.split_seed = split_seed
-        self.split = split
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.max_rows = max_rows
         self._tables: dict[str, Table] = {}
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def check(self) -> Table:
-        """Reads and checks the table, without splitting it."""
-        return check_table(self.path, self.target, self.features, max_rows=self.max_rows, seed=self.split_seed)
+    def make_tables(self) -> dict[str, Table]:
+        """The rows of `train`, `validation`, `test` and `all`; called once."""
+        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads, checks and splits the table; a second call does nothing."""
-        if self._tables:
-            return
-        table = self.check()
-        for note in table.notes:
-            log.info(note)
-        self._tables = split_table(
-            table,
-            split=self.split,
-            seed=self.split_seed,
-            validation_fraction=self.validation_fraction,
-            test_fraction=self.test_fraction,
-        )
+        """Makes the tables; a second call does nothing."""
+        self._tables = self._tables or self.make_tables()
 
     @property
     def feature_names(self) -> list[str]:
@@ -152,6 +103,74 @@ class TabularData(LightningDataModule):
             self._tensors[part] = _tensors(self.table(part))
         return BatchLoader(
             self._tensors[part], self.batch_size, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers
+        )
+
+
+class TabularData(TableData):
+    """Rows of a CSV, TSV or Parquet file, of a pandas DataFrame, or of a toy set of scikit-learn.
+
+    Example:
+        `python train.py data=tabular data.path=houses.csv data.target=price data.features=[rooms,age]`
+
+    Args:
+        path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.table.check_table` takes.
+        target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
+        features: Columns to explain it by; None: all others.
+        batch_size: Rows a batch.
+        num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
+        seed: Seed of the order of the training rows.
+        split_seed: Seed of the split, and of the rows drawn from a table of more than `max_rows`.
+        split: `random`, or `paper`: every row trains, validates and tests.
+        validation_fraction: Share of the rows to choose by.
+        test_fraction: Share of the rows to judge by.
+        max_rows: A longer table is drawn from at random.
+
+    Raises:
+        TableError: In `setup`, for anything `check_table` and `split_table` refuse.
+    """
+
+    def __init__(
+        self,
+        path: str | pd.DataFrame,
+        target: str | None = None,
+        features: Sequence[str] | None = None,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        split: str = "random",
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        # Checkpoints hold hyperparameters and load with weights_only: plain lists, and no data frame.
+        features = plain_names(features)
+        self.save_hyperparameters(ignore=[] if isinstance(path, str) else ["path"])
+        self.path = path
+        self.target = target
+        self.features = features
+        self.split_seed = split_seed
+        self.split = split
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.max_rows = max_rows
+
+    def check(self) -> Table:
+        """Reads and checks the table, without splitting it."""
+        return check_table(self.path, self.target, self.features, max_rows=self.max_rows, seed=self.split_seed)
+
+    def make_tables(self) -> dict[str, Table]:
+        """Reads, checks and splits the table."""
+        table = self.check()
+        for note in table.notes:
+            log.info(note)
+        return split_table(
+            table,
+            split=self.split,
+            seed=self.split_seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
         )
 
 
