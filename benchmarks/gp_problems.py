@@ -7,7 +7,6 @@ arXiv 2012.06921v2: 300 rows drawn uniformly, no noise, and 300 fresh rows to ju
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,38 +14,11 @@ import numpy as np
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, number, status_note
 from benchmarks.suites import Suite
+from datamodules.problems import problem, suite
 
 METHODS = ("ours", "ours:powers", "pyoperon", "gplearn")
 EXACT_NRMSE = 1e-6
-_ROWS = 300
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A formula over `variables`, each uniform on [low, high].
-
-    Attributes:
-        published: share of 20 runs of 3 to 4 hours in which the paper's method recovers it.
-    """
-
-    formula: str
-    variables: tuple[str, ...]
-    low: float
-    high: float
-    published: float
-
-
-_XYZ = ("x1", "x2", "x3")
-PROBLEMS: dict[str, Problem] = {
-    "b1": Problem("0.8*x1**3 + 0.9*x2**2 + 1.2*x3", _XYZ, 0, 2, 0.61),
-    "b2": Problem("0.8*x3**4 + 0.8*x1**3 + 1.2*x2**2 + 1.4*x3", _XYZ, 0, 2, 0.70),
-    "b3": Problem("0.8*x3**5 + 1.2*x2**4 + 1.2*x1**3 + 0.9*x2**2 + 1.1*x3", _XYZ, 0, 2, 0.45),
-    "b4": Problem("1.1*x1**6 + 0.8*x2**5 + 0.9*x3**4 + 1.3*x1**3 + 1.2*x2**2 + 0.9*x3", _XYZ, 0, 2, 0.40),
-    "b5": Problem("1.5*sin(x1) + 1.3*sin(x2)", ("x1", "x2"), 0, 10, 0.53),
-    "b6": Problem("1.2*sin(1.1*x1)*cos(0.9*x2)", ("x1", "x2"), 0, 10, 1.00),
-    "b7": Problem("1.1*x1 + 0.9*x2 + 2.1*x1*x2*cos(1.2*x3)", _XYZ, 0, 10, 0.47),
-    "b8": Problem("sqrt(1.3 + 1.2*x2/x1)", _XYZ, 1, 20, 1.00),
-}
+PROBLEMS = {name: problem(name) for name in suite("gmeql")}
 
 
 def run(cell: Cell) -> dict[str, Any]:
@@ -55,24 +27,21 @@ def run(cell: Cell) -> dict[str, Any]:
     The same rows serve to search and to choose: without noise, and with 300 rows, nothing is gained by a split.
     """
     from benchmarks.peers import Data, fit
-    from expressions.parsing import parse
     from expressions.scoring import recovered
 
-    problem = PROBLEMS[cell.problem]
-    truth = parse(problem.formula, problem.variables)
+    posed = PROBLEMS[cell.problem]
     rng = np.random.default_rng([cell.seed, int(cell.problem[1:])])
-    shape = (_ROWS, len(problem.variables))
-    inputs, test_inputs = (rng.uniform(problem.low, problem.high, shape) for _ in range(2))
-    target, test_target = truth(inputs), truth(test_inputs)
+    inputs, target = posed.sample(posed.train_rows, rng)
+    test_inputs, test_target = posed.sample(posed.test_rows, rng)
     fitted = fit(cell.method, Data(inputs, target, inputs, target), cell.settings, cell.seed)
     found = fitted.chosen
     with np.errstate(all="ignore"):
         error = np.sqrt(np.mean((found.predict(test_inputs) - test_target) ** 2)) / np.std(test_target)
     return {
         "nrmse": float(error) if np.isfinite(error) else 1e30,
-        "recovered": bool(recovered(found.expression, truth)),
+        "recovered": bool(recovered(found.expression, posed.truth)),
         "complexity": found.complexity,
-        "infix": found.expression.infix(problem.variables),
+        "infix": found.expression.infix(posed.variables),
         "wall_seconds": fitted.wall_seconds,
         "cpu_seconds": fitted.cpu_seconds,
     }
@@ -84,15 +53,15 @@ def report(records: Sequence[Record]) -> Report:
     rows = []
     solved = dict.fromkeys(methods, 0)
     by_problem = group(records, lambda record: record.cell.problem)
-    for problem, found in by_problem.items():
-        row = [problem]
+    for name, found in by_problem.items():
+        row = [name]
         by_method = group(found, lambda record: record.cell.method)
         for method in methods:
             cells = by_method.get(method, [])
             exact = sum(record.result["nrmse"] < EXACT_NRMSE for record in good(cells))
             solved[method] += 2 * exact > len(cells)
             row += _columns(cells, exact)
-        rows.append([*row, f"{100 * PROBLEMS[problem].published:.0f} %"])
+        rows.append([*row, f"{100 * (PROBLEMS[name].published_success or 0.0):.0f} %"])
     total = [f"solved in most runs, of {len(by_problem)}"]
     for method in methods:
         total += [str(solved[method]), "", ""]
@@ -114,7 +83,7 @@ def _columns(cells: Sequence[Record], exact: int) -> list[str]:
 def _notes(records: Sequence[Record]) -> list[str]:
     settings: Settings = records[0].cell.settings if records else {}
     return [
-        f"exact: NRMSE below {EXACT_NRMSE:g} on {_ROWS} fresh rows, in float64; recovered: truth and equation "
+        f"exact: NRMSE below {EXACT_NRMSE:g} on 300 fresh rows, in float64; recovered: truth and equation "
         "differ by a constant term or factor once constants are rounded to 3 decimals (SRBench). A failed run "
         "counts as not found. NRMSE and seconds (of CPU, until the method stopped by itself) are medians over the "
         "seeds.",

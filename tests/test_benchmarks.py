@@ -169,13 +169,9 @@ def test_every_suite_is_described() -> None:
         assert found.report([]).markdown("nothing was run")
 
 
-def test_formulas_are_finite_over_their_ranges() -> None:
+def test_gp_problems_are_b1_to_b8() -> None:
     assert list(PROBLEMS) == [f"b{k}" for k in range(1, 9)]
-    for problem in PROBLEMS.values():
-        rows = np.random.default_rng(0).uniform(problem.low, problem.high, (300, len(problem.variables)))
-        values = parse(problem.formula, problem.variables)(rows)
-        assert np.isfinite(values).all()
-        assert np.std(values) > 0
+    assert all(posed.published_success for posed in PROBLEMS.values())
 
 
 def test_least_squares_finds_a_cubic() -> None:
