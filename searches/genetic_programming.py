@@ -16,19 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from expressions.constants import snap
 from expressions.expression import Expression
-from expressions.scoring import complexity
-from expressions.simplification import canonical, simplify
+from searches.finishing import Finish
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.gp_settings import GeneticProgrammingSettings
 from searches.island_hosts import open_hosts
 from searches.regression import RegressionTask
 from searches.state import StateError, fingerprint, load_state, save_state
 
-_NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
-_SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
-_ROUNDING = 1e-15  # normalised error that float64 itself makes
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
 
 
@@ -127,6 +122,13 @@ class _Run:
         self.exact: Candidate | None = None
         self.evaluations = 0
         self._refuted: set[Expression] = set()
+        self._finish = Finish(
+            task,
+            iterations=settings.finish_iterations,
+            polish_equations=settings.polish_equations,
+            simplify_seconds=settings.simplify_seconds,
+            constants=settings.constants,
+        )
         self._seconds_before = 0.0
         self._start = time.perf_counter()
 
@@ -234,7 +236,7 @@ class _Run:
         if error > _NEARLY_EXACT or expression in self._refuted:
             return
         for equation in self.task.complete([expression], iterations=20):
-            candidate = self._judged(equation)
+            candidate = self._finish.judged(equation)
             if candidate.error < EXACT_NMSE:
                 self.exact = candidate
         self._refuted.add(expression)
@@ -256,14 +258,9 @@ class _Run:
             return "interrupted"
         return None
 
-    # --- final equations ----------------------------------------------------------------------------------------
-
     def finish(self, stopped: str) -> SearchResult:
         """Fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
-        candidates = [self._judged(e) for e in self._completed(self._near_front())]
-        if self.exact is not None:
-            candidates.append(self.exact)
-        front = self._polished(ParetoFront.of(candidates))
+        front = self._finish.front(self.best, [] if self.exact is None else [self.exact])
         return SearchResult(
             front=front,
             best=pick(front),
@@ -273,65 +270,6 @@ class _Run:
             seconds=self.seconds,
             stopped=stopped,
         )
-
-    def _near_front(self) -> list[Expression]:
-        """Equations on the front of the search rows, or so near to it that all rows may decide otherwise."""
-        kept: list[Expression] = []
-        lowest = np.inf
-        for _, (error, expression) in sorted(self.best.items()):
-            if error < _NEAR_FRONT * lowest:
-                kept.append(expression)
-            lowest = min(lowest, error)
-        return kept
-
-    def _completed(self, expressions: Sequence[Expression]) -> list[Expression]:
-        return self.task.complete(expressions, self.settings.finish_iterations if self.settings.constants else 0)
-
-    def _judged(self, equation: Expression) -> Candidate:
-        equation = canonical(equation)
-        return self.task.judge(equation, complexity(equation))
-
-    def _polished(self, front: ParetoFront) -> ParetoFront:
-        """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
-
-        A number of equations, not a time: what is found must not depend on how busy the machine is.
-        """
-        if not len(front):
-            return front
-        candidates = list(front)
-        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not pick(front), -k))
-        for k in order[: self.settings.polish_equations]:
-            candidates[k] = self._rounded(self._pruned(candidates[k]))
-            if not self.settings.simplify_seconds:
-                continue
-            rewritten = simplify(candidates[k].expression, seconds=self.settings.simplify_seconds)
-            if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
-                candidates.append(self._rounded(self._pruned(self._judged(rewritten))))
-        return ParetoFront.of(candidates)
-
-    def _pruned(self, candidate: Candidate) -> Candidate:
-        """The candidate without the constants that the error does not need: each is set to 0, then to 1."""
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
-        k = 0
-        while k < len(candidate.expression.constants):
-            for value in (0.0, 1.0):
-                constants = candidate.expression.constants.copy()
-                constants[k] = value
-                shorter = self._judged(candidate.expression.with_constants(constants))
-                if shorter.complexity < candidate.complexity and shorter.error <= limit:
-                    candidate, k = shorter, -1  # what is left may be ordered anew
-                    break
-            k += 1
-        return candidate
-
-    def _rounded(self, candidate: Candidate) -> Candidate:
-        """The candidate with snapped constants where no error rises by more than the snapping's own tolerance."""
-        if not self.settings.constants:
-            return candidate
-        task = self.task
-        rounded = self._judged(snap(candidate.expression, task.search_inputs, task.search_target))
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
-        return rounded if rounded.error <= limit and rounded.complexity <= candidate.complexity else candidate
 
 
 def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:

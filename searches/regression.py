@@ -156,6 +156,17 @@ class RegressionTask:
         )
         return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
 
+    def fit_exactly(
+        self, expressions: Sequence[Expression], iterations: int
+    ) -> tuple[np.ndarray, list[Expression]]:
+        """Fit constants on the search rows in float64, each from where it is, without scale and offset.
+
+        Returns:
+            Normalised errors `[expressions]`, and the fitted expressions.
+        """
+        result = fit_constants(expressions, self.search_inputs, self.search_target, iterations=iterations)
+        return result.errors / self._unit**2, result.expressions
+
     def complete(self, expressions: Sequence[Expression], iterations: int) -> list[Expression]:
         """Equations as a user gets them: constants fitted on up to 4,000 rows, scale and offset written in."""
         rows = self._final_rows

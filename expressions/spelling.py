@@ -1,0 +1,133 @@
+"""The same equation with its constants in other places.
+
+`1.140175*sqrt(0.923077*x + 1)` is `sqrt(1.2*x + 1.3)`, and `0.833333/(x + 1.083333)` is `1/(1.2*x + 1.3)`: the
+factor of a product can be moved into a sum that is one of its factors, under a root or in a divisor. A fit cannot
+tell which was meant, a reader can: the spelling whose constants are short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, TOKEN, operator
+
+__all__ = ["digits", "spellings"]
+
+_SUMS = {TOKEN["add"], TOKEN["sub"]}
+_POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
+_DIGITS = 12  # beyond, digits are rounding
+_MOST = 12  # spellings of one equation
+
+
+def digits(expression: Expression) -> int:
+    """Significant digits of all constants together: how much there is to read."""
+    return sum(len(_significant(value)) for value in expression.constants.tolist())
+
+
+def _significant(value: float) -> str:
+    mantissa = f"{abs(value):.{_DIGITS - 1}e}".split("e")[0]
+    return mantissa.replace(".", "").rstrip("0") or "0"
+
+
+def spellings(expression: Expression) -> list[Expression]:
+    """The equation as it is, and with the factor of one of its products moved into a sum.
+
+    A negative factor leaves its sign behind. Values agree up to rounding, wherever the equation is finite.
+    """
+    found = [expression]
+    for spelling in _respelled(expression):
+        if len(found) == _MOST:
+            break
+        found.append(spelling)
+    return found
+
+
+def _respelled(expression: Expression) -> Iterator[Expression]:
+    """Every way to move one factor, anywhere in the equation."""
+    factor, parts = _factors(expression)
+    if factor not in (0.0, 1.0, -1.0) and math.isfinite(factor):
+        for k, (part, power) in enumerate(parts):
+            inner, total = _sum_inside(part, power)
+            if inner is not None:
+                scaled = _with_power(_scaled(inner, abs(factor) ** (1.0 / total)), total / power)
+                moved = [*parts[:k], (scaled, power), *parts[k + 1 :]]
+                yield _product(math.copysign(1.0, factor), moved)
+    children = expression.children()
+    for k, child in enumerate(children):
+        for spelling in _respelled(child):
+            yield _rebuilt(expression, [*children[:k], spelling, *children[k + 1 :]])
+
+
+def _factors(expression: Expression) -> tuple[float, list[tuple[Expression, float]]]:
+    """A product as a number and factors with the powers 1 and -1."""
+    token = int(expression.tokens[0])
+    if token == CONSTANT:
+        return float(expression.constants[0]), []
+    children = expression.children()
+    if token == TOKEN["neg"]:
+        factor, parts = _factors(children[0])
+        return -factor, parts
+    if token in (TOKEN["mul"], TOKEN["div"], TOKEN["inv"]):
+        divides = token != TOKEN["mul"]
+        first, parts = _factors(children[0]) if token != TOKEN["inv"] else (1.0, [])
+        second, others = _factors(children[-1])
+        if divides and second == 0.0:
+            return math.nan, []
+        sign = -1.0 if divides else 1.0
+        return first * second**sign, parts + [(part, sign * power) for part, power in others]
+    return 1.0, [(expression, 1.0)]
+
+
+def _sum_inside(part: Expression, power: float) -> tuple[Expression | None, float]:
+    """The sum that a factor is a power of, and that power; None if it is no such thing."""
+    while int(part.tokens[0]) in _POWERS:
+        power *= _POWERS[int(part.tokens[0])]
+        part = part.children()[0]
+    return (part, power) if int(part.tokens[0]) in _SUMS else (None, power)
+
+
+def _with_power(base: Expression, power: float) -> Expression:
+    names = {0.5: "sqrt", 2.0: "square", -1.0: "inv"}
+    if power == 1.0:
+        return base
+    if power in names:
+        return Expression.apply(names[power], base)
+    return Expression.apply("pow", base, Expression.constant(power))
+
+
+def _scaled(total: Expression, factor: float) -> Expression:
+    """A sum with every term multiplied by `factor`."""
+    if int(total.tokens[0]) in _SUMS:
+        return _rebuilt(total, [_scaled(child, factor) for child in total.children()])
+    if int(total.tokens[0]) == CONSTANT:
+        return Expression.constant(factor * float(total.constants[0]))
+    children = total.children()
+    if int(total.tokens[0]) == TOKEN["mul"]:
+        for k, child in enumerate(children):
+            if int(child.tokens[0]) == CONSTANT:
+                return _rebuilt(total, [*children[:k], _scaled(child, factor), *children[k + 1 :]])
+    return Expression.apply("mul", Expression.constant(factor), total)
+
+
+def _product(sign: float, parts: Sequence[tuple[Expression, float]]) -> Expression:
+    above = [part for part, power in parts if power > 0]
+    below = [part for part, power in parts if power < 0]
+    total = _multiplied(above) if above else None
+    if below:
+        divisor = _multiplied(below)
+        total = Expression.apply("inv", divisor) if total is None else Expression.apply("div", total, divisor)
+    assert total is not None  # there is at least the sum that took the factor
+    return Expression.apply("neg", total) if sign < 0 else total
+
+
+def _multiplied(parts: Sequence[Expression]) -> Expression:
+    total, *others = parts
+    for part in others:
+        total = Expression.apply("mul", total, part)
+    return total
+
+
+def _rebuilt(expression: Expression, children: Sequence[Expression]) -> Expression:
+    return Expression.apply(operator(int(expression.tokens[0])).name, *children)

@@ -1,0 +1,131 @@
+"""The end of every search: from equations that were good while searching to the front that a person reads.
+
+Constants are fitted on more rows, equations are scored on all of them and on the held-out ones, terms that the
+data do not need are taken out, constants are rounded where the error allows it, and the whole is simplified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from expressions.constants import snap
+from expressions.expression import Expression
+from expressions.scoring import complexity
+from expressions.simplification import canonical, simplify
+from expressions.spelling import digits, spellings
+from searches.front import Candidate, ParetoFront, pick
+from searches.regression import RegressionTask
+
+__all__ = ["Finish"]
+
+_NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
+_SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
+_ROUNDING = 1e-15  # normalised error that float64 itself makes
+
+
+class Finish:
+    """How a search ends.
+
+    Args:
+        task: the data.
+        iterations: steps of the last fit of constants, on up to 4,000 rows.
+        polish_equations: how many equations of the front are pruned, rounded and simplified.
+        simplify_seconds: SymPy's time limit for one of them, beyond which the canonical form stands; 0: no SymPy.
+        constants: whether equations have constants at all.
+    """
+
+    def __init__(
+        self,
+        task: RegressionTask,
+        *,
+        iterations: int = 10,
+        polish_equations: int = 6,
+        simplify_seconds: float = 3.0,
+        constants: bool = True,
+    ) -> None:
+        self.task = task
+        self.iterations = iterations
+        self.polish_equations = polish_equations
+        self.simplify_seconds = simplify_seconds
+        self.constants = constants
+
+    def front(self, best: Mapping[int, tuple[float, Expression]], known: Sequence[Candidate] = ()) -> ParetoFront:
+        """The Pareto front of what a search found.
+
+        Args:
+            best: size of an equation while searching -> lowest error of that size, and the equation.
+            known: candidates that are complete already.
+        """
+        equations = self.task.complete(near_front(best), self.iterations if self.constants else 0)
+        return self.polished(ParetoFront.of([*(self.judged(e) for e in equations), *known]))
+
+    def judged(self, equation: Expression) -> Candidate:
+        """An equation in its canonical form, scored on all rows."""
+        return self._scored(canonical(equation))
+
+    def _scored(self, equation: Expression) -> Candidate:
+        return self.task.judge(equation, complexity(equation))
+
+    def polished(self, front: ParetoFront) -> ParetoFront:
+        """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
+
+        A number of equations, not a time: what is found must not depend on how busy the machine is.
+        """
+        if not len(front):
+            return front
+        candidates = list(front)
+        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not pick(front), -k))
+        for k in order[: self.polish_equations]:
+            candidates[k] = self._rounded(self._pruned(candidates[k]))
+            if not self.simplify_seconds:
+                continue
+            rewritten = simplify(candidates[k].expression, seconds=self.simplify_seconds)
+            if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
+                candidates.append(self._rounded(self._pruned(self.judged(rewritten))))
+        return ParetoFront.of(candidates)
+
+    def _pruned(self, candidate: Candidate) -> Candidate:
+        """The candidate without the constants that the error does not need: each is set to 0, then to 1."""
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
+        k = 0
+        while k < len(candidate.expression.constants):
+            for value in (0.0, 1.0):
+                constants = candidate.expression.constants.copy()
+                constants[k] = value
+                shorter = self.judged(candidate.expression.with_constants(constants))
+                if shorter.complexity < candidate.complexity and shorter.error <= limit:
+                    candidate, k = shorter, -1  # what is left may be ordered anew
+                    break
+            k += 1
+        return candidate
+
+    def _rounded(self, candidate: Candidate) -> Candidate:
+        """The candidate with the shortest constants, where no error rises by more than snapping may cost."""
+        if not self.constants:
+            return candidate
+        task = self.task
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
+        best = candidate
+        for spelling in spellings(candidate.expression):
+            snapped = snap(spelling, task.search_inputs, task.search_target)
+            for form in (canonical(snapped), snapped):  # the canonical one may move the factor back
+                rounded = self._scored(form)
+                if rounded.error <= limit and _reads_better(rounded, best):
+                    best = rounded
+        return best
+
+
+def _reads_better(one: Candidate, other: Candidate) -> bool:
+    """Shorter, or with fewer digits."""
+    return (one.complexity, digits(one.expression)) < (other.complexity, digits(other.expression))
+
+
+def near_front(best: Mapping[int, tuple[float, Expression]]) -> list[Expression]:
+    """Equations on the front of the search rows, or so near to it that all rows may decide otherwise."""
+    kept: list[Expression] = []
+    lowest = float("inf")
+    for _, (error, expression) in sorted(best.items()):
+        if error < _NEAR_FRONT * lowest:
+            kept.append(expression)
+        lowest = min(lowest, error)
+    return kept

@@ -1,0 +1,166 @@
+"""Skeletons to be scored, a generation at a time: constants fitted by batched Levenberg-Marquardt, in two steps.
+
+First every new skeleton is *screened*: few rows, float32, few steps; one that turns a constant inside a sine or
+cosine gets several starts, since a frequency in the wrong basin never leaves it. Only those that would get among
+the best are *fitted*: all search rows, float64, from the constants of the screening. A skeleton is worked on once;
+both results are remembered, and are a function of the skeleton, the data and the seed alone, so forgetting them
+changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, TOKEN
+from searches.front import EXACT_NMSE
+from searches.regression import RegressionTask
+
+__all__ = ["Fitted", "SkeletonFitter"]
+
+Tokens = tuple[int, ...]
+
+_TURNS = (TOKEN["sin"], TOKEN["cos"])
+_SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
+_MOST_REMEMBERED = 300_000
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A skeleton with its best constants.
+
+    Attributes:
+        score: `log(nmse) + parsimony * length`, lower is better.
+        nmse: mean squared error over the target's variance on the search rows.
+        expression: the equation.
+    """
+
+    score: float
+    nmse: float
+    expression: Expression
+
+
+class SkeletonFitter:
+    """Fits and scores skeletons, and keeps the best equation of every length.
+
+    Args:
+        inputs: `[rows, variables]`.
+        target: `[rows]`.
+        validation: held-out `(inputs, target)` for the final choice, None for none.
+        seed: of the rows and of the starting points.
+        parsimony: what a token more must lower the logarithm of the error by.
+        longest: tokens beyond which a skeleton is not looked at.
+        search_rows: rows to fit on.
+        screen_rows: rows to screen on.
+        frequency_starts: starting points where a constant turns a sine or cosine.
+        starts: starting points of all others with nonlinear constants.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        *,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        seed: int = 0,
+        parsimony: float = 0.2,
+        longest: int = 60,
+        search_rows: int = 300,
+        screen_rows: int = 64,
+        frequency_starts: int = 4,
+        starts: int = 2,
+    ) -> None:
+        def task(rows: int) -> RegressionTask:
+            return RegressionTask(
+                inputs, target, validation=validation, search_rows=rows, linear_scaling=False, seed=seed
+            )
+
+        self.task, self._screening = task(search_rows), task(screen_rows)
+        self.seed, self.parsimony, self.longest = seed, parsimony, longest
+        self.frequency_starts, self.starts = frequency_starts, starts
+        self.best: dict[int, tuple[float, Expression]] = {}
+        """Length of a skeleton -> its lowest normalised error, and the equation."""
+        self.skeletons = 0
+        """How many different skeletons were screened."""
+        self._screened: dict[Tokens, tuple[float, Expression]] = {}
+        self._fitted: dict[Tokens, Fitted | None] = {}
+
+    def fit(self, skeletons: Sequence[Tokens], bar: float) -> list[Fitted | None]:
+        """The fits of those skeletons that score better than `bar`, after screening or before.
+
+        Args:
+            skeletons: programs with constants to be fitted; may repeat.
+            bar: score to beat.
+
+        Returns:
+            For every skeleton its fit, or None if it is too long, not finite, or did not get that far.
+        """
+        short = [tokens for tokens in dict.fromkeys(skeletons) if len(tokens) <= self.longest]
+        self._screen([tokens for tokens in short if tokens not in self._screened])
+        promising = [t for t in short if t not in self._fitted and self._score(self._screened[t][0], t) < bar]
+        self._fit(promising)
+        return [self._fitted.get(tokens) for tokens in skeletons]
+
+    @property
+    def exact(self) -> bool:
+        """Whether an equation leaves nothing but rounding."""
+        return any(error < EXACT_NMSE for error, _ in self.best.values())
+
+    def state(self) -> list[list[Any]]:
+        """The best equations as numbers: length, error, tokens, constants."""
+        return [
+            [length, error, equation.tokens.tolist(), equation.constants.tolist()]
+            for length, (error, equation) in self.best.items()
+        ]
+
+    def load(self, state: Sequence[Sequence[Any]]) -> None:
+        """Take up the best equations of an earlier run."""
+        self.best = {
+            int(length): (float(error), Expression(tokens, constants))
+            for length, error, tokens, constants in state
+        }
+
+    def _score(self, nmse: float, tokens: Tokens) -> float:
+        return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(tokens)
+
+    def _screen(self, skeletons: Sequence[Tokens]) -> None:
+        if len(self._screened) > _MOST_REMEMBERED:
+            self._screened.clear()
+            self._fitted.clear()
+        self.skeletons += len(skeletons)
+        turning = [tokens for tokens in skeletons if _turns(tokens)]
+        plain = [tokens for tokens in skeletons if not _turns(tokens)]
+        for group, starts in ((turning, self.frequency_starts), (plain, self.starts)):
+            if group:
+                rng = np.random.default_rng(self.seed)  # anew: starts depend on the skeleton, not on the moment
+                equations, errors = self._screening.fit(
+                    [_unfitted(tokens) for tokens in group], iterations=5, rng=rng, starts=starts
+                )
+                self._screened.update(zip(group, zip(errors.tolist(), equations, strict=True), strict=True))
+
+    def _fit(self, skeletons: Sequence[Tokens]) -> None:
+        if not skeletons:
+            return
+        started = [self._screened[tokens][1] for tokens in skeletons]
+        errors, equations = self.task.fit_exactly(started, iterations=10)
+        for tokens, nmse, equation in zip(skeletons, errors.tolist(), equations, strict=True):
+            if not math.isfinite(nmse):
+                self._fitted[tokens] = None
+                continue
+            self._fitted[tokens] = Fitted(self._score(nmse, tokens), nmse, equation)
+            if nmse < self.best.get(len(tokens), (math.inf,))[0]:
+                self.best[len(tokens)] = (nmse, equation)
+
+
+def _turns(tokens: Tokens) -> bool:
+    """Whether a constant may be a frequency: one that comes soon after a sine or cosine."""
+    return any(token in _TURNS and CONSTANT in tokens[k + 1 : k + 4] for k, token in enumerate(tokens))
+
+
+def _unfitted(tokens: Tokens) -> Expression:
+    return Expression._trusted(np.array(tokens, dtype=np.int16), np.ones(tokens.count(CONSTANT)))
