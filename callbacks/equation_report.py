@@ -225,6 +225,28 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
     ]
 
 
+def draw_fit(run_dir: Path, finding: Finding) -> list[Path]:
+    """Plots of one finding where there is no network beside it: target against equation, and the front."""
+    from callbacks import figures
+
+    folder = run_dir / "plots"
+    inputs, target = finding.test
+    title = finding.target if finding.problem == finding.target else f"{finding.problem}: {finding.target}"
+    return [
+        figures.latent_scatter(
+            target, finding.chosen.expression(inputs), folder / f"{finding.label}_values.png", title
+        ),
+        figures.pareto_front(
+            [c.complexity for c in finding.front],
+            [c.train_nmse for c in finding.front],
+            folder / f"{finding.label}_front.png",
+            title,
+            validation=[c.validation_nmse for c in finding.front],
+            chosen=finding.front.candidates.index(finding.chosen),
+        ),
+    ]
+
+
 def draw_curves(run_dir: Path, findings: Sequence[Finding]) -> list[Path]:
     """The learning curve of the model and the course of the searches, under `plots/`."""
     from callbacks import figures
@@ -262,6 +284,15 @@ class SearchLog:
                 for name in named:
                     self.run.define_metric(name, step_metric=step)
             self.run.log(named)
+
+    def improvements(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """The best equation as text at each improvement."""
+        if self.run is None or not entries:
+            return
+        import wandb
+
+        table = wandb.Table(columns=list(entries[0]), data=[list(entry.values()) for entry in entries])
+        self.run.log({"search/improvements": table})
 
     def findings(
         self, run_dir: Path, findings: Sequence[Finding], names: Sequence[str], plots: Sequence[Path]

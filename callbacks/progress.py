@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -17,6 +18,9 @@ WARN_SECONDS = 60.0
 
 class EpochProgress(ProgressBar):
     """One line for the whole fit: epochs, the loss, the time that is left.
+
+    Where a callback has a method `fit_progress() -> (share, text)`, the line shows that instead: a search that
+    ends by itself knows better how far it is.
 
     Lightning's bars update in every step, which for a network of a few hundred weights costs as much as the step.
     This one looks at the clock and draws four times a second; where there is no terminal it prints nothing but how
@@ -37,6 +41,7 @@ class EpochProgress(ProgressBar):
         self._drawn = 0.0
         self._epoch_began = 0.0
         self._warned = False
+        self._teller: Callable[[], tuple[float, str]] | None = None
 
     def disable(self) -> None:
         """Called by Lightning on all ranks but the first."""
@@ -61,6 +66,10 @@ class EpochProgress(ProgressBar):
             auto_refresh=False,
         )
         self._progress.start()
+        self._teller = next((c.fit_progress for c in trainer.callbacks if hasattr(c, "fit_progress")), None)  # type: ignore[attr-defined]
+        if self._teller is not None:
+            self._task = self._progress.add_task("fit", total=1.0, loss="")
+            return
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
         self._task = self._progress.add_task("fit, epochs", total=epochs, completed=trainer.current_epoch, loss="")
 
@@ -75,6 +84,11 @@ class EpochProgress(ProgressBar):
         if self._progress is None or self._task is None or time.perf_counter() - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = time.perf_counter()
+        if self._teller is not None:
+            share, text = self._teller()
+            self._progress.update(self._task, completed=share, loss=text)
+            self._progress.refresh()
+            return
         batches = trainer.num_training_batches
         done = trainer.current_epoch + (batch_idx + 1) / batches if batches else trainer.current_epoch
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
@@ -96,7 +110,7 @@ class EpochProgress(ProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the bar."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=trainer.current_epoch)
+            self._progress.update(self._task, completed=1.0 if self._teller else trainer.current_epoch)
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

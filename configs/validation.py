@@ -64,6 +64,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int)
 
 
+def _truth() -> Rule:
+    return Rule(lambda value: isinstance(value, bool), "true or false")
+
+
 def _text() -> Rule:
     return Rule(lambda value: _is_name(value) and str(value) != "", "a text")
 
@@ -76,6 +80,10 @@ WIDTHS = Rule(
     lambda value: not isinstance(value, bool) and re.fullmatch(r"([1-9]\d*(-[1-9]\d*)*)?", str(value)) is not None,
     "widths joined by '-', such as 16-8",
 )
+LAYERS = Rule(
+    lambda value: isinstance(value, list) and value != [] and all(isinstance(layer, str) for layer in value),
+    "a list of layers, such as ['id*2 mul sin', 'add sum']",
+)
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 SCALING = _choice("standard", "minmax", "none")
 
@@ -86,7 +94,10 @@ RULES: dict[str, Rule] = {
     "ckpt_path": _or_null(_text()),
     "checkpoint.monitor": _or_null(_text()),
     "checkpoint.mode": _choice("min", "max"),
-    "trainer.max_epochs": _or_null(_whole(1)),
+    "trainer.max_epochs": Rule(
+        lambda value: value is None or (type(value) is int and (value >= 1 or value == -1)),
+        "a whole number, at least 1, null, or -1 for no limit",
+    ),
     "trainer.num_nodes": _whole(1),
     "logger.project": _text(),
     "logger.mode": _choice("auto", "online", "offline"),
@@ -123,6 +134,12 @@ RULES: dict[str, Rule] = {
     "model.target_scaling": SCALING,
     "model.learning_rate": _number(0),
     "model.schedule": _choice("constant", "cosine"),
+    # model: gmeql
+    "model.layers": LAYERS,
+    "model.constant": _truth(),
+    "model.logit_std": _number(0, open_ends=False),
+    "model.gate_logit": _number(-20, 20),
+    "model.epoch_steps": _whole(1),
 }
 # A key of these groups that has no rule is unknown; Trainer and searches take more than is listed here.
 CLOSED_GROUPS = ("model", "data", "checkpoint")
@@ -159,7 +176,10 @@ def _in_run(config: DictConfig) -> bool:
 
 
 def _check_search(search: DictConfig | None) -> None:
-    if not search or search.get("_target_") != "callbacks.gp_search.GPSearch":
+    target = search.get("_target_") if search else None
+    if target == "callbacks.structure_search.StructureSearch":
+        _check_structure_search(OmegaConf.to_container(search, resolve=True))
+    if target != "callbacks.gp_search.GPSearch":
         return
     from searches.gp_settings import GeneticProgrammingSettings, SettingsError
 
@@ -169,6 +189,37 @@ def _check_search(search: DictConfig | None) -> None:
         GeneticProgrammingSettings.of({key: value for key, value in options.items() if key not in own})
     except SettingsError as error:
         raise ConfigError(f"search: {error}") from error
+
+
+STRUCTURE_RULES: dict[str, Rule] = {
+    "seconds": _or_null(_number(0)),
+    "instances": _or_null(_whole(1)),
+    "proposals": _whole(1),
+    "capacity": _whole(1),
+    "power": _number(0, open_ends=False),
+    "resampled": _number(0, 1, open_ends=False),
+    "fresh": _number(0, 1, open_ends=False),
+    "examples": _whole(1),
+    "fitted_share": _number(0, 1, open_ends=False),
+    "patience": _whole(1),
+    "parsimony": _number(0, open_ends=False),
+    "longest": _whole(3),
+    "search_rows": _whole(2),
+    "screen_rows": _whole(2),
+    "frequency_starts": _whole(1),
+    "starts": _whole(1),
+    "polish_equations": _whole(0),
+    "simplify_seconds": _number(0, open_ends=False),
+    "stop_when_exact": _truth(),
+}
+
+
+def _check_structure_search(options: Any) -> None:
+    for key, rule in STRUCTURE_RULES.items():
+        if key in options and not rule.allows(options[key]):
+            raise ConfigError(f"search.{key}={_shown(options[key])} is not allowed: it must be {rule.words}")
+    if options.get("seconds") is None and options.get("instances") is None:
+        raise ConfigError("the search would never end: give search.seconds or search.instances")
 
 
 def _check_table(data: DictConfig) -> None:

@@ -17,7 +17,6 @@ __all__ = ["digits", "spellings"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
-_DIGITS = 12  # beyond, digits are rounding
 _MOST = 12  # spellings of one equation
 
 
@@ -27,8 +26,8 @@ def digits(expression: Expression) -> int:
 
 
 def _significant(value: float) -> str:
-    mantissa = f"{abs(value):.{_DIGITS - 1}e}".split("e")[0]
-    return mantissa.replace(".", "").rstrip("0") or "0"
+    mantissa = repr(abs(value)).split("e")[0]
+    return mantissa.replace(".", "").strip("0") or "0"
 
 
 def spellings(expression: Expression) -> list[Expression]:

@@ -13,7 +13,7 @@ from expressions.expression import Expression
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
 from expressions.spelling import digits, spellings
-from searches.front import Candidate, ParetoFront, pick
+from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.regression import RegressionTask
 
 __all__ = ["Finish"]
@@ -69,13 +69,19 @@ class Finish:
     def polished(self, front: ParetoFront) -> ParetoFront:
         """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
 
-        A number of equations, not a time: what is found must not depend on how busy the machine is.
+        A number of equations, not a time: what is found must not depend on how busy the machine is. Where the
+        picked one is exact, it is the answer: longer ones differ by rounding and are dropped, shorter ones stay as
+        they are.
         """
         if not len(front):
             return front
+        picked = pick(front)
         candidates = list(front)
-        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not pick(front), -k))
-        for k in order[: self.polish_equations]:
+        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not picked, -k))
+        count = self.polish_equations
+        if picked.error < EXACT_NMSE:
+            candidates, count = candidates[: order[0] + 1], min(1, count)
+        for k in order[:count]:
             candidates[k] = self._rounded(self._pruned(candidates[k]))
             if not self.simplify_seconds:
                 continue

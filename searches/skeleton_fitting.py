@@ -18,7 +18,6 @@ import numpy as np
 
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN
-from searches.front import EXACT_NMSE
 from searches.regression import RegressionTask
 
 __all__ = ["Fitted", "SkeletonFitter"]
@@ -26,6 +25,8 @@ __all__ = ["Fitted", "SkeletonFitter"]
 Tokens = tuple[int, ...]
 
 _TURNS = (TOKEN["sin"], TOKEN["cos"])
+# An equation that is true leaves 1e-30 or less; a cosine of a tiny angle in the place of a square leaves 1e-19.
+_EXACT_NMSE = 1e-22
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _MOST_REMEMBERED = 300_000
 
@@ -106,10 +107,15 @@ class SkeletonFitter:
         self._fit(promising)
         return [self._fitted.get(tokens) for tokens in skeletons]
 
+    def note(self, tokens: Tokens, fitted: Fitted | None) -> None:
+        """Keep a fit, this search's own or that of another process, if it is the best of its length."""
+        if fitted is not None and fitted.nmse < self.best.get(len(tokens), (math.inf,))[0]:
+            self.best[len(tokens)] = (fitted.nmse, fitted.expression)
+
     @property
     def exact(self) -> bool:
         """Whether an equation leaves nothing but rounding."""
-        return any(error < EXACT_NMSE for error, _ in self.best.values())
+        return any(error < _EXACT_NMSE for error, _ in self.best.values())
 
     def state(self) -> list[list[Any]]:
         """The best equations as numbers: length, error, tokens, constants."""
@@ -153,8 +159,7 @@ class SkeletonFitter:
                 self._fitted[tokens] = None
                 continue
             self._fitted[tokens] = Fitted(self._score(nmse, tokens), nmse, equation)
-            if nmse < self.best.get(len(tokens), (math.inf,))[0]:
-                self.best[len(tokens)] = (nmse, equation)
+            self.note(tokens, self._fitted[tokens])
 
 
 def _turns(tokens: Tokens) -> bool:
