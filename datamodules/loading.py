@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["BatchLoader"]
+__all__ = ["BatchLoader", "RepeatedTable"]
 
 # Rows gathered at once: large enough that the gather is no per-step cost, small enough to stay in the cache.
 GATHERED_ROWS = 65_536
@@ -152,6 +152,30 @@ class BatchLoader:
             generator=torch.Generator().manual_seed(self.seed),  # of its own: takes nothing from the global stream
         )
         yield from loader
+
+
+class RepeatedTable:
+    """The whole of some tensors, several times an epoch, on every rank: for a model whose loss is of all rows.
+
+    Nothing is copied: every batch is the tensors themselves.
+
+    Args:
+        tensors: What a batch is.
+        times: Batches an epoch.
+    """
+
+    def __init__(self, tensors: tuple[Tensor, ...], times: int) -> None:
+        if times < 1:
+            raise ValueError(f"times must be at least 1, not {times}")
+        self.tensors = tuple(tensors)
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for _ in range(self.times):
+            yield self.tensors
 
 
 class _Batches(Dataset[tuple[Tensor, ...]]):

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.loading import BatchLoader
+from datamodules.loading import BatchLoader, RepeatedTable
 from datamodules.table import MAX_ROWS, Table, TableError, check_table, input_statistics, split_table
 from expressions.errors import near
 
@@ -45,6 +45,14 @@ class TableData(LightningDataModule):
         self.seed = seed
         self._tables: dict[str, Table] = {}
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._times: int | None = None
+
+    def repeat_table(self, times: int) -> None:
+        """From now on an epoch of the training is the whole table, in order, `times` times, on every rank.
+
+        For a model whose loss is of all rows; it asks for this in its `setup`, before there is any loader.
+        """
+        self._times = times
 
     def make_tables(self) -> dict[str, Table]:
         """The rows of `train`, `validation`, `test` and `all`; called once."""
@@ -82,8 +90,10 @@ class TableData(LightningDataModule):
             return {"offset": [0.0], "scale": [1.0]}
         return input_statistics(target[:, None], scaling)
 
-    def train_dataloader(self) -> BatchLoader:
-        """Training rows, in an order of `(seed, epoch)`."""
+    def train_dataloader(self) -> BatchLoader | RepeatedTable:
+        """Training rows, in an order of `(seed, epoch)`, or the whole table, where `repeat_table` asked for it."""
+        if self._times is not None:
+            return RepeatedTable(self._part("train"), self._times)
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> BatchLoader:
@@ -99,11 +109,14 @@ class TableData(LightningDataModule):
         return self._loader("all")
 
     def _loader(self, part: str, shuffle: bool = False) -> BatchLoader:
+        return BatchLoader(
+            self._part(part), self.batch_size, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers
+        )
+
+    def _part(self, part: str) -> tuple[Tensor, Tensor]:
         if part not in self._tensors:
             self._tensors[part] = _tensors(self.table(part))
-        return BatchLoader(
-            self._tensors[part], self.batch_size, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers
-        )
+        return self._tensors[part]
 
 
 class TabularData(TableData):

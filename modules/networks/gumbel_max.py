@@ -21,6 +21,7 @@ otherwise turn the shared parameters into NaN, or Adam's second moments into inf
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -45,11 +46,14 @@ __all__ = [
 ]
 
 SAMPLINGS = ("soft", "straight_through", "hard")
-_BLOCK_VALUES = 40 * 300  # instances x rows that go through the network together: their values stay in the cache
+# Instances x rows that go through the network together at most. More do not stay in the cache; of less, the calls
+# take longer than what they do.
+_BLOCK_VALUES = 120 * 300
 # The GNU allocator gives freed memory back to the system, to ask for it again at the next temporary, unless it has
 # seen a larger block come and go: one that is never written to costs nothing.
 _KEPT_BYTES = 16 << 20
 _STEEPEST = 1e15  # slopes beyond it are rounding around a pole; their squares in Adam would leave float32
+_LOWEST = -1e30  # logarithm of a choice: with -inf, z - lambda log V would be NaN where there is no source
 _TINY = 1e-30  # of an exponential variate, whose logarithm must be finite
 
 
@@ -75,7 +79,8 @@ def relaxed(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
     Returns:
         log V. `[..., choices]`
     """
-    return torch.log_softmax((logits + noise) / temperature, dim=-1)
+    scores = (logits + noise) / temperature
+    return scores - scores.logsumexp(dim=-1, keepdim=True)  # torch's log_softmax is slow where M is small
 
 
 def selected(log_choices: Tensor, sampling: str) -> Tensor:
@@ -133,9 +138,11 @@ def likelihood_gradient(logits: Tensor, log_choices: Tensor, temperature: float)
     Returns:
         The gradient, 0 where there is no source; to be ascended. `[..., choices]`
     """
-    real = logits.isfinite()
-    pulls = torch.where(real, logits - temperature * log_choices, -torch.inf).softmax(dim=-1)
-    return real.to(pulls.dtype) - pulls * real.sum(dim=-1, keepdim=True)
+    real = logits.isfinite().to(logits.dtype)
+    scores = logits - (temperature * log_choices).clamp_(min=_LOWEST)
+    pulls = scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()  # torch's softmax is slow where M is small
+    pulls.div_(pulls.sum(dim=-1, keepdim=True))
+    return real - pulls.mul_(real.sum(dim=-1, keepdim=True))
 
 
 def distance_gradient(logits: Tensor, log_choices: Tensor, temperature: float) -> Tensor:
@@ -278,10 +285,8 @@ class GumbelMaxNetwork:
     def errors(self, selection: Tensor, weights: Tensor, columns: Tensor, target: Tensor) -> Tensor:
         """Mean absolute errors (eq. 1); arguments as in `measure`. `[instances]`"""
         errors = [
-            mean_absolute_error(self.forward(part, own, columns), target)
-            for part, own in zip(
-                selection.split(self._block(columns)), weights.split(self._block(columns)), strict=True
-            )
+            mean_absolute_error(self.forward(selection[own], weights[own], columns), target)
+            for own in self._blocks(len(selection), columns.shape[1])
         ]
         return torch.cat(errors)
 
@@ -295,21 +300,17 @@ class GumbelMaxNetwork:
             columns: from `columns`. `[sources, rows]`
             target: `[rows]`
         """
-        measured = Measured(
-            torch.empty(len(selection), device=self.device, dtype=self.dtype),
-            torch.empty_like(selection),
-            torch.empty_like(weights),
-        )
-        block = self._block(columns)
-        for first in range(0, len(selection), block):
-            own = slice(first, min(first + block, len(selection)))
-            part = Measured(measured.errors[own], measured.selection_gradient[own], measured.weight_gradient[own])
+        out = Measured(target.new_empty(len(selection)), torch.empty_like(selection), torch.empty_like(weights))
+        for own in self._blocks(len(selection), columns.shape[1]):
+            part = Measured(out.errors[own], out.selection_gradient[own], out.weight_gradient[own])
             self._measure(selection[own], weights[own], columns, target, part)
-        return measured
+        return out
 
-    def _block(self, columns: Tensor) -> int:
-        """How many instances go through the network together: as many as the cache holds, on a GPU all."""
-        return 1 << 16 if self.device.type == "cuda" else max(1, _BLOCK_VALUES // max(1, columns.shape[1]))
+    def _blocks(self, instances: int, rows: int) -> list[slice]:
+        """Instances that go through the network together: as few blocks as the cache allows, of equal size."""
+        most = instances if self.device.type == "cuda" else max(1, _BLOCK_VALUES // max(1, rows))
+        size = math.ceil(instances / max(1, math.ceil(instances / most)))
+        return [slice(first, min(first + size, instances)) for first in range(0, instances, size)]
 
     def _measure(self, selection: Tensor, weights: Tensor, columns: Tensor, target: Tensor, out: Measured) -> None:
         """Write what is to be known of one block into `out`."""
