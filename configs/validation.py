@@ -134,6 +134,21 @@ RULES: dict[str, Rule] = {
     "model.target_scaling": SCALING,
     "model.learning_rate": _number(0),
     "model.schedule": _choice("constant", "cosine"),
+    # model: gmeql_paper
+    "model.restarts": _whole(1, 1000),
+    "model.instances": _whole(1),
+    "model.temperature": _number(0),
+    "model.sampling": _choice("soft", "straight_through", "hard"),
+    "model.resampled": Rule(
+        lambda value: type(value) in (int, float) and 0 < value <= 1, "a number above 0, at most 1"
+    ),
+    "model.offline_gradient": _choice("eq7", "eq11", "none"),
+    "model.offline_instances": _whole(1),
+    "model.weight_learning_rate": _number(0, open_ends=False),
+    "model.weight_std": _number(0, open_ends=False),
+    "model.stage1_rounds": _whole(0),
+    "model.stage1_iterations": _whole(1),
+    "model.epoch_iterations": _whole(1),
     # model: gmeql
     "model.layers": LAYERS,
     "model.constant": _truth(),
@@ -179,6 +194,8 @@ def _check_search(search: DictConfig | None) -> None:
     target = search.get("_target_") if search else None
     if target == "callbacks.structure_search.StructureSearch":
         _check_structure_search(OmegaConf.to_container(search, resolve=True))
+    if target == "callbacks.elite_repository.EliteRepository":
+        _check_rules(OmegaConf.to_container(search, resolve=True), ELITE_RULES)
     if target != "callbacks.gp_search.GPSearch":
         return
     from searches.gp_settings import GeneticProgrammingSettings, SettingsError
@@ -214,10 +231,23 @@ STRUCTURE_RULES: dict[str, Rule] = {
 }
 
 
-def _check_structure_search(options: Any) -> None:
-    for key, rule in STRUCTURE_RULES.items():
+ELITE_RULES: dict[str, Rule] = {
+    "size": _whole(1),
+    "exponent": _number(0, open_ends=False),
+    "constants": _choice("shared", "fitted"),
+    "simplify_seconds": _number(0, open_ends=False),
+}
+
+
+def _check_rules(options: Any, rules: Mapping[str, Rule]) -> None:
+    """Keys of the search that is chosen."""
+    for key, rule in rules.items():
         if key in options and not rule.allows(options[key]):
             raise ConfigError(f"search.{key}={_shown(options[key])} is not allowed: it must be {rule.words}")
+
+
+def _check_structure_search(options: Any) -> None:
+    _check_rules(options, STRUCTURE_RULES)
     if options.get("seconds") is None and options.get("instances") is None:
         raise ConfigError("the search would never end: give search.seconds or search.instances")
 

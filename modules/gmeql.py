@@ -128,7 +128,6 @@ class GMEQL(LightningModule):
         self._make_tensors()
         self._iteration, self._stage = 0, 0
         self._draws: Draws | None = None
-        self._moved: tuple[Any, Any] = None, None  # a batch before and after its way to the device
         self._table: _Table | None = None
         self._tested: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -339,14 +338,6 @@ class GMEQL(LightningModule):
             {"params": [self.weights], "lr": self.hparams["weight_learning_rate"]},
         ]
         return torch.optim.Adam(groups, fused=self.device.type in ("cpu", "cuda"))
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Lightning's own, but for the training table, which comes in every step and is moved once."""
-        if not self.trainer.training:
-            return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        if self._moved[0] is not batch:
-            self._moved = batch, super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return self._moved[1]
 
     def on_fit_start(self) -> None:
         """Go on where a checkpoint has left off."""
