@@ -185,8 +185,9 @@ class GMEQL(LightningModule):
         Returns:
             `[R, rows]`
         """
+        network = self.network.to(self.device)
         selection = selected(self.best_choices, "hard" if hard else self.sampling)
-        return self.network.forward(selection, self.best_weights, self.network.columns(inputs))
+        return network.forward(selection, self.best_weights, network.columns(inputs))
 
     # --- Algorithm 1 ----------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ class GMEQL(LightningModule):
         if self._stage == 2:
             by_restart = measured.weight_gradient.view(self.restarts, self.instances, -1)
             gradients[self.weights] = by_restart.mean(dim=1)
-            if self.elites is not None and self.offline_gradient != "none":
+            if self.offline_gradient != "none" and self.elites is not None and self.elites.counts.all():
                 gradients[self.offline_logits] = self._offline_gradient(self.elites, draw)
         self._average(list(gradients.values()))
         for parameter in (self.online_logits, self.offline_logits, self.weights):
