@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN, operator
 
@@ -18,6 +20,8 @@ __all__ = ["digits", "spellings"]
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
 _MOST = 12  # spellings of one equation
+_PLAIN = (1e-30, 1e30)  # factors that are moved, and
+_LARGEST = 1e150  # what they may make of a constant: the rest is nothing to read
 
 
 def digits(expression: Expression) -> int:
@@ -46,11 +50,14 @@ def spellings(expression: Expression) -> list[Expression]:
 def _respelled(expression: Expression) -> Iterator[Expression]:
     """Every way to move one factor, anywhere in the equation."""
     factor, parts = _factors(expression)
-    if factor not in (0.0, 1.0, -1.0) and math.isfinite(factor):
+    if abs(factor) != 1.0 and _PLAIN[0] < abs(factor) < _PLAIN[1]:
         for k, (part, power) in enumerate(parts):
             inner, total = _sum_inside(part, power)
-            if inner is not None:
-                scaled = _with_power(_scaled(inner, abs(factor) ** (1.0 / total)), total / power)
+            if inner is None or abs(total) < 0.25:
+                continue
+            scale = abs(factor) ** (1.0 / total)
+            if scale * np.abs(inner.constants).max(initial=1.0) < _LARGEST:
+                scaled = _with_power(_scaled(inner, scale), total / power)
                 moved = [*parts[:k], (scaled, power), *parts[k + 1 :]]
                 yield _product(math.copysign(1.0, factor), moved)
     children = expression.children()
@@ -74,14 +81,21 @@ def _factors(expression: Expression) -> tuple[float, list[tuple[Expression, floa
         second, others = _factors(children[-1])
         if divides and second == 0.0:
             return math.nan, []
-        sign = -1.0 if divides else 1.0
-        return first * second**sign, parts + [(part, sign * power) for part, power in others]
+        factor, sign = (first / second, -1.0) if divides else (first * second, 1.0)
+        return factor, parts + [(part, sign * power) for part, power in others]
     return 1.0, [(expression, 1.0)]
 
 
 def _sum_inside(part: Expression, power: float) -> tuple[Expression | None, float]:
-    """The sum that a factor is a power of, and that power; None if it is no such thing."""
+    """The sum that a factor is a power of, and that power; None if it is no such thing.
+
+    The root of a square is none: it is the sum's magnitude.
+    """
+    rooted = False
     while int(part.tokens[0]) in _POWERS:
+        if rooted and part.tokens[0] == TOKEN["square"]:
+            return None, power
+        rooted |= part.tokens[0] == TOKEN["sqrt"]
         power *= _POWERS[int(part.tokens[0])]
         part = part.children()[0]
     return (part, power) if int(part.tokens[0]) in _SUMS else (None, power)
