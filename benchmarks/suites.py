@@ -19,6 +19,7 @@ SUITES = {
     "latents": "benchmarks.latents",
     "inference": "benchmarks.inference",
     "gp_problems": "benchmarks.gp_problems",
+    "gmeql": "benchmarks.gmeql",
 }
 """Name -> module that holds it as `SUITE`; imported only when it is asked for."""
 
@@ -39,6 +40,8 @@ class Suite:
         report: the tables of finished, failed and missing cells.
         first: cells that the others need (trained networks), run before them; they are no part of the tables.
         defaults: methods of a run without `--methods`; all when empty.
+        default_problems: the same for `--problems`.
+        expand: the problems that a word of `--problems` stands for, say those of a named set.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Suite:
     report: Callable[[Sequence[Record]], Report]
     first: Callable[[Sequence[Cell]], list[Cell]] = field(default=lambda cells: [])
     defaults: tuple[str, ...] = ()
+    default_problems: tuple[str, ...] = ()
+    expand: Callable[[str], Sequence[str]] = field(default=lambda word: [word])
 
     def cells(
         self,
@@ -68,6 +73,7 @@ class Suite:
             UserError: a method, problem or setting does not exist.
         """
         everything = {**self.settings, **settings}
+        problems = [name for word in problems for name in self.expand(word)]
         known = self.problems(everything)
         for kind, given, allowed in (
             ("method", methods, self.methods),
@@ -80,7 +86,7 @@ class Suite:
         return [
             Cell(self.name, method, problem, seed, everything, out)
             for seed in seeds
-            for problem in (problems or known)
+            for problem in (problems or self.default_problems or known)
             for method in (methods or self.defaults or self.methods)
         ]
 

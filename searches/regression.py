@@ -183,6 +183,12 @@ class RegressionTask:
             if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
         ]
 
+    def refit(self, expression: Expression, iterations: int = 5) -> Expression:
+        """The equation with its own constants fitted once more, on up to 4,000 rows."""
+        rows = self._final_rows
+        fitted = fit_constants([expression], self.inputs[rows], self.target[rows], iterations=iterations)
+        return fitted.expressions[0]
+
     def judge(self, expression: Expression, complexity: int) -> Candidate:
         """Score an equation as it stands, in float64, on every training row and on the held-out ones."""
         train = self._nmse(expression, self.inputs, self.target)
