@@ -21,7 +21,6 @@ __all__ = ["Finish"]
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
-_ROUNDING = 1e-15  # normalised error that float64 itself makes
 
 
 class Finish:
@@ -98,7 +97,7 @@ class Finish:
         average for n rows: each that is taken out may cost three standard deviations of that.
         """
         taken = 0
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
         noise = _CHI_SQUARE / len(self.task.target) * candidate.error
         for value in (0.0, 1.0):  # a term less is worth more than a factor less
             k = 0
@@ -127,7 +126,7 @@ class Finish:
         if not self.constants:
             return candidate
         task = self.task
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + _ROUNDING
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
         best = candidate
         for spelling in spellings(candidate.expression):
             snapped = snap(spelling, task.search_inputs, task.search_target)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from expressions.expression import Expression
 
-# An equation whose normalised squared error is below this is the formula itself, up to rounding (NRMSE < 1e-9). A
-# sine of a tiny angle in the place of a linear term reaches 1e-15, so the looser NRMSE < 1e-6 would not tell.
-EXACT_NMSE = 1e-18
+# An equation whose normalised squared error is below this is the formula itself, up to rounding (NRMSE < 1e-11).
+# The true one leaves 1e-30 or so; a cosine of a tiny angle in the place of a square reaches 1e-19.
+EXACT_NMSE = 1e-22
 # How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
 GAIN_PER_NODE = 0.95
 
