@@ -177,7 +177,8 @@ def _show(chosen: Suite, records: list[Record], options: argparse.Namespace, com
     temporary = target.with_suffix(".part")
     temporary.write_text(report.markdown(header), encoding="utf-8")
     temporary.replace(target)
-    terminal.print(f"Written to {target}", highlight=False)
+    written = [target, *chosen.draw(records, options.out)]
+    terminal.print(f"Written to {', '.join(map(str, written))}", highlight=False)
 
 
 def _duration(seconds: float) -> str:

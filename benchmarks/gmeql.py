@@ -8,6 +8,8 @@ own.
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +53,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 def run(cell: Cell) -> dict[str, Any]:
     """Run the command line's own functions in this process: the clock does not count their import."""
     import contextlib
-    import io
     import json
     import tempfile
 
@@ -162,6 +163,39 @@ def _notes(records: Sequence[Record]) -> list[str]:
     ]
 
 
+def draw(records: Sequence[Record], out: Path) -> list[Path]:
+    """The paper's learning curves: best error over instances, mean and deviation of all restarts."""
+    from callbacks.figures import error_bands
+
+    drawn = []
+    for name, found in group(good(records), lambda record: record.cell.problem).items():
+        by_method = group(found, lambda record: record.cell.method)
+        curves = {
+            method: _band([curve for cell in cells for curve in _curves(cell.result["curves"])])
+            for method, cells in by_method.items()
+            if any(cell.result["curves"] for cell in cells)
+        }
+        if curves:
+            drawn.append(error_bands(curves, out / f"gmeql_{name}.png", name))
+    return drawn
+
+
+def _curves(text: str) -> list[np.ndarray]:
+    """Every restart's improvements, `[improvements, 2]`: instances and the error from then on."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        rows.setdefault(row["restart"], []).append((float(row["instances"]), float(row["mae"])))
+    return [np.array(points) for points in rows.values()]
+
+
+def _band(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation at common numbers of instances, from where all runs have an error."""
+    first, last = max(curve[0, 0] for curve in curves), max(curve[-1, 0] for curve in curves)
+    instances = np.geomspace(max(first, 1.0), max(last, first + 1.0), 200)
+    errors = np.stack([c[np.searchsorted(c[:, 0], instances, side="right") - 1, 1] for c in curves])
+    return instances, errors.mean(axis=0), errors.std(axis=0)
+
+
 def _estimate(cell: Cell) -> float:
     if cell.method.startswith("hard"):
         return 8.0 + float(cell.settings["seconds"]) / (1.0 if cell.settings["noise"] else 8.0)
@@ -178,6 +212,7 @@ SUITE = Suite(
     estimate=_estimate,
     run=run,
     report=report,
+    draw=draw,
     defaults=("hard",),
     default_problems=suite("gmeql"),
     expand=lambda word: suite(word) if word in suites() else (word,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, Record, Settings
@@ -41,6 +42,7 @@ class Suite:
         first: cells that the others need (trained networks), run before them; they are no part of the tables.
         defaults: methods of a run without `--methods`; all when empty.
         default_problems: the same for `--problems`.
+        draw: makes the suite's figures in a directory.
         expand: the problems that a word of `--problems` stands for, say those of a named set.
     """
 
@@ -56,6 +58,7 @@ class Suite:
     first: Callable[[Sequence[Cell]], list[Cell]] = field(default=lambda cells: [])
     defaults: tuple[str, ...] = ()
     default_problems: tuple[str, ...] = ()
+    draw: Callable[[Sequence[Record], Path], list[Path]] = field(default=lambda records, out: [])
     expand: Callable[[str], Sequence[str]] = field(default=lambda word: [word])
 
     def cells(

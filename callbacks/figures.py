@@ -300,6 +300,38 @@ def search_curve(
     return Path(path)
 
 
+def error_bands(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    path: str | Path,
+    title: str = "",
+    *,
+    x_label: str = "instances",
+    y_label: str = "best mean absolute error",
+) -> Path:
+    """Mean and standard deviation of several runs' best error, for each of some methods.
+
+    Args:
+        curves: Method -> instances, mean and standard deviation, `[points]` each.
+        path: The PNG file to write.
+        title: One line above the plot.
+        x_label, y_label: Of the axes.
+
+    Returns:
+        The path.
+    """
+    with _figure(path, (6.0, 4.0)) as figure:
+        axes = figure.add_subplot()
+        for name, (x, mean, deviation) in curves.items():
+            (line,) = axes.plot(x, mean, label=_plain(name))
+            axes.fill_between(
+                x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
+            )
+        axes.set(xscale="log", ylim=(0, None), xlabel=x_label, ylabel=y_label, title=_plain(title))
+        if curves:
+            axes.legend()
+    return Path(path)
+
+
 # --------------------------------------------------------------------------------------------- details
 
 _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2}
