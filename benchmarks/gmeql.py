@@ -84,7 +84,7 @@ def run(cell: Cell) -> dict[str, Any]:
         curves = curve.read_text(encoding="utf-8") if curve.exists() else ""
     return {
         "trials": [_judged(cell, equation) for equation in results["equations"]],
-        "seconds": results["seconds"]["fit"] + results["seconds"]["search"],
+        "seconds": results["metrics"]["search/seconds"],
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "instances_per_second": results["metrics"].get("search/instances_per_second"),
