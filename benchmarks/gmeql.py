@@ -155,7 +155,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return [
         f"exact: NRMSE below {EXACT_NRMSE:g} on 300 fresh rows without noise; recovered: SRBench's rule, constants"
         " rounded to 3 decimals; right structure: the truth but for the values of constants. A failed run counts"
-        " as not found. s: seconds of fit and search, median and largest, import of the libraries left out.",
+        " as not found. s: seconds from the first proposal to the last rounding, median and largest.",
         f"Noise of standard deviation {settings.get('noise')} on the training target. Budget of `hard`: "
         f"{settings.get('seconds')} s. published: share of 20 runs of 3 to 4 hours (without noise).",
         f"Instances a second, median over the cells: {number(median(rates), 4)}.",

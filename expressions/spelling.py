@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, TOKEN, operator
+from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["digits", "spellings"]
+__all__ = ["digits", "spellings", "widened"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
@@ -45,6 +45,52 @@ def spellings(expression: Expression) -> list[Expression]:
             break
         found.append(spelling)
     return found
+
+
+def widened(expression: Expression) -> Expression:
+    """The equation without what only narrows where it is finite: `0*log(x)` is 0, and `exp(5*log(x))` is `x**5`.
+
+    Such things are what a search leaves behind. They are equal wherever the equation was finite, and what is
+    returned is finite in more places, so a canonical form must not do this, but a reader would.
+    """
+
+    def leaf(token: int, value: float) -> Expression:
+        return Expression.constant(value) if token == CONSTANT else Expression([token])
+
+    def combine(row: Operator, *arguments: Expression) -> Expression:
+        zero = [_constant_value(argument) == 0.0 for argument in arguments]
+        if (row.name == "mul" and any(zero)) or (row.name == "div" and zero[0]):
+            return Expression.constant(0.0)
+        if row.name in ("add", "sub") and zero[-1]:
+            return arguments[0]
+        if row.name == "add" and zero[0]:
+            return arguments[1]
+        if row.name == "exp":
+            return _exponential(arguments[0])
+        return Expression.apply(row.name, *arguments)
+
+    widest: Expression = expression.fold(leaf, combine)
+    return widest
+
+
+def _exponential(exponent: Expression) -> Expression:
+    """exp of an expression, as a power where that is a multiple of a logarithm."""
+    token = int(exponent.tokens[0])
+    if token == TOKEN["log"]:
+        return exponent.children()[0]
+    if token == TOKEN["mul"]:
+        for factor, logarithm in (exponent.children(), exponent.children()[::-1]):
+            power = _constant_value(factor)
+            if power is not None and int(logarithm.tokens[0]) == TOKEN["log"]:
+                base = logarithm.children()[0]
+                if power in POWER_ROWS:
+                    return Expression.apply(POWER_ROWS[int(power)], base)
+                return Expression.apply("pow", base, factor)
+    return Expression.apply("exp", exponent)
+
+
+def _constant_value(expression: Expression) -> float | None:
+    return float(expression.constants[0]) if int(expression.tokens[0]) == CONSTANT else None
 
 
 def _respelled(expression: Expression) -> Iterator[Expression]:

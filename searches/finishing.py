@@ -12,7 +12,7 @@ from expressions.constants import snap
 from expressions.expression import Expression
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
-from expressions.spelling import digits, spellings
+from expressions.spelling import digits, spellings, widened
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.regression import RegressionTask
 
@@ -82,12 +82,12 @@ class Finish:
         if picked.error < EXACT_NMSE:
             candidates, count = candidates[: order[0] + 1], min(1, count)
         for k in order[:count]:
-            candidates[k] = self._rounded(self._pruned(candidates[k]))
+            candidates[k] = self._widened(self._rounded(self._pruned(candidates[k])))
             if not self.simplify_seconds:
                 continue
             rewritten = simplify(candidates[k].expression, seconds=self.simplify_seconds)
             if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
-                candidates.append(self._rounded(self._pruned(self.judged(rewritten))))
+                candidates.append(self._widened(self._rounded(self._pruned(self.judged(rewritten)))))
         return ParetoFront.of(candidates)
 
     def _pruned(self, candidate: Candidate) -> Candidate:
@@ -109,6 +109,13 @@ class Finish:
                 if shorter is not None and shorter.error <= limit + (taken + 1) * noise:
                     candidate, k, taken = shorter, 0, taken + 1  # what is left may be ordered anew
         return candidate
+
+    def _widened(self, candidate: Candidate) -> Candidate:
+        """The candidate without what only narrows where it is finite, if that is shorter and no worse."""
+        wider = self.judged(widened(candidate.expression))
+        if wider.complexity >= candidate.complexity or wider.error > max(candidate.error, EXACT_NMSE):
+            return candidate
+        return self._rounded(self._pruned(wider))
 
     def _without(self, equation: Expression, complexity: int) -> Candidate | None:
         """An equation of which a constant has just become 0 or 1, fitted again; None if it is no shorter."""

@@ -10,7 +10,7 @@ from expressions.expression import Expression
 from expressions.parsing import parse
 from expressions.scoring import probe_rows
 from expressions.simplification import canonical_key
-from expressions.spelling import digits, spellings
+from expressions.spelling import digits, spellings, widened
 from tests.strategies import expressions
 from tests.test_simplification import disturbed
 
@@ -120,3 +120,22 @@ def test_there_is_an_end_to_it() -> None:
 )  # fmt: skip
 def test_digits(text: str, count: int) -> None:
     assert digits(parse(text)) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "wider"),
+    [
+        ("2*x0 + 0*log(x0)", "2*x0"),
+        ("0/log(x0) + x1", "x1"),
+        ("exp(5*log(x0))", "x0**5"),
+        ("exp(log(3*x0))", "3*x0"),
+        ("exp(1.5*log(x1))", "x1**1.5"),
+        ("exp(x1*log(x0))", "exp(x1*log(x0))"),
+    ],
+)
+def test_what_only_narrows_the_domain_goes(text: str, wider: str) -> None:
+    names = ["x0", "x1"]
+    found = widened(parse(text, names))
+    assert found == parse(wider, names)
+    rows = np.random.default_rng(0).uniform(0.5, 2.0, (20, 2))
+    np.testing.assert_allclose(found(rows), parse(text, names)(rows), rtol=1e-13)
