@@ -15,7 +15,7 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["digits", "spellings", "widened"]
+__all__ = ["digits", "spellings", "unsigned", "widened"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
@@ -71,6 +71,12 @@ def widened(expression: Expression) -> Expression:
 
     widest: Expression = expression.fold(leaf, combine)
     return widest
+
+
+def unsigned(expression: Expression) -> Expression:
+    """The equation with every `abs(u)` replaced by `u`: the same where no `u` is negative, as data can say."""
+    tokens = expression.tokens[expression.tokens != TOKEN["abs"]]
+    return Expression(tokens, expression.constants)
 
 
 def _exponential(exponent: Expression) -> Expression:

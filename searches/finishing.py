@@ -12,7 +12,7 @@ from expressions.constants import snap
 from expressions.expression import Expression
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
-from expressions.spelling import digits, spellings, widened
+from expressions.spelling import digits, spellings, unsigned, widened
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.regression import RegressionTask
 
@@ -111,11 +111,12 @@ class Finish:
         return candidate
 
     def _widened(self, candidate: Candidate) -> Candidate:
-        """The candidate without what only narrows where it is finite, if that is shorter and no worse."""
-        wider = self.judged(widened(candidate.expression))
-        if wider.complexity >= candidate.complexity or wider.error > max(candidate.error, EXACT_NMSE):
-            return candidate
-        return self._rounded(self._pruned(wider))
+        """The candidate without what only narrows where it is finite, or makes no difference on the data."""
+        for change in (widened, unsigned):
+            found = self.judged(change(candidate.expression))
+            if found.complexity < candidate.complexity and found.error <= max(candidate.error, EXACT_NMSE):
+                candidate = self._rounded(self._pruned(found))
+        return candidate
 
     def _without(self, equation: Expression, complexity: int) -> Candidate | None:
         """An equation of which a constant has just become 0 or 1, fitted again; None if it is no shorter."""

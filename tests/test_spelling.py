@@ -10,7 +10,7 @@ from expressions.expression import Expression
 from expressions.parsing import parse
 from expressions.scoring import probe_rows
 from expressions.simplification import canonical_key
-from expressions.spelling import digits, spellings, widened
+from expressions.spelling import digits, spellings, unsigned, widened
 from tests.strategies import expressions
 from tests.test_simplification import disturbed
 
@@ -139,3 +139,7 @@ def test_what_only_narrows_the_domain_goes(text: str, wider: str) -> None:
     assert found == parse(wider, names)
     rows = np.random.default_rng(0).uniform(0.5, 2.0, (20, 2))
     np.testing.assert_allclose(found(rows), parse(text, names)(rows), rtol=1e-13)
+
+
+def test_magnitudes_that_the_data_do_not_need() -> None:
+    assert unsigned(parse("2*abs(x0)**3 + abs(x1 - 1)", ["x0", "x1"])) == parse("2*x0**3 + (x1 - 1)", ["x0", "x1"])
