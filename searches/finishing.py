@@ -114,7 +114,9 @@ class Finish:
         """The candidate without what only narrows where it is finite, or makes no difference on the data."""
         for change in (widened, unsigned):
             found = self.judged(change(candidate.expression))
-            if found.complexity < candidate.complexity and found.error <= max(candidate.error, EXACT_NMSE):
+            # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
+            shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))
+            if shorter and found.error <= max(candidate.error, EXACT_NMSE):
                 candidate = self._rounded(self._pruned(found))
         return candidate
 
