@@ -6,7 +6,7 @@
 
 A training step is one generation: the model learns from elites, new structures are proposed from elites and from
 the model, and their skeletons are fitted. A search that no longer gets better begins anew; what it found is kept.
-It ends when an equation is exact, or when its time or its instances are used up.
+It ends when an equation is exact, when its time or its instances are used up, or with Ctrl-C; then it reports.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
+from callbacks.checkpoints import EpochCheckpoint
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
@@ -38,6 +41,7 @@ __all__ = ["StructureSearch"]
 
 _SAYS_SO_SECONDS = 60.0
 _BETTER = 1e-3  # that much lower must a score be to count as progress
+_MOST_SEEN = 1_000_000  # skeletons that are known to be old; 8 MB of a checkpoint
 
 
 class StructureSearch(Callback):
@@ -67,7 +71,7 @@ class StructureSearch(Callback):
         examples: elites that a step learns from.
         fitted_share: a screened skeleton is fitted if its score is better than that of the elite at this share of
             the repository.
-        patience: skeletons without progress after which a search begins anew.
+        patience: new skeletons without progress after which a search begins anew.
         parsimony, longest, search_rows, screen_rows, frequency_starts, starts: see `searches.skeleton_fitting`.
         polish_equations, simplify_seconds: see `searches.finishing`.
         stop_when_exact: whether to end when an equation leaves nothing but rounding.
@@ -120,9 +124,13 @@ class StructureSearch(Callback):
         self.fitter: SkeletonFitter | None = None
         self.course = _Course()
         self.history: list[dict[str, Any]] = []
+        self._seen: set[int] = set()  # hashes of all skeletons so far, those of other processes too
+        self._names: list[str] | None = None
         self._restored: dict[str, Any] | None = None
         self._rng = np.random.default_rng()
         self._began = 0.0
+        self._interrupted = False
+        self._previous_handler: Any = None
 
     # --- on disk --------------------------------------------------------------------------------------------
 
@@ -136,6 +144,7 @@ class StructureSearch(Callback):
             "elites": [[elite.score, list(elite.tokens)] for elite in elites],
             "structures": torch.from_numpy(_stacked([elite.structure for elite in elites], np.int16)),
             "used": torch.from_numpy(_stacked([elite.used for elite in elites], np.bool_)),
+            "seen": torch.from_numpy(np.fromiter(self._seen, np.int64, len(self._seen))),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -148,6 +157,7 @@ class StructureSearch(Callback):
         state, self._restored = self._restored, None
         self.course = _Course(**state["course"])
         self.history = list(state["history"])
+        self._seen = set(state["seen"].tolist())
         self.fitter.load(state["best"])
         structures, used = state["structures"].numpy(), state["used"].numpy()
         self.repository.clear()
@@ -162,7 +172,13 @@ class StructureSearch(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the data, and go on where a checkpoint has left off."""
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._look_at(trainer.datamodule)  # type: ignore[attr-defined]
+        self._restore()
+        self._began = time.perf_counter()
+        if trainer.is_global_zero:
+            self._announce()
+
+    def _look_at(self, datamodule: Any) -> None:
         train, validation = datamodule.table("train"), datamodule.table("validation")
         held_out = None if validation is train else (validation.inputs, validation.target)
         try:
@@ -171,14 +187,35 @@ class StructureSearch(Callback):
             )
         except ValueError as error:
             raise UserError(f"{datamodule.target_name}: {error}") from error
-        self._restore()
-        self._began = time.perf_counter()
-        if trainer.is_global_zero:
-            self._announce()
+        self._names = list(datamodule.feature_names)
 
     def _announce(self) -> None:
         if self.seconds is not None and self.seconds > _SAYS_SO_SECONDS:
             print(f"The search takes up to {duration(self.seconds)}, less if it is exact.", flush=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on, Ctrl-C ends the search and not the run; a second one ends that, too.
+
+        A search that was done when the run was cut off begins no further epoch.
+        """
+
+        def listen(*_: Any) -> None:
+            self._interrupted = True
+            self._listen_no_longer()
+
+        self._interrupted = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGINT, listen)
+        self._stop_if_done(trainer)
+
+    def _listen_no_longer(self) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+        self._previous_handler = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave Ctrl-C to others again."""
+        self._listen_no_longer()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch draws from a generator of its own: a resumed run repeats nothing, and processes differ."""
@@ -208,7 +245,7 @@ class StructureSearch(Callback):
         """One generation."""
         assert isinstance(pl_module, HardGMEQL)
         assert self.fitter is not None
-        found = self._shared(self._generation(pl_module), trainer)
+        found = self._generation(pl_module, trainer)
         self.repository.add([elite for elite, _ in found])
         for elite, fitted in found:
             self.fitter.note(elite.tokens, fitted)
@@ -219,32 +256,40 @@ class StructureSearch(Callback):
             self._start(pl_module)
         self._stop_if_done(trainer)
 
-    def _generation(self, model: HardGMEQL) -> list[tuple[Elite, Fitted]]:
-        """New structures that are good enough, with their fits."""
+    def _generation(self, model: HardGMEQL, trainer: Trainer) -> list[tuple[Elite, Fitted]]:
+        """New structures that are good enough, with their fits: those of all processes, in the same order."""
         assert self.fitter is not None
         structures = model.sample(self.proposals, self._rng)
         if len(self.repository):
             parents, anew = self.repository.parents(self.proposals, self._rng)
             structures = np.where(anew, structures, parents)
         skeletons = [model.skeletons.of(structure) for structure in structures]
-        before = self.fitter.skeletons
         fits = self.fitter.fit([s.tokens for s in skeletons], self.repository.bar(self.fitted_share))
-        self.course.skeletons += self.fitter.skeletons - before
-        self.course.idle += self.fitter.skeletons - before
-        return [
+        found = [
             (Elite(fit.score, skeleton.tokens, structure, skeleton.used), fit)
             for fit, skeleton, structure in zip(fits, skeletons, structures, strict=True)
             if fit is not None
         ]
+        tried = [hash(s.tokens) for s in skeletons if len(s.tokens) <= self.fitter.longest]
+        parts: list[Any] = [(found, tried)]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (found, tried))
+        self._note_new({number for _, numbers in parts for number in numbers})
+        return [each for founds, _ in parts for each in founds]
 
-    def _shared(self, own: list[tuple[Elite, Fitted]], trainer: Trainer) -> list[tuple[Elite, Fitted]]:
-        """What all processes found, in the same order everywhere."""
-        if trainer.world_size == 1:
-            return own
-        parts: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(parts, (own, self.course.skeletons, self.course.idle))
-        self.course.idle = max(idle for _, _, idle in parts)  # a decision that all must take alike
-        return [found for part, _, _ in parts for found in part]
+    def _note_new(self, tried: set[int]) -> None:
+        """Count the skeletons that no generation has tried before.
+
+        Which these are is a part of the state, not what the fitter remembers: a resumed run must lose its patience
+        when the uninterrupted one does.
+        """
+        new = len(tried - self._seen)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.clear()
+        self._seen |= tried
+        self.course.skeletons += new
+        self.course.idle += new
 
     def _note_progress(self, model: HardGMEQL) -> None:
         assert self.fitter is not None
@@ -262,7 +307,7 @@ class StructureSearch(Callback):
                     "seconds": self._seconds(),
                     "best_nmse": error,
                     "best_complexity": len(equation),
-                    "equation": equation.infix(),
+                    "equation": equation.infix(self._names),
                 }
             )
         model.equation = equation
@@ -277,14 +322,13 @@ class StructureSearch(Callback):
     def _stop_if_done(self, trainer: Trainer) -> None:
         reason = None
         assert self.fitter is not None
+        late = self.seconds is not None and self._seconds() >= self.seconds
         if self.stop_when_exact and self.fitter.exact:
             reason = "exact"
         elif self.instances is not None and self.course.instances >= self.instances:
             reason = "instances"
-        elif self.seconds is not None and trainer.strategy.reduce_boolean_decision(
-            self._seconds() >= self.seconds, all=False
-        ):
-            reason = "seconds"
+        elif trainer.strategy.reduce_boolean_decision(late or self._interrupted, all=False):
+            reason = "interrupted" if self._interrupted else "seconds"
         if reason is not None:
             self.course.stopped = reason
             trainer.should_stop = True
@@ -305,15 +349,20 @@ class StructureSearch(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the course of the search."""
-        pl_module.log("search/best_nmse", float(self.course.best_nmse))
-        pl_module.log("search/instances", float(self.course.instances))
-        pl_module.log("search/skeletons", float(self.course.skeletons))
-        pl_module.log("search/starts", float(self.course.starts))
-        pl_module.log("search/instances_per_second", self.course.instances / max(self._seconds(), 1e-9))
+        values = {
+            "best_nmse": self.course.best_nmse,
+            "instances": self.course.instances,
+            "skeletons": self.course.skeletons,
+            "starts": self.course.starts,
+            "instances_per_second": self.course.instances / max(self._seconds(), 1e-9),
+        }
+        for name, value in values.items():
+            pl_module.log(f"search/{name}", float(value), sync_dist=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
+        """Stop the clock, and leave Ctrl-C to others again."""
         self.course.seconds, self._began = self._seconds(), 0.0
+        self._listen_no_longer()
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -336,13 +385,13 @@ class StructureSearch(Callback):
             What was found, empty on ranks other than the first.
 
         Raises:
-            UserError: no equation was finite on every row, or the disk is full.
+            UserError: there is no equation, the processes of the fit have taken it with them, or the disk is full.
         """
         if not trainer.is_global_zero:
             return []
         data: Any = datamodule or trainer.datamodule  # type: ignore[attr-defined]
-        if self.fitter is None or not self.fitter.best:
-            raise UserError("no equation was finite on every row: look at the data, or at model.layers")
+        if self.fitter is None:
+            self._take_up(trainer, data)
         begun = time.perf_counter()
         finding = self._finding(data)
         names = list(data.feature_names)
@@ -356,9 +405,23 @@ class StructureSearch(Callback):
             ) from error
         return [finding]
 
+    def _take_up(self, trainer: Trainer, data: Any) -> None:
+        """What the fit has found, after one in forked processes, which end with it: from its last checkpoint."""
+        paths = [callback.path for callback in trainer.callbacks if isinstance(callback, EpochCheckpoint)]  # type: ignore[attr-defined]
+        if data is None or not paths:
+            raise UserError("a fit in forked processes leaves nothing behind: use trainer.strategy=ddp")
+        states = torch.load(paths[0], map_location="cpu", weights_only=True)["callbacks"]
+        self._look_at(data)
+        self._restored = states[self.state_key]
+        self._restore()
+
     def _finding(self, data: Any) -> Finding:
         assert self.fitter is not None
         front = Finish(self.fitter.task, **self.polish).front(self.fitter.best)
+        if not len(front):
+            if self.course.stopped == "interrupted":
+                raise UserError(f"interrupted before there was an equation: resume={self.run_dir} goes on")
+            raise UserError("no equation was finite on every row: look at the data, or at model.layers")
         train, test = data.table("train"), data.table("test")
         problem = getattr(data, "problem", None)
         return Finding(

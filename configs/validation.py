@@ -182,8 +182,17 @@ def check_config(config: DictConfig) -> None:
     if config.resume is not None and config.ckpt_path is not None and not _in_run(config):
         raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
     _check_search(config.search)
+    _check_end(config)
     _check_table(config.data)
     _check_problem(config.data)
+
+
+def _check_end(config: DictConfig) -> None:
+    """A fit without a limit of its own is ended by a search."""
+    trainer = config.trainer
+    limits = trainer.get("max_steps", -1) != -1 or trainer.get("max_time") is not None
+    if trainer.get("max_epochs") == -1 and not limits and "_target_" not in (config.search or {}):
+        raise ConfigError("without a search the fit would never end: give trainer.max_epochs")
 
 
 def _in_run(config: DictConfig) -> bool:

@@ -151,7 +151,7 @@ class HardGMEQL(LightningModule):
             self.log("fit/loss", torch.stack(self._losses).mean(), sync_dist=True)
         self._losses = []
         for number, entropy in enumerate(self.entropies(), 1):
-            self.log(f"fit/entropy_{number}", entropy)
+            self.log(f"fit/entropy_{number}", entropy, sync_dist=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """What the best equation predicts. `[rows, features] -> [rows]`"""
@@ -168,8 +168,7 @@ class HardGMEQL(LightningModule):
         """Log the error of the best equation."""
         if self._tested:
             values, target = (torch.cat(parts).numpy() for parts in zip(*self._tested, strict=True))
-            if np.ptp(target) > 0:
-                self.log("test/nrmse", float(np.sqrt(nmse(target, values))))
+            self.log("test/nrmse", float(np.sqrt(nmse(target, values))), sync_dist=True)
         self._tested = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ First every new skeleton is *screened*: few rows, float32, few steps; one that t
 cosine gets several starts, since a frequency in the wrong basin never leaves it. Only those that would get among
 the best are *fitted*: all search rows, float64, from the constants of the screening. A skeleton is worked on once;
 both results are remembered, and are a function of the skeleton, the data and the seed alone, so forgetting them
-changes nothing but the time.
+changes nothing but the time: a run that is resumed, which remembers none, finds what the uninterrupted one finds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN
+from searches.front import EXACT_NMSE
 from searches.regression import RegressionTask
 
 __all__ = ["Fitted", "SkeletonFitter"]
@@ -25,8 +26,6 @@ __all__ = ["Fitted", "SkeletonFitter"]
 Tokens = tuple[int, ...]
 
 _TURNS = (TOKEN["sin"], TOKEN["cos"])
-# An equation that is true leaves 1e-30 or less; a cosine of a tiny angle in the place of a square leaves 1e-19.
-_EXACT_NMSE = 1e-22
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _MOST_REMEMBERED = 300_000
 
@@ -86,13 +85,13 @@ class SkeletonFitter:
         self.frequency_starts, self.starts = frequency_starts, starts
         self.best: dict[int, tuple[float, Expression]] = {}
         """Length of a skeleton -> its lowest normalised error, and the equation."""
-        self.skeletons = 0
-        """How many different skeletons were screened."""
         self._screened: dict[Tokens, tuple[float, Expression]] = {}
         self._fitted: dict[Tokens, Fitted | None] = {}
 
     def fit(self, skeletons: Sequence[Tokens], bar: float) -> list[Fitted | None]:
-        """The fits of those skeletons that score better than `bar`, after screening or before.
+        """The fits of those skeletons that score better than `bar` when they are screened.
+
+        What else was fitted before, under a higher bar, is not told: it would depend on what is remembered.
 
         Args:
             skeletons: programs with constants to be fitted; may repeat.
@@ -101,11 +100,19 @@ class SkeletonFitter:
         Returns:
             For every skeleton its fit, or None if it is too long, not finite, or did not get that far.
         """
+        if len(self._screened) > _MOST_REMEMBERED:
+            self.forget()
         short = [tokens for tokens in dict.fromkeys(skeletons) if len(tokens) <= self.longest]
         self._screen([tokens for tokens in short if tokens not in self._screened])
-        promising = [t for t in short if t not in self._fitted and self._score(self._screened[t][0], t) < bar]
-        self._fit(promising)
-        return [self._fitted.get(tokens) for tokens in skeletons]
+        promising = [tokens for tokens in short if self._score(self._screened[tokens][0], tokens) < bar]
+        self._fit([tokens for tokens in promising if tokens not in self._fitted])
+        fits = {tokens: self._fitted[tokens] for tokens in promising}
+        return [fits.get(tokens) for tokens in skeletons]
+
+    def forget(self) -> None:
+        """Forget all results but the best."""
+        self._screened.clear()
+        self._fitted.clear()
 
     def note(self, tokens: Tokens, fitted: Fitted | None) -> None:
         """Keep a fit, this search's own or that of another process, if it is the best of its length."""
@@ -115,7 +122,7 @@ class SkeletonFitter:
     @property
     def exact(self) -> bool:
         """Whether an equation leaves nothing but rounding."""
-        return any(error < _EXACT_NMSE for error, _ in self.best.values())
+        return any(error < EXACT_NMSE for error, _ in self.best.values())
 
     def state(self) -> list[list[Any]]:
         """The best equations as numbers: length, error, tokens, constants."""
@@ -135,10 +142,6 @@ class SkeletonFitter:
         return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(tokens)
 
     def _screen(self, skeletons: Sequence[Tokens]) -> None:
-        if len(self._screened) > _MOST_REMEMBERED:
-            self._screened.clear()
-            self._fitted.clear()
-        self.skeletons += len(skeletons)
         turning = [tokens for tokens in skeletons if _turns(tokens)]
         plain = [tokens for tokens in skeletons if not _turns(tokens)]
         for group, starts in ((turning, self.frequency_starts), (plain, self.starts)):
