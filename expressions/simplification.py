@@ -48,7 +48,7 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
 from expressions.scoring import complexity, out_of_range, probe_rows
 
-__all__ = ["canonical", "canonical_key", "latex", "simplify"]
+__all__ = ["canonical", "canonical_key", "latex", "simplify", "without_affine"]
 
 MAX_LENGTH = 2_000  # longer programs are returned as they are: the time grows with the square of the length
 _CAPACITY = 120_000  # remembered subtrees before the memory is cleared, about 150 MB
@@ -674,6 +674,24 @@ def canonical(expression: Expression) -> Expression:
     if len(expression) > MAX_LENGTH:
         return expression
     node = _LOCAL.algebra.read(expression)
+    return Expression._trusted(np.array(node.tokens, dtype=np.int16), np.array(node.constants, dtype=np.float64))
+
+
+def without_affine(expression: Expression) -> Expression:
+    """The canonical form without an outer scale and offset: `3.2*x - 6.4*y + 1` becomes `x - 2*y`.
+
+    The first term of a sum gets the coefficient 1, as sums in products do. A constant stays as it is.
+    """
+    if len(expression) > MAX_LENGTH:
+        return expression
+    algebra = _LOCAL.algebra
+    node = algebra.read(expression)
+    if node.kind == _SUM:
+        try:
+            node = algebra.sum(dict(node.terms), 0.0)
+            node = algebra.scale(node, algebra.leading_coefficient(node) or 1.0, divide=True)
+        except _OutOfRangeError:
+            pass
     return Expression._trusted(np.array(node.tokens, dtype=np.int16), np.array(node.constants, dtype=np.float64))
 
 

@@ -19,12 +19,14 @@ import numpy as np
 from expressions.errors import UserError, near
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN, is_operator
+from expressions.skeleton import Skeleton
 
 __all__ = ["Vocabulary"]
 
 Array = Any  # a NumPy array or a torch tensor
 
 PAD, START, END, PLACEHOLDER = 0, 1, 2, 3
+_FREE = 0.5  # what a free constant is while it is encoded: no integer
 
 
 class Vocabulary:
@@ -188,6 +190,57 @@ class Vocabulary:
         rows = ids.tolist()
         values = [None] * len(rows) if constants is None else constants
         return [self.decode(row, own) for row, own in zip(rows, values, strict=True)]
+
+    # --- skeletons ---
+
+    def encode_skeletons(self, skeletons: Sequence[Skeleton], length: int | None = None) -> np.ndarray:
+        """Ids of skeletons with start and end, padded: free constants are placeholders. `[skeletons, length]`
+
+        Raises:
+            UserError: as `encode_batch`, also for a fixed constant that has no id.
+        """
+        for skeleton in skeletons:
+            for value in skeleton.values:
+                if value is not None and value not in self.integers:
+                    raise UserError(f"the vocabulary has no {value:g}")
+        return self.encode_batch([skeleton.expression(_FREE) for skeleton in skeletons], length)[0]
+
+    def encode_programs(self, tokens: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Ids of many skeletons that are arrays already, with start and end, padded; made for speed.
+
+        Args:
+            tokens: `[programs, length]`, padded behind with -1; all of them have ids.
+            values: `[programs, length]`, the integer at the position of each fixed constant; NaN elsewhere.
+
+        Returns:
+            `[programs, length + 2]` int64.
+        """
+        real = tokens >= 0
+        ids = np.full((len(tokens), tokens.shape[1] + 2), PAD, dtype=np.int64)
+        ids[:, 0] = START
+        body = ids[:, 1:-1]
+        body[real] = self._id_of_token[tokens[real]]
+        whole = ~np.isnan(values)
+        body[whole] = self.first_integer + np.searchsorted(self.integers, values[whole])
+        ids[np.arange(len(ids)), 1 + real.sum(axis=1)] = END
+        return ids
+
+    def decode_skeletons(self, ids: Array) -> list[Skeleton]:
+        """Skeletons of `ids [batch, length]`, each one complete program.
+
+        Raises:
+            ValueError: as `decode`.
+        """
+        return [self._skeleton(row) for row in ids.tolist()]
+
+    def _skeleton(self, row: list[int]) -> Skeleton:
+        own = [k for k in row[: row.index(END)] if k > END] if END in row else [k for k in row if k > END]
+        missing = 1 + np.cumsum(self.effect[own])
+        if not own or missing[-1] != 0 or (missing[:-1] <= 0).any():
+            raise ValueError(f"{self.spell(row)} is not one complete program")
+        integers = [None, *map(float, self.integers)]  # in the order of the ids: the placeholder comes first
+        values = tuple(integers[k - PLACEHOLDER] for k in own if k < self.first_variable)
+        return Skeleton(tuple(self._token_of_id[own].tolist()), values)
 
     def spell(self, ids: Sequence[int] | Array) -> str:
         """Names of a row of ids, for logs."""

@@ -1,0 +1,221 @@
+"""An endless stream of generated regression problems, addressed by index.
+
+Sample `i` of an epoch is a function of `(seed, epoch, i)` and of the settings alone, whatever the batch size, the
+ranks and the worker processes: samples are made in blocks of a fixed number, and a block draws from
+`default_rng([seed, split, epoch, block])`. A block has skeletons of about one length and tables of one number of
+rows, so that its samples need hardly any padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from datamodules.point_clouds import KINDS, draw_points
+from datamodules.skeleton_pool import SPLITS, PoolSettings, SkeletonPool, draw_pool
+from expressions.errors import UserError, near
+from expressions.expression import Expression
+from expressions.operators import CONSTANT
+from expressions.paired_evaluation import PAD, evaluate_pairs
+
+__all__ = ["Block", "EquationStream", "StreamSettings"]
+
+_SPARE_ROWS = 1.2  # rows drawn for one that is wanted: an equation need not be defined on all of them
+_SPARE_SAMPLES = 1.4  # samples drawn for one that is wanted: many equations are hardly defined anywhere
+_ROUNDS = 8  # of drawing what is still missing
+_LARGEST = 1e8  # of a target, in magnitude
+_FLATTEST = 1e-4  # spread of a target over its magnitude, below which float32 shows rounding
+_POOL, _BLOCK = 7, 11  # tell the generators apart
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What problems are made of the skeletons.
+
+    Attributes:
+        pool: What skeletons are drawn.
+        programs: Random programs that a pool is drawn from.
+        pool_epochs: Epochs that share a pool; then there are new skeletons.
+        fewest_rows, most_rows: Of a table; the logarithm is uniform.
+        points: Weight of every kind of table, see `datamodules.point_clouds`.
+        constant_low, constant_high: Magnitudes of free constants, log-uniform.
+        negative_share: Share of free constants below 0.
+        noise_share: Share of tables with noise on the target, whose standard deviation is `noise_low` to
+            `noise_high` of the target's, log-uniform.
+        outlier_share: Share of tables in which one row in twenty is far off.
+        length_edges: Longest skeleton of each group of lengths; all groups are as likely.
+    """
+
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    programs: int = 16_384
+    pool_epochs: int = 8
+    fewest_rows: int = 16
+    most_rows: int = 200
+    points: Mapping[str, float] = field(
+        default_factory=lambda: {"box": 0.55, "log_uniform": 0.15, "clusters": 0.2, "path": 0.1}
+    )
+    constant_low: float = 0.1
+    constant_high: float = 10.0
+    negative_share: float = 0.3
+    noise_share: float = 0.3
+    noise_low: float = 1e-3
+    noise_high: float = 1e-1
+    outlier_share: float = 0.05
+    length_edges: tuple[int, ...] = (5, 8, 11, 14, 17, 20)
+
+    def __post_init__(self) -> None:
+        for name in self.points:
+            if name not in KINDS:
+                raise UserError(f"data.points has {name!r}: {near(name, KINDS)}")
+        if not 2 <= self.fewest_rows <= self.most_rows:
+            raise UserError(f"a table must have 2 <= {self.fewest_rows} <= {self.most_rows} rows")
+        if not 0 < self.constant_low < self.constant_high:
+            raise UserError(f"constants must be 0 < {self.constant_low} < {self.constant_high}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Samples that were made together.
+
+    Attributes:
+        inputs: `[samples, rows, variables]` float32, 0 in columns that are absent.
+        target: `[samples, rows]` float32, with noise.
+        present: `[samples, variables]` bool, columns that a table has.
+        skeletons: `[samples]` positions in the pool.
+        constants: `[samples, longest]` values of all constants at their positions.
+        clean: `[samples, rows]` float32, the target without noise.
+    """
+
+    inputs: np.ndarray
+    target: np.ndarray
+    present: np.ndarray
+    skeletons: np.ndarray
+    constants: np.ndarray
+    clean: np.ndarray
+
+
+class EquationStream:
+    """Blocks of samples by epoch and number.
+
+    Args:
+        settings: What they are made of.
+        seed: Of everything.
+        split: `train`, `validation` or `test`: which skeletons.
+        block: Samples of a block.
+    """
+
+    def __init__(self, settings: StreamSettings, seed: int, split: str, block: int) -> None:
+        self.settings, self.seed, self.split, self.block = settings, seed, split, block
+        self._pool: tuple[int, SkeletonPool] | None = None
+        weights = np.array([settings.points.get(kind, 0.0) for kind in KINDS])
+        self._shares = weights / weights.sum()
+
+    def pool(self, epoch: int) -> SkeletonPool:
+        """The skeletons of an epoch; the newest pool is remembered."""
+        number = epoch // self.settings.pool_epochs
+        if self._pool is None or self._pool[0] != number:
+            rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _POOL, number])
+            pool = draw_pool(self.settings.programs, rng, self.settings.pool, self.split)
+            if not len(pool):
+                raise UserError(
+                    f"data.programs={self.settings.programs} random programs leave no skeleton for the "
+                    f"{self.split} split: draw more"
+                )
+            self._pool = (number, pool)
+        return self._pool[1]
+
+    def get(self, epoch: int, number: int) -> Block:
+        """One block."""
+        pool, settings = self.pool(epoch), self.settings
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _BLOCK, epoch, number])
+        rows = round(float(np.exp(rng.uniform(np.log(settings.fewest_rows), np.log(settings.most_rows + 1)))))
+        low, high = self._lengths(pool, rng)
+        parts: list[Block] = []
+        missing = self.block
+        for _ in range(_ROUNDS):
+            found = self._attempt(pool, low, high, rows, int(missing * _SPARE_SAMPLES) + 8, rng)
+            parts.append(_taken(found, np.arange(min(missing, len(found.target)))))
+            missing -= len(parts[-1].target)
+            if not missing:
+                break
+        whole = Block(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+        if missing:  # hardly ever: what there is, once more
+            if not len(whole.target):
+                return self.get(epoch, number + (1 << 40))
+            whole = _taken(whole, np.resize(np.arange(len(whole.target)), self.block))
+        return whole
+
+    def _lengths(self, pool: SkeletonPool, rng: np.random.Generator) -> tuple[int, int]:
+        """Positions in the pool of a group of lengths that has any."""
+        edges = np.searchsorted(pool.lengths, [0, *self.settings.length_edges], side="right")
+        filled = [(int(low), int(high)) for low, high in pairwise(edges) if high > low]
+        return filled[int(rng.integers(len(filled)))]
+
+    def _attempt(
+        self, pool: SkeletonPool, low: int, high: int, rows: int, count: int, rng: np.random.Generator
+    ) -> Block:
+        """So many samples, less those whose equation is not defined on enough rows, or as good as constant."""
+        settings = self.settings
+        chosen = rng.integers(low, high, count)
+        longest = int(pool.lengths[high - 1])
+        tokens, fixed = pool.tokens[chosen, :longest], pool.values[chosen, :longest]
+        constants = self._constants(tokens, fixed, rng)
+        drawn = int(rows * _SPARE_ROWS) + 1
+        points = draw_points(count, drawn, settings.pool.variables, self._shares, rng)
+        values = evaluate_pairs(tokens, constants, points)
+        with np.errstate(all="ignore"):
+            defined = np.abs(values) < _LARGEST  # false for what is not finite
+        good = np.flatnonzero(defined.sum(axis=1) >= rows)
+        first = np.argsort(~defined[good], axis=1, kind="stable")[:, :rows]
+        clean = np.take_along_axis(values[good], first, axis=1)
+        spread, size = clean.std(axis=1), np.abs(clean).max(axis=1)
+        kept = np.flatnonzero((spread > _FLATTEST * size) & (spread > 1e-30))
+        good, first, clean = good[kept], first[kept], clean[kept]
+        clean *= rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (len(good), 1))  # the outer scale is implied
+        inputs = np.take_along_axis(points[:, good], first[None], axis=2)
+        present = np.arange(settings.pool.variables) < pool.columns[chosen[good], None]
+        inputs *= present.T[:, :, None]
+        full = np.zeros((len(good), pool.tokens.shape[1]))
+        full[:, :longest] = constants[good]
+        return Block(
+            np.ascontiguousarray(np.moveaxis(inputs, 0, 2)),
+            self._with_noise(clean, spread[kept], rng),
+            present,
+            chosen[good],
+            full,
+            clean,
+        )
+
+    def _constants(self, tokens: np.ndarray, fixed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        settings = self.settings
+        low, high = np.log(settings.constant_low), np.log(settings.constant_high)
+        size = np.exp(rng.uniform(low, high, tokens.shape))
+        drawn = np.where(rng.random(tokens.shape) < settings.negative_share, -size, size)
+        return np.where(np.isnan(fixed), drawn, fixed) * (tokens == CONSTANT)
+
+    def _with_noise(self, clean: np.ndarray, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        settings, samples = self.settings, len(clean)
+        level = np.exp(rng.uniform(np.log(settings.noise_low), np.log(settings.noise_high), samples))
+        level *= rng.random(samples) < settings.noise_share
+        scale = (level * spread).astype(np.float32)[:, None]
+        target = clean + scale * rng.standard_normal(clean.shape, dtype=np.float32)
+        odd = (rng.random((samples, 1)) < settings.outlier_share) & (rng.random(clean.shape) < 0.05)
+        target[odd] += (5.0 * spread[:, None] * rng.standard_normal(clean.shape))[odd].astype(np.float32)
+        return target
+
+    def truth(self, epoch: int, block: Block, sample: int) -> Expression:
+        """The equation behind a sample, up to the sign of its target."""
+        pool = self.pool(epoch)
+        tokens = pool.tokens[block.skeletons[sample]]
+        tokens = tokens[tokens != PAD]
+        return Expression(tokens, block.constants[sample, : len(tokens)][tokens == CONSTANT])
+
+
+_FIELDS = ("inputs", "target", "present", "skeletons", "constants", "clean")
+
+
+def _taken(block: Block, samples: np.ndarray) -> Block:
+    return Block(*(getattr(block, name)[samples] for name in _FIELDS))

@@ -1,0 +1,257 @@
+"""System 4's data: generated equations with tables of numbers, without end, as a LightningDataModule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.equation_stream import EquationStream, StreamSettings
+from datamodules.heldout import heldout_problems
+from datamodules.problems import Problem
+from datamodules.skeleton_pool import OPERATOR_NAMES, PoolSettings
+from expressions.skeleton import INTEGERS
+from expressions.vocabulary import Vocabulary
+
+__all__ = ["Equations", "StreamLoader"]
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Equations(LightningDataModule):
+    """Batches of problems, each an equation and rows of it.
+
+    A batch is inputs `[batch, rows, variables]` in raw units, 0 in absent columns; target `[batch, rows]`, up to
+    an outer scale and offset; present `[batch, variables]` bool; and ids `[batch, length]` of the skeleton with
+    start and end, padded. Rows and length are the same within a batch and differ between batches.
+
+    An epoch is `epoch_samples` indices of the stream; sample `i` of it is a function of `(seed, epoch, i)` for a
+    given batch size, so a resumed run and any number of ranks and workers see the same samples. Ranks take turns
+    in the batches. Validation and test are the same problems in every epoch, of skeletons that no training has.
+
+    Example:
+        `python train.py model=cvae data.variables=3 data.longest=12`
+
+    Args:
+        variables: Most variables of an equation, and columns of a batch.
+        longest: Most tokens of a skeleton.
+        operator_weights: Of each operator in the random programs; None: those of `datamodules.skeleton_pool`.
+        batch_size: Samples a batch and rank.
+        epoch_samples: Samples of an epoch, of all ranks together.
+        held_out_samples: Samples of validation and of test, each.
+        programs, pool_epochs, fewest_rows, most_rows, points, constant_low, constant_high, negative_share,
+            noise_share, noise_low, noise_high, outlier_share: See `datamodules.equation_stream.StreamSettings`.
+        constant_share, integer_share, once_share, most_free, deepest, exclude: See
+            `datamodules.skeleton_pool.PoolSettings`.
+        num_workers: Processes that make batches; 0: they are made between the steps, which takes a few percent of
+            the time.
+        seed: Of everything that is drawn.
+
+    Raises:
+        UserError: A value is outside what is listed, or so few programs are drawn that no skeleton is left.
+    """
+
+    def __init__(
+        self,
+        variables: int = 5,
+        longest: int = 20,
+        operator_weights: Mapping[str, float] | None = None,
+        batch_size: int = 128,
+        epoch_samples: int = 16_384,
+        held_out_samples: int = 2_048,
+        programs: int = 16_384,
+        pool_epochs: int = 16,
+        fewest_rows: int = 16,
+        most_rows: int = 200,
+        points: Mapping[str, float] | None = None,
+        constant_low: float = 0.1,
+        constant_high: float = 10.0,
+        negative_share: float = 0.3,
+        noise_share: float = 0.3,
+        noise_low: float = 1e-3,
+        noise_high: float = 1e-1,
+        outlier_share: float = 0.05,
+        constant_share: float = 0.25,
+        integer_share: float = 0.6,
+        once_share: float = 0.5,
+        most_free: int = 5,
+        deepest: int = 2,
+        exclude: Sequence[str] = ("feynman", "strogatz", "nguyen", "gmeql"),
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.variables, self.longest = variables, longest
+        self.batch_size, self.epoch_samples, self.held_out_samples = batch_size, epoch_samples, held_out_samples
+        self.num_workers, self.seed = num_workers, seed
+        self.operators: list[str] = list(OPERATOR_NAMES)
+        """Names that skeletons are written with."""
+        self.feature_names = [f"x{j}" for j in range(variables)]
+        pool: dict[str, Any] = {} if operator_weights is None else {"operators": dict(operator_weights)}
+        kinds: dict[str, Any] = {} if points is None else {"points": dict(points)}
+        self.settings = StreamSettings(
+            pool=PoolSettings(
+                variables=variables,
+                longest=longest,
+                constant_share=constant_share,
+                integer_share=integer_share,
+                once_share=once_share,
+                most_free=most_free,
+                deepest=deepest,
+                exclude=tuple(exclude),
+                **pool,
+            ),
+            programs=programs,
+            pool_epochs=pool_epochs,
+            fewest_rows=fewest_rows,
+            most_rows=most_rows,
+            constant_low=constant_low,
+            constant_high=constant_high,
+            negative_share=negative_share,
+            noise_share=noise_share,
+            noise_low=noise_low,
+            noise_high=noise_high,
+            outlier_share=outlier_share,
+            **kinds,
+        )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Ids of the skeletons."""
+        return Vocabulary(self.operators, self.variables, INTEGERS)
+
+    def train_dataloader(self) -> StreamLoader:
+        """The stream; Lightning tells it the epoch."""
+        return self._loader("train", self.epoch_samples)
+
+    def val_dataloader(self) -> StreamLoader:
+        """The problems of validation."""
+        return self._loader("validation", self.held_out_samples)
+
+    def test_dataloader(self) -> StreamLoader:
+        """The problems of the test."""
+        return self._loader("test", self.held_out_samples)
+
+    def heldout_problems(self, count: int, seed: int = 0, **limits: int) -> list[Problem]:
+        """Problems to search for, of the test's skeletons; see `datamodules.heldout`."""
+        return heldout_problems(count, self.settings.pool, seed, **limits)
+
+    def _loader(self, split: str, samples: int) -> StreamLoader:
+        stream = EquationStream(self.settings, self.seed, split, self.batch_size)
+        return StreamLoader(stream, self.vocabulary, samples, self.num_workers, fixed=split != "train")
+
+
+class StreamLoader:
+    """Batches of a stream: those of one rank, epoch by epoch.
+
+    Args:
+        stream: Where samples come from; its block is a batch.
+        vocabulary: Of the ids.
+        samples: Of an epoch, of all ranks together; rounded up to whole batches, as many on every rank.
+        num_workers: Processes that make the batches; these are the same with any number.
+        fixed: Whether all epochs are the first.
+        rank: This process among the sharing ones; None asks `torch.distributed`.
+        world_size: How many processes share the samples; None asks `torch.distributed`.
+    """
+
+    def __init__(
+        self,
+        stream: EquationStream,
+        vocabulary: Vocabulary,
+        samples: int,
+        num_workers: int = 0,
+        fixed: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        self.stream, self.vocabulary = stream, vocabulary
+        self.samples, self.num_workers, self.fixed = samples, num_workers, fixed
+        self.epoch = 0
+        self._rank, self._world_size = rank, world_size
+        self._ids: tuple[int, np.ndarray] | None = None
+
+    @property
+    def sampler(self) -> StreamLoader:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    @property
+    def batch_sampler(self) -> StreamLoader:
+        """Where Lightning looks for the sampler, to learn whether it shuffles."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the samples of the iterations that follow."""
+        self.epoch = 0 if self.fixed else epoch
+
+    def _share(self) -> tuple[int, int]:
+        group = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank = self._rank if self._rank is not None else torch.distributed.get_rank() if group else 0
+        world = self._world_size
+        if world is None:
+            world = torch.distributed.get_world_size() if group else 1
+        return rank, world
+
+    def __len__(self) -> int:
+        """Batches an epoch on this rank."""
+        return -(-self.samples // (self.stream.block * self._share()[1]))
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: Lightning asks for the iterator of a resumed run's first epoch before it calls set_epoch.
+        rank, world = self._share()
+        numbers = [rank + world * k for k in range(len(self))]
+        self.stream.pool(self.epoch)  # before the workers are forked, which so share it
+        if self.num_workers:
+            loader: DataLoader[Batch] = DataLoader(
+                _Batches(self, numbers),
+                batch_size=None,
+                num_workers=self.num_workers,
+                collate_fn=_unchanged,
+                generator=torch.Generator().manual_seed(self.stream.seed),  # of its own
+            )
+            yield from loader
+        else:
+            yield from map(self.batch, numbers)
+
+    def batch(self, number: int) -> Batch:
+        """One batch of the epoch, whichever rank's."""
+        block = self.stream.get(self.epoch, number)
+        ids = self._pool_ids()[block.skeletons]
+        longest = int((ids != self.vocabulary.pad).sum(axis=1).max())
+        return (
+            torch.from_numpy(block.inputs),
+            torch.from_numpy(block.target),
+            torch.from_numpy(block.present),
+            torch.from_numpy(ids[:, :longest].copy()),
+        )
+
+    def _pool_ids(self) -> np.ndarray:
+        pool = self.stream.pool(self.epoch)
+        if self._ids is None or self._ids[0] != id(pool):
+            self._ids = (id(pool), self.vocabulary.encode_programs(pool.tokens, pool.values))
+        return self._ids[1]
+
+
+class _Batches(Dataset[Batch]):
+    """One item is one whole batch."""
+
+    def __init__(self, loader: StreamLoader, numbers: list[int]) -> None:
+        self.loader, self.numbers = loader, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.loader.batch(self.numbers[index])
+
+
+def _unchanged(batch: Any) -> Any:
+    """A batch is already a batch."""
+    return batch
