@@ -12,6 +12,7 @@ import csv
 import io
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,35 @@ def report(records: Sequence[Record]) -> Report:
         by_method = group(found, lambda record: record.cell.method)
         for method in methods:
             row += _columns(by_method.get(method, []))
-        rows.append([*row, _published(name)])
+        rows.append([*row, _published(name), "yes" if in_default_network(name) else "not as spelled"])
     headings = [f"{method} {what}".strip() for method in methods for what in ("", "s", "s max")]
     title = "The formula itself: runs that are exact / recovered / of the right structure"
-    return Report([Grid(title, ["problem", *headings, "published"], rows)], _notes(records))
+    columns = ["problem", *headings, "published", "in the network"]
+    return Report([Grid(title, columns, [*rows, _total(records, methods)])], _notes(records))
+
+
+def _total(records: Sequence[Record], methods: Sequence[str]) -> list[str]:
+    """The last row: all problems together."""
+    row = ["all"]
+    for method in methods:
+        row += _columns([record for record in records if record.cell.method == method])
+    return [*row, "", ""]
+
+
+@cache
+def in_default_network(name: str) -> bool:
+    """Whether the default network has a structure for a formula, as it is spelled or in canonical form."""
+    from omegaconf import OmegaConf
+
+    import train
+    from expressions.simplification import canonical
+    from modules.networks.architecture import Architecture
+    from modules.networks.expressible import can_express
+
+    config = OmegaConf.load(Path(train.__file__).parent / "configs" / "model" / "gmeql.yaml")
+    posed = problem(name)
+    network = Architecture(list(config.model.layers), len(posed.variables), bool(config.model.constant))
+    return any(can_express(network, form) for form in (posed.truth, canonical(posed.truth)))
 
 
 def _columns(cells: Sequence[Record]) -> list[str]:
@@ -159,6 +185,8 @@ def _notes(records: Sequence[Record]) -> list[str]:
         f"Noise of standard deviation {settings.get('noise')} on the training target. Budget of `hard`: "
         f"{settings.get('seconds')} s. published: share of 20 runs of 3 to 4 hours (without noise).",
         f"Instances a second, median over the cells: {number(median(rates), 4)}.",
+        "in the network: whether `hard`'s default network has a structure for the formula at all, as it is spelled "
+        "or in canonical form (`modules/networks/expressible.py`).",
         *failures(records),
     ]
 
