@@ -185,7 +185,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
         f"Noise of standard deviation {settings.get('noise')} on the training target. Budget of `hard`: "
         f"{settings.get('seconds')} s. published: share of 20 runs of 3 to 4 hours (without noise).",
         f"Instances a second, median over the cells: {number(median(rates), 4)}.",
-        "in the network: whether `hard`'s default network has a structure for the formula at all, as it is spelled "
+        "in the network: whether `hard`'s default network has a structure for the formula, as it is spelled "
         "or in canonical form (`modules/networks/expressible.py`).",
         *failures(records),
     ]
