@@ -1,0 +1,495 @@
+"""System 4: a conditional variational autoencoder of equations, in whose latent space a search looks for them.
+
+Source: Q. Li, Y. Hu, J. Liu, Y. Chen, "GenSR: symbolic regression based on equation generative space", ICLR 2026,
+arXiv 2602.20557. The network and how ours differs: `modules.networks.conditional_vae`. The search that uses it
+sees it through `modules.networks.latent_map.LatentMap`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from expressions.errors import UserError
+from expressions.skeleton import INTEGERS
+from expressions.vocabulary import Vocabulary
+from modules.networks.conditional_vae import Batch, ConditionalVAE, Losses, divergence, token_losses
+from modules.networks.latent_map import PRETRAINED, LatentMap, read_weights
+from modules.networks.set_encoder import point_features
+
+__all__ = ["CVAE", "EquationMeasures"]
+
+LOWEST_SHARE = 0.05  # of the learning rate, at the end of the cosine
+ACTIVE_NATS = 0.01  # of a latent's mean KL, above which it counts as active
+BEAMS = 10
+BEAM_SAMPLES = 256  # of the test, over all ranks
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # the most that they take
+
+
+class CVAE(LightningModule):
+    """Prior, posterior and decoder of equations, and an average of their weights.
+
+    The loss of a batch is the cross entropy a token of the rows decoded from a sample of the posterior, plus that
+    of the rows decoded from a sample of the prior, plus the KL divergence and two auxiliary losses. Validation,
+    test and search use an exponential moving average of the weights.
+
+    Logged once an epoch: `fit/loss`, `fit/prior_cross_entropy`, `fit/posterior_cross_entropy`, `fit/kl`,
+    `fit/samples_per_second`, `fit/tokens_per_second`; of validation and test, from the means of prior and
+    posterior: `prior_cross_entropy`, `posterior_cross_entropy` (nats a token), `kl` (nats), `active_units`
+    (latents whose mean KL is above 0.01 nats), `token_accuracy` and `expression_accuracy` (prior, teacher-forced).
+    Of the test also `validity`, the share of greedily written equations that are complete and allowed, and
+    `exact_skeleton_greedy` and `exact_skeleton_beam`, the shares where it is the right one, or the right one is
+    among 10 beams (of 256 samples at most).
+
+    Args:
+        variables: columns that a table may have.
+        operators: names from the operator table.
+        longest: tokens of an equation at most.
+        width: of all vectors, a multiple of `heads`.
+        queries: vectors in which the set encoder says what the points say.
+        heads: of all attention.
+        encoder_layers: how often the queries look at the points.
+        equation_layers: blocks of the posterior.
+        decoder_layers: blocks of the decoder.
+        prefix: positions of the decoder that the latents become.
+        latents: dimensions of the latent space.
+        mlp_ratio: hidden width of the feed-forward networks, in multiples of `width`.
+        learning_rate: of AdamW, after the warm-up.
+        weight_decay: of matrices; biases, norms and embeddings have none.
+        warmup_steps: over which the learning rate rises from 0.
+        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, and where
+            that is open, the rate stays constant.
+        kl_weight: of the KL, summed over the latents.
+        free_bits: nats of a latent's mean KL that cost no less when there are fewer.
+        kl_warmup_steps: over which `kl_weight` rises from 0.
+        posterior_share: of the rows that are decoded from the posterior; 0 trains without one.
+        value_weight: of the value head's loss; 0 does not work it out.
+        presence_weight: of the presence head's loss; 0 does not work it out.
+        ema_decay: of the average of the weights, a step; 0 keeps no memory.
+        checkpoint_activations: work blocks out again in the backward pass, to save memory.
+        init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
+            path of a file that `LatentMap.save` wrote.
+
+    Raises:
+        UserError: a value is outside what is listed.
+    """
+
+    def __init__(
+        self,
+        variables: int,
+        operators: Sequence[str],
+        longest: int,
+        width: int = 128,
+        queries: int = 16,
+        heads: int = 4,
+        encoder_layers: int = 3,
+        equation_layers: int = 2,
+        decoder_layers: int = 4,
+        prefix: int = 8,
+        latents: int = 128,
+        mlp_ratio: float = 2,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 500,
+        total_steps: int | None = None,
+        kl_weight: float = 0.01,
+        free_bits: float = 0.02,
+        kl_warmup_steps: int = 2000,
+        posterior_share: float = 0.5,
+        value_weight: float = 0.1,
+        presence_weight: float = 0.1,
+        ema_decay: float = 0.999,
+        checkpoint_activations: bool = False,
+        init: str = "scratch",
+    ) -> None:
+        super().__init__()
+        operators = [str(name) for name in operators]
+        self.save_hyperparameters()
+        _check(self.hparams)
+        self.network = ConditionalVAE(
+            Vocabulary(operators, variables, integers=INTEGERS),
+            longest=longest,
+            width=width,
+            queries=queries,
+            heads=heads,
+            encoder_layers=encoder_layers,
+            equation_layers=equation_layers,
+            decoder_layers=decoder_layers,
+            prefix=prefix,
+            latents=latents,
+            mlp_ratio=mlp_ratio,
+            checkpoint_activations=checkpoint_activations,
+        )
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        initialise((self.network, self.average), init)
+        self.validation_measures, self.test_measures = EquationMeasures(latents), EquationMeasures(latents)
+        self.decoded = DecodedMeasures()
+        self._sums: list[Tensor] = []
+        self._rows = 0
+        self._began = self._ended = 0.0
+
+    @staticmethod
+    def data_arguments(datamodule: Any) -> dict[str, Any]:
+        """What of the constructor is the data's to say, from a datamodule that is set up."""
+        return {
+            "variables": int(datamodule.variables),
+            "operators": [str(name) for name in datamodule.operators],
+            "longest": int(datamodule.longest),
+        }
+
+    def export_map(self, path: str | Path) -> None:
+        """Write the averaged weights as a file that `modules.networks.latent_map.LatentMap.load` reads."""
+        LatentMap(self.average).save(path, {})
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW in one fused step; a warm-up and a cosine."""
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in self.network.named_parameters():
+            decays = parameter.ndim > 1 and not name.endswith(("embedding.weight", "positions", "queries"))
+            (matrices if decays else others).append(parameter)
+        groups = [
+            {"params": matrices, "weight_decay": self.hparams["weight_decay"]},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=self.hparams["learning_rate"],
+            betas=(0.9, 0.98),
+            fused=self.device.type in ("cpu", "cuda") and self._scaler() is None,
+        )
+        schedule = learning_rate_schedule(self.hparams["warmup_steps"], self._total_steps())
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _total_steps(self) -> int | None:
+        if self.hparams["total_steps"] is not None:
+            return int(self.hparams["total_steps"])
+        steps = self.trainer.estimated_stepping_batches
+        return int(steps) if math.isfinite(steps) and steps > 0 else None
+
+    def _scaler(self) -> Any:
+        """What scales the gradients, in float16 alone."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning does, which however refuses a fused optimiser under autocast even if nothing is scaled."""
+        if gradient_clip_val and str(gradient_clip_algorithm or "norm") == "norm" and self._scaler() is None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        hparams = self.hparams
+        parts = self.network.losses(
+            Batch(*batch),
+            hparams["posterior_share"],
+            hparams["free_bits"],
+            (hparams["value_weight"] > 0, hparams["presence_weight"] > 0),
+        )
+        loss = self._loss(parts) + self._nothing_of_unused(len(batch[0]))
+        kept = (loss, parts.prior_cross_entropy, parts.posterior_cross_entropy, parts.kl, parts.tokens)
+        self._sums.append(torch.stack([value.detach().float() for value in kept]))
+        self._rows += len(batch[0])
+        return loss
+
+    def _loss(self, parts: Losses) -> Tensor:
+        hparams = self.hparams
+        warm = min(1.0, (self.trainer.global_step + 1) / max(1, hparams["kl_warmup_steps"]))
+        return (
+            parts.prior_cross_entropy
+            + parts.posterior_cross_entropy
+            + hparams["kl_weight"] * warm * parts.free_kl
+            + hparams["value_weight"] * parts.values
+            + hparams["presence_weight"] * parts.presence
+        )
+
+    def _nothing_of_unused(self, rows: int) -> Tensor | float:
+        """0 times the parameters that a loss does not use: distributed training waits for a gradient of each."""
+        unused: list[nn.Module] = []
+        if min(rows - 1, round(rows * self.hparams["posterior_share"])) == 0:
+            unused += [self.network.equation_encoder, self.network.posterior_head]
+        if self.hparams["value_weight"] == 0:
+            unused.append(self.network.value_head)
+        if self.hparams["presence_weight"] == 0:
+            unused.append(self.network.presence_head)
+        if not unused:
+            return 0.0
+        return 0.0 * torch.stack([p.sum() for module in unused for p in module.parameters()]).sum()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
+        step = self.trainer.global_step
+        super().optimizer_step(*args, **kwargs)
+        decay = min(self.hparams["ema_decay"], (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
+
+    def on_fit_start(self) -> None:
+        """Memory of a step serves the next one."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch that was cut off leaves nothing behind."""
+        self._sums, self._rows = [], 0
+        self._began = self._ended = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Look at the clock; a validation may come before the end of the epoch."""
+        if self.device.type == "cuda" and self.trainer.is_last_batch:
+            torch.cuda.synchronize(self.device)
+        self._ended = time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Log once an epoch: `self.log` in every step is not free."""
+        if not self._sums:
+            return
+        sums = torch.stack(self._sums).double()
+        loss, prior, posterior, kl, _ = sums.mean(dim=0)
+        named = {"loss": loss, "prior_cross_entropy": prior, "posterior_cross_entropy": posterior, "kl": kl}
+        self.log_dict({f"fit/{name}": value.float() for name, value in named.items()}, sync_dist=True)
+        tokens = float(sums[:, 4].sum())
+        seconds = max(self._ended - self._began, 1e-9)
+        speeds = {"fit/samples_per_second": self._rows / seconds, "fit/tokens_per_second": tokens / seconds}
+        self.log_dict(speeds, sync_dist=True, reduce_fx="sum")
+        self._sums, self._rows = [], 0
+
+    # --- validation and test --------------------------------------------------------------------------------
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """Update the validation measures."""
+        self._measure(self.validation_measures, Batch(*batch))
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """Update the test measures."""
+        example = Batch(*batch)
+        self._measure(self.test_measures, example)
+        self._decode(example)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation measures."""
+        self._log_measures("validation", self.validation_measures)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test measures."""
+        self._log_measures("test", self.test_measures)
+        self._log_measures("test", self.decoded)
+
+    def _decode(self, batch: Batch) -> None:
+        """Write equations from the prior's mean, greedily and, for the first ones, by beam search."""
+        network = self.average
+        data = network.encode(point_features(batch.inputs, batch.target, batch.present))
+        mean = network.prior(data).mean
+        wanted = nn.functional.pad(batch.ids, (0, network.longest + 2 - batch.ids.shape[1]))
+        greedy = network.decode(mean, batch.present)
+        self.decoded.update_greedy(greedy, wanted, network.allowed(greedy[:, :-1], batch.present))
+        rows = slice(0, max(0, BEAM_SAMPLES // self.trainer.world_size - self.decoded.seen))
+        if len(wanted[rows]):
+            beams, _ = network.beam(mean[rows], batch.present[rows], BEAMS)
+            self.decoded.update_beam(beams, wanted[rows])
+
+    def _measure(self, measure: EquationMeasures, batch: Batch) -> None:
+        network = self.average
+        data = network.encode(point_features(batch.inputs, batch.target, batch.present))
+        prior, posterior = network.prior(data), network.posterior(data, batch.ids)
+        scores = network.scores(prior.mean, batch.ids, batch.present)
+        others = network.scores(posterior.mean, batch.ids, batch.present)
+        measure.update(scores, others, batch.ids, divergence(posterior, prior))
+
+    def _log_measures(self, stage: str, measure: Metric) -> None:
+        for name, value in measure.compute().items():  # torchmetrics has already met the other ranks
+            self.log(f"{stage}/{name}", value.float(), sync_dist=False)
+        measure.reset()
+
+
+class EquationMeasures(Metric):
+    """How well equations are predicted, over a whole set and all ranks.
+
+    Args:
+        latents: dimensions of the latent space.
+    """
+
+    full_state_update = False
+    counts: Tensor
+    kl: Tensor
+
+    def __init__(self, latents: int) -> None:
+        super().__init__()
+        # rows, tokens, nats from the prior, nats from the posterior, right tokens, right equations
+        self.add_state("counts", torch.zeros(6, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("kl", torch.zeros(latents, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, prior_scores: Tensor, posterior_scores: Tensor, ids: Tensor, kl: Tensor) -> None:
+        """Take a batch in.
+
+        Args:
+            prior_scores: of what follows each id, from the prior's mean. `[batch, T - 1, size]`
+            posterior_scores: the same from the posterior's mean.
+            ids: padded with 0. `[batch, T]`
+            kl: of every latent. `[batch, latents]`
+        """
+        prior_nats, counted = token_losses(prior_scores, ids)
+        posterior_nats, _ = token_losses(posterior_scores, ids)
+        right = (prior_scores.argmax(dim=-1) == ids[:, 1:]) & counted
+        whole = (right | ~counted).all(dim=1)
+        parts = (counted, prior_nats, posterior_nats, right, whole)
+        rows = torch.tensor(len(ids), dtype=torch.float64, device=self.counts.device)
+        self.counts += torch.stack([rows, *(part.double().sum() for part in parts)])
+        self.kl += kl.double().sum(dim=0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The measures, by name."""
+        rows, tokens, prior, posterior, right, whole = self.counts
+        kl = self.kl / rows
+        return {
+            "prior_cross_entropy": prior / tokens,
+            "posterior_cross_entropy": posterior / tokens,
+            "kl": kl.sum(),
+            "active_units": (kl > ACTIVE_NATS).sum(),
+            "token_accuracy": right / tokens,
+            "expression_accuracy": whole / rows,
+        }
+
+
+class DecodedMeasures(Metric):
+    """How many equations that were written are equations, and the right ones, over a whole set and all ranks."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # written greedily, of these complete, and right; written by beam search, of these right
+        self.add_state("counts", torch.zeros(5, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def seen(self) -> int:
+        """Equations of this rank that were written by beam search."""
+        return int(self.counts[3])
+
+    def update(self, *counts: Tensor) -> None:
+        """Add counts."""
+        self.counts += torch.stack([count.double() for count in counts])
+
+    def update_greedy(self, ids: Tensor, wanted: Tensor, allowed: Tensor) -> None:
+        """Take in what was written greedily.
+
+        Args:
+            ids: `[batch, T]`
+            wanted: `[batch, T]`
+            allowed: by the grammar, after each id but the last. `[batch, T - 1, size]`
+        """
+        follows = allowed.gather(2, ids[:, 1:, None])[..., 0].all(dim=1)
+        complete = follows & (ids == Vocabulary.end).any(dim=1)
+        right = (ids == wanted).all(dim=1)
+        rows, none = torch.tensor(len(ids), device=ids.device), torch.tensor(0, device=ids.device)
+        self.update(rows, complete.sum(), right.sum(), none, none)
+
+    def update_beam(self, beams: Tensor, wanted: Tensor) -> None:
+        """Take in what a beam search wrote. `[batch, beams, T]`, `[batch, T]`"""
+        right = (beams == wanted[:, None]).all(dim=2).any(dim=1)
+        rows, none = torch.tensor(len(beams), device=beams.device), torch.tensor(0, device=beams.device)
+        self.update(none, none, none, rows, right.sum())
+
+    def compute(self) -> dict[str, Tensor]:
+        """The measures, by name."""
+        rows, complete, greedy, searched, beam = self.counts
+        return {
+            "validity": complete / rows,
+            "exact_skeleton_greedy": greedy / rows,
+            "exact_skeleton_beam": beam / searched,
+        }
+
+
+def initialise(networks: Sequence[ConditionalVAE], init: str) -> None:
+    """Give networks the weights that `init` names, see `CVAE`.
+
+    Raises:
+        UserError: there are no such weights, or they are of another network.
+    """
+    if init == "scratch" or (init == "auto" and not PRETRAINED.is_file()):
+        return
+    if init == "pretrained" and not PRETRAINED.is_file():
+        raise UserError("init=pretrained finds no weights in this installation: use init=scratch, or a path")
+    path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
+    weights = read_weights(path)
+    ours = networks[0].settings
+    different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
+    if different is not None:
+        if init == "auto":
+            return
+        raise UserError(
+            f"init={init} has {different}={weights.settings[different]}, the model {different}={ours[different]}: "
+            "give the model the same, or use init=scratch"
+        )
+    for network in networks:
+        network.load_state_dict(weights.tensors)
+    rank_zero_only(print)(f"starts from the weights {path.name}", flush=True)
+
+
+def keep_freed_memory() -> None:
+    """Tell the GNU allocator to keep what a step frees.
+
+    It gives it back to the system, page by page, to ask for it again in the next step: 9,000 page faults a step,
+    5 % of its time.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def learning_rate_schedule(warmup_steps: int, total_steps: int | None) -> Callable[[int], float]:
+    """Factor of the learning rate at a step: a linear rise, then a cosine to 5 %, or constant without an end."""
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        if total_steps is None:
+            return 1.0
+        done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return LOWEST_SHARE + (1.0 - LOWEST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return factor
+
+
+def _check(hparams: Any) -> None:
+    """Refuse what cannot be built or trained."""
+    for name in ("variables", "longest", "width", "queries", "heads", "encoder_layers", "equation_layers"):
+        if hparams[name] < 1:
+            raise UserError(f"{name}={hparams[name]} must be at least 1")
+    for name in ("decoder_layers", "prefix", "latents"):
+        if hparams[name] < 1:
+            raise UserError(f"{name}={hparams[name]} must be at least 1")
+    for name in ("learning_rate", "weight_decay", "kl_weight", "free_bits", "value_weight", "presence_weight"):
+        if hparams[name] < 0:
+            raise UserError(f"{name}={hparams[name]} must be at least 0")
+    if hparams["width"] % hparams["heads"]:
+        raise UserError(f"width={hparams['width']} must be a multiple of heads={hparams['heads']}")
+    if not 0 <= hparams["posterior_share"] < 1:
+        raise UserError(f"posterior_share={hparams['posterior_share']} must be at least 0 and less than 1")
+    if not 0 <= hparams["ema_decay"] < 1:
+        raise UserError(f"ema_decay={hparams['ema_decay']} must be at least 0 and less than 1")

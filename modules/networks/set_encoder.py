@@ -1,0 +1,187 @@
+"""From a table of points to a few vectors that say what they say, whatever the order of the points.
+
+Source: the latent queries are those of Jaegle et al., "Perceiver", 2021; E2E and SNIP encode points in a sequence
+model instead, which is quadratic in the points.
+
+Notation, in shapes: batch B, points N, variables V, width D, queries Q.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from modules.networks.attention import Block, CrossAttention, scaled_initialisation, split_heads
+from modules.networks.table_statistics import statistic_rows, statistic_width, table_statistics
+
+__all__ = ["SetEncoder", "feature_count", "point_features"]
+
+_CONSTANT = 1e-6  # of a column's largest magnitude: float32 cannot tell less from a constant
+_SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
+_FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; what is beyond is clipped
+
+
+def feature_count(variables: int) -> int:
+    """How many numbers `point_features` makes of a point."""
+    return max(4 * variables + 5, statistic_width(variables))
+
+
+@torch.no_grad()
+def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """What the network sees of each point, then of the whole table: finite for whatever is finite.
+
+    Of each variable: its standardised value (0 where the column is constant), asinh of the raw value, in which the
+    scale and the place of zero are seen, whether the table has it, and the logarithm of its magnitude; all 0 where
+    it has not. Of the target, whose scale does not matter: the standardised value, clipped; asinh of the distance
+    from the median in robust standard deviations, clipped, in which poles do not hide the rest; its rank from -1
+    to 1; the logarithm of its magnitude over the root mean square; and its sign. The rows behind the points are
+    those of `modules.networks.table_statistics`.
+
+    Args:
+        inputs: in raw units. `[B, N, V]`
+        target: in raw units. `[B, N]`
+        present: which variables the table has. `[B, V]` bool
+
+    Returns:
+        `[B, N + statistic_rows(V), feature_count(V)]` float32: of a point first 3 V numbers of the variables, then
+        the standardised target.
+    """
+    inputs, target = inputs.float(), target.float()
+    here = present[:, None, :].expand(inputs.shape)
+    raw = inputs.masked_fill(~here, 0.0)
+    unit = _standardised(raw)
+    scaled = _to_unit_magnitude(target)
+    unit_target = _standardised(scaled[..., None])[..., 0].clamp(-_FARTHEST, _FARTHEST)
+    relative = scaled / scaled.square().mean(dim=1, keepdim=True).sqrt().clamp(min=torch.finfo(scaled.dtype).tiny)
+    of_points = [
+        unit,
+        raw.asinh(),
+        here.to(raw.dtype),
+        torch.stack([unit_target, *_order_statistics(scaled), _logarithm(relative), scaled.sign()], dim=-1),
+        _logarithm(raw) * here,
+    ]
+    points = torch.cat(of_points, dim=-1)
+    with torch.autocast(inputs.device.type, enabled=False):  # regressions need more digits than bfloat16 has
+        statistics = table_statistics(raw, scaled, unit, unit_target, present)
+    width = feature_count(inputs.shape[2])
+    return torch.cat([functional.pad(part, (0, width - part.shape[-1])) for part in (points, statistics)], dim=1)
+
+
+def _logarithm(values: Tensor) -> Tensor:
+    """Of the magnitude, clipped."""
+    return values.abs().clamp(min=torch.finfo(values.dtype).tiny).log().clamp(_SMALLEST_LOG, -_SMALLEST_LOG)
+
+
+def _to_unit_magnitude(values: Tensor) -> Tensor:
+    """Divide by the largest magnitude along dimension 1, so that no square leaves float32."""
+    largest = values.abs().amax(dim=1, keepdim=True)
+    return values / largest.clamp(min=torch.finfo(values.dtype).tiny)
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Mean 0 and variance 1 along dimension 1; 0 where the values are all the same. `[B, N, columns]`"""
+    scaled = _to_unit_magnitude(values)
+    centred = scaled - scaled.mean(dim=1, keepdim=True)
+    deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
+    return torch.where(deviation > _CONSTANT, centred / deviation.clamp(min=_CONSTANT), 0.0)
+
+
+def _order_statistics(scaled: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance from the median and rank, `[B, N]` each, of values `[B, N]` of magnitude 1 at most."""
+    points = scaled.shape[1]
+    ordered = scaled.sort(dim=1).values
+    median = (ordered[:, (points - 1) // 2] + ordered[:, points // 2])[:, None] / 2
+    spread = (ordered[:, -1 - points // 4] - ordered[:, points // 4])[:, None] / 1.349  # of a normal distribution
+    deviation = scaled.std(dim=1, keepdim=True, correction=0)
+    spread = torch.where(spread > _CONSTANT * deviation, spread, deviation)  # more than half of them are equal
+    distance = torch.where(deviation > _CONSTANT, (scaled - median) / spread.clamp(min=1e-12), 0.0)
+    below = torch.searchsorted(ordered, scaled.contiguous())
+    not_above = torch.searchsorted(ordered, scaled.contiguous(), right=True)
+    rank = (below + not_above - 1).to(scaled.dtype) / max(points - 1, 1) - 1.0  # ties share their mean rank
+    rank = rank if points > 1 else torch.zeros_like(scaled)
+    return distance.asinh().clamp(-_FARTHEST, _FARTHEST), rank
+
+
+class PerceiverBlock(nn.Module):
+    """The queries look at the points, then at each other.
+
+    Args:
+        width: D.
+        heads: of the attention.
+        mlp_ratio: of the feed-forward network.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.cross = CrossAttention(width, heads)
+        self.block = Block(width, heads, mlp_ratio)
+
+    def forward(self, states: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """`[B, Q, D]` and keys and values of the points `[B, heads, N, D / heads] -> [B, Q, D]`"""
+        return self.block(self.cross(states, keys, values))
+
+
+class SetEncoder(nn.Module):
+    """Points to Q vectors, which do not depend on the order of the points.
+
+    The points go through one network each. All blocks look at the same keys and values of them, each with queries
+    of its own: a map in every layer was a sixth of a training step.
+
+    Args:
+        variables: V.
+        width: D.
+        queries: Q.
+        heads: of the attention.
+        layers: how often the queries look at the points.
+        mlp_ratio: of the feed-forward networks.
+        checkpoint_activations: work the blocks out again in the backward pass, to save memory.
+    """
+
+    def __init__(
+        self,
+        variables: int,
+        width: int,
+        queries: int,
+        heads: int,
+        layers: int,
+        mlp_ratio: float,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.checkpoint_activations = checkpoint_activations
+        self.statistic_rows = statistic_rows(variables)
+        self.points = _keys_and_values(feature_count(variables), width)
+        self.statistics = _keys_and_values(feature_count(variables), width)
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.blocks = nn.ModuleList(PerceiverBlock(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        scaled_initialisation(self, 3 * layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Points and statistics, as they come from `point_features`, to `[B, Q, D]`."""
+        points = features.shape[1] - self.statistic_rows
+        seen = torch.cat([self.points(features[:, :points]), self.statistics(features[:, points:])], dim=1)
+        # Copied once here, not by the products of every block.
+        keys, values = (part.contiguous() for part in split_heads(seen, 2, self.heads))
+        states = self.queries[None]  # the same for all tables, until the first block has looked at their points
+        for block in self.blocks:
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                states = checkpoint(block, states, keys, values, use_reentrant=False)
+            else:
+                states = block(states, keys, values)
+        return self.norm(states)
+
+
+def _keys_and_values(features: int, width: int) -> nn.Sequential:
+    """A network that each row goes through alone. `[…, features] -> […, 2 D]`"""
+    return nn.Sequential(
+        nn.Linear(features, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
+        nn.SiLU(),
+        nn.LayerNorm(width),
+        nn.Linear(width, 2 * width),
+    )
