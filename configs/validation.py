@@ -84,6 +84,17 @@ LAYERS = Rule(
     lambda value: isinstance(value, list) and value != [] and all(isinstance(layer, str) for layer in value),
     "a list of layers, such as ['id*2 mul sin', 'add sum']",
 )
+WEIGHTS = Rule(
+    lambda value: isinstance(value, Mapping) and all(type(w) in (int, float) and w >= 0 for w in value.values()),
+    "a weight, at least 0, for each name, such as {add: 4, mul: 6}",
+)
+NUMBERS = Rule(
+    lambda value: (
+        isinstance(value, list) and all(type(n) in (int, float) and n >= 0 for n in value) and any(value)
+    ),
+    "a list of numbers, at least 0 and not all 0, such as [1,2,3]",
+)
+SHARE = _number(0, 1, open_ends=False)
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 SCALING = _choice("standard", "minmax", "none")
 
@@ -125,6 +136,55 @@ RULES: dict[str, Rule] = {
     "data.test_rows": _or_null(_whole(2)),
     "data.noise": _number(0, open_ends=False),
     "data.noise_level": _number(0, open_ends=False),
+    # data: equations
+    "data.variables": _whole(1, 10),
+    "data.longest": _whole(3, 100),
+    "data.epoch_samples": _whole(1),
+    "data.held_out_samples": _whole(1),
+    "data.programs": _whole(100),
+    "data.pool_epochs": _whole(1),
+    "data.fewest_rows": _whole(2),
+    "data.most_rows": _whole(2, 200),
+    "data.operator_weights": _or_null(WEIGHTS),
+    "data.points": _or_null(WEIGHTS),
+    "data.constant_low": _number(0),
+    "data.constant_high": _number(0),
+    "data.negative_share": SHARE,
+    "data.offset_share": SHARE,
+    "data.noise_share": SHARE,
+    "data.noise_low": _number(0),
+    "data.noise_high": _number(0),
+    "data.outlier_share": SHARE,
+    "data.length_weights": NUMBERS,
+    "data.constant_share": _number(0, 1),
+    "data.integer_share": SHARE,
+    "data.once_share": SHARE,
+    "data.most_free": _whole(0),
+    "data.deepest": _whole(0),
+    "data.corpus": _or_null(_text()),
+    "data.corpus_samples": _whole(1),
+    "data.exclude": Rule(lambda value: isinstance(value, list), "a list of suites, such as [feynman,nguyen]"),
+    # model: cvae
+    "model.width": _whole(8),
+    "model.queries": _whole(1),
+    "model.heads": _whole(1),
+    "model.encoder_layers": _whole(1),
+    "model.equation_layers": _whole(1),
+    "model.decoder_layers": _whole(1),
+    "model.prefix": _whole(1),
+    "model.mlp_ratio": _number(0),
+    "model.weight_decay": _number(0, open_ends=False),
+    "model.warmup_steps": _whole(0),
+    "model.total_steps": _or_null(_whole(1)),
+    "model.kl_weight": _number(0, open_ends=False),
+    "model.free_bits": _number(0, open_ends=False),
+    "model.kl_warmup_steps": _whole(0),
+    "model.posterior_share": SHARE,
+    "model.value_weight": _number(0, open_ends=False),
+    "model.presence_weight": _number(0, open_ends=False),
+    "model.ema_decay": SHARE,
+    "model.checkpoint_activations": _truth(),
+    "model.init": _text(),
     # model: autoencoder
     "model.latents": _whole(1),
     "model.hidden": WIDTHS,
@@ -205,6 +265,8 @@ def _check_search(search: DictConfig | None) -> None:
         _check_structure_search(OmegaConf.to_container(search, resolve=True))
     if target == "callbacks.elite_repository.EliteRepository":
         _check_rules(OmegaConf.to_container(search, resolve=True), ELITE_RULES)
+    if target == "callbacks.cmaes_search.CMAESSearch":
+        _check_latent_search(OmegaConf.to_container(search, resolve=True))
     if target != "callbacks.gp_search.GPSearch":
         return
     from searches.gp_settings import GeneticProgrammingSettings, SettingsError
@@ -259,6 +321,43 @@ def _check_structure_search(options: Any) -> None:
     _check_rules(options, STRUCTURE_RULES)
     if options.get("seconds") is None and options.get("instances") is None:
         raise ConfigError("the search would never end: give search.seconds or search.instances")
+
+
+LATENT_RULES: dict[str, Rule] = {
+    "problems": Rule(
+        lambda value: isinstance(value, list) and all(map(_is_name, value)),
+        "a list of problems or suites, such as [nguyen,I.12.1]",
+    ),
+    "heldout": _whole(0),
+    "table": _or_null(_text()),
+    "target": _or_null(_text()),
+    "features": _or_null(_names()),
+    "noise_level": _number(0, open_ends=False),
+}
+
+
+def _check_latent_search(options: Any) -> None:
+    """Settings, problems and the user's table: what is wrong with them is known before the fit."""
+    from datamodules.problems import names_of
+    from searches.latent_settings import LatentSearchSettings, SettingsError
+
+    _check_rules(options, LATENT_RULES)
+    own = ("_target_", "seed", "workers", *LATENT_RULES)
+    try:
+        LatentSearchSettings.of({key: value for key, value in options.items() if key not in own})
+    except SettingsError as error:
+        raise ConfigError(f"search: {error}") from error
+    problems, table, target = (options.get(name) for name in ("problems", "table", "target"))
+    if problems:
+        names_of(",".join(map(str, problems)))
+    if table is not None and target is None:
+        raise ConfigError("search.target is missing: give the column of search.table that is to be explained")
+    if table is not None:
+        from datamodules.table import check_table
+
+        check_table(str(table), target, options.get("features"))
+    if not problems and table is None and not options.get("heldout"):
+        raise ConfigError("there is nothing to search for: give search.problems, search.heldout or search.table")
 
 
 def _check_table(data: DictConfig) -> None:

@@ -43,10 +43,12 @@ class StreamSettings:
         points: Weight of every kind of table, see `datamodules.point_clouds`.
         constant_low, constant_high: Magnitudes of free constants, log-uniform.
         negative_share: Share of free constants below 0.
+        offset_share: Share of tables whose target has an outer offset.
         noise_share: Share of tables with noise on the target, whose standard deviation is `noise_low` to
             `noise_high` of the target's, log-uniform.
         outlier_share: Share of tables in which one row in twenty is far off.
-        length_edges: Longest skeleton of each group of lengths; all groups are as likely.
+        length_edges: Longest skeleton of each group of lengths.
+        length_weights: Of each group: how many samples are that long.
     """
 
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -60,16 +62,20 @@ class StreamSettings:
     constant_low: float = 0.1
     constant_high: float = 10.0
     negative_share: float = 0.3
+    offset_share: float = 0.3
     noise_share: float = 0.3
     noise_low: float = 1e-3
     noise_high: float = 1e-1
     outlier_share: float = 0.05
     length_edges: tuple[int, ...] = (5, 8, 11, 14, 17, 20)
+    length_weights: tuple[float, ...] = (1.5, 2.0, 2.0, 1.5, 1.0, 0.5)
 
     def __post_init__(self) -> None:
         for name in self.points:
             if name not in KINDS:
                 raise UserError(f"data.points has {name!r}: {near(name, KINDS)}")
+        if len(self.length_weights) != len(self.length_edges) or self.length_edges[-1] < self.pool.longest:
+            raise ValueError("there must be a weight for each group, and a group for each length")
         if not 2 <= self.fewest_rows <= self.most_rows:
             raise UserError(f"a table must have 2 <= {self.fewest_rows} <= {self.most_rows} rows")
         if not 0 < self.constant_low < self.constant_high:
@@ -151,8 +157,9 @@ class EquationStream:
     def _lengths(self, pool: SkeletonPool, rng: np.random.Generator) -> tuple[int, int]:
         """Positions in the pool of a group of lengths that has any."""
         edges = np.searchsorted(pool.lengths, [0, *self.settings.length_edges], side="right")
-        filled = [(int(low), int(high)) for low, high in pairwise(edges) if high > low]
-        return filled[int(rng.integers(len(filled)))]
+        groups = [(int(low), int(high)) for low, high in pairwise(edges)]
+        weights = np.array(self.settings.length_weights) * [high > low for low, high in groups]
+        return groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
 
     def _attempt(
         self, pool: SkeletonPool, low: int, high: int, rows: int, count: int, rng: np.random.Generator
@@ -174,7 +181,7 @@ class EquationStream:
         spread, size = clean.std(axis=1), np.abs(clean).max(axis=1)
         kept = np.flatnonzero((spread > _FLATTEST * size) & (spread > 1e-30))
         good, first, clean = good[kept], first[kept], clean[kept]
-        clean *= rng.choice(np.array([-1.0, 1.0], dtype=np.float32), (len(good), 1))  # the outer scale is implied
+        clean = self._with_affine(clean, spread[kept], rng)
         inputs = np.take_along_axis(points[:, good], first[None], axis=2)
         present = np.arange(settings.pool.variables) < pool.columns[chosen[good], None]
         inputs *= present.T[:, :, None]
@@ -195,6 +202,12 @@ class EquationStream:
         size = np.exp(rng.uniform(low, high, tokens.shape))
         drawn = np.where(rng.random(tokens.shape) < settings.negative_share, -size, size)
         return np.where(np.isnan(fixed), drawn, fixed) * (tokens == CONSTANT)
+
+    def _with_affine(self, clean: np.ndarray, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The sign and an offset of the target, which are no part of a skeleton; its size is seen by nobody."""
+        sign = rng.choice(np.array([-1.0, 1.0]), len(clean))
+        offset = rng.normal(0.0, 3.0, len(clean)) * spread * (rng.random(len(clean)) < self.settings.offset_share)
+        return clean * sign.astype(np.float32)[:, None] + offset.astype(np.float32)[:, None]
 
     def _with_noise(self, clean: np.ndarray, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         settings, samples = self.settings, len(clean)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from datamodules.corpus import Content, Corpus, CorpusLoader, freeze
 from datamodules.equation_stream import EquationStream, StreamSettings
 from datamodules.heldout import heldout_problems
+from datamodules.numbered_batches import Batch, NumberedBatches
 from datamodules.problems import Problem
 from datamodules.skeleton_pool import OPERATOR_NAMES, PoolSettings
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
 
 __all__ = ["Equations", "StreamLoader"]
-
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Equations(LightningDataModule):
@@ -35,6 +34,9 @@ class Equations(LightningDataModule):
     given batch size, so a resumed run and any number of ranks and workers see the same samples. Ranks take turns
     in the batches. Validation and test are the same problems in every epoch, of skeletons that no training has.
 
+    With a corpus the samples of the training are made once, before it, and read again and again: for machines
+    whose GPUs are faster than their cores. Several runs, of other seeds too, may share one.
+
     Example:
         `python train.py model=cvae data.variables=3 data.longest=12`
 
@@ -45,12 +47,18 @@ class Equations(LightningDataModule):
         batch_size: Samples a batch and rank.
         epoch_samples: Samples of an epoch, of all ranks together.
         held_out_samples: Samples of validation and of test, each.
+        length_weights: Of skeletons of up to 5 tokens, of 6 to 8, of 9 to 11, …; the last weight is that of all
+            longer ones. Short ones are what is asked for most, and what is learned first.
         programs, pool_epochs, fewest_rows, most_rows, points, constant_low, constant_high, negative_share,
-            noise_share, noise_low, noise_high, outlier_share: See `datamodules.equation_stream.StreamSettings`.
+            offset_share, noise_share, noise_low, noise_high, outlier_share: See
+            `datamodules.equation_stream.StreamSettings`.
         constant_share, integer_share, once_share, most_free, deepest, exclude: See
             `datamodules.skeleton_pool.PoolSettings`.
         num_workers: Processes that make batches; 0: they are made between the steps, which takes a few percent of
             the time.
+        corpus: Folder of a corpus for the training, see `datamodules.corpus`, which `prepare_data` makes where it
+            is missing; None: the stream, which never repeats itself.
+        corpus_samples: That are read of it, and made where it has fewer.
         seed: Of everything that is drawn.
 
     Raises:
@@ -73,10 +81,12 @@ class Equations(LightningDataModule):
         constant_low: float = 0.1,
         constant_high: float = 10.0,
         negative_share: float = 0.3,
+        offset_share: float = 0.3,
         noise_share: float = 0.3,
         noise_low: float = 1e-3,
         noise_high: float = 1e-1,
         outlier_share: float = 0.05,
+        length_weights: Sequence[float] = (1.5, 2.0, 2.0, 1.5, 1.0, 0.5),
         constant_share: float = 0.25,
         integer_share: float = 0.6,
         once_share: float = 0.5,
@@ -84,6 +94,8 @@ class Equations(LightningDataModule):
         deepest: int = 2,
         exclude: Sequence[str] = ("feynman", "strogatz", "nguyen", "gmeql"),
         num_workers: int = 0,
+        corpus: str | None = None,
+        corpus_samples: int = 1_048_576,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -91,6 +103,7 @@ class Equations(LightningDataModule):
         self.variables, self.longest = variables, longest
         self.batch_size, self.epoch_samples, self.held_out_samples = batch_size, epoch_samples, held_out_samples
         self.num_workers, self.seed = num_workers, seed
+        self.corpus, self.corpus_samples = corpus, corpus_samples
         self.operators: list[str] = list(OPERATOR_NAMES)
         """Names that skeletons are written with."""
         self.feature_names = [f"x{j}" for j in range(variables)]
@@ -115,10 +128,12 @@ class Equations(LightningDataModule):
             constant_low=constant_low,
             constant_high=constant_high,
             negative_share=negative_share,
+            offset_share=offset_share,
             noise_share=noise_share,
             noise_low=noise_low,
             noise_high=noise_high,
             outlier_share=outlier_share,
+            **_groups_of_lengths(longest, length_weights),
             **kinds,
         )
 
@@ -127,9 +142,32 @@ class Equations(LightningDataModule):
         """Ids of the skeletons."""
         return Vocabulary(self.operators, self.variables, INTEGERS)
 
-    def train_dataloader(self) -> StreamLoader:
-        """The stream; Lightning tells it the epoch."""
-        return self._loader("train", self.epoch_samples)
+    def prepare_data(self) -> None:
+        """Freeze the corpus where it is missing or too short; other processes wait for the first one."""
+        if self.corpus is not None:
+            freeze(
+                lambda seed, samples: self._loader("train", samples, seed),
+                self.corpus,
+                self.corpus_samples,
+                self._content,
+                seed=self.seed,
+                epoch_samples=self.epoch_samples,
+            )
+
+    @property
+    def _content(self) -> Content:
+        """What a corpus must agree in, by the names of the arguments."""
+        stream = asdict(self.settings)
+        pool = stream.pop("pool")
+        pool["operator_weights"] = pool.pop("operators")
+        return Content(pool | stream, self.vocabulary.names, self.batch_size)
+
+    def train_dataloader(self) -> StreamLoader | CorpusLoader:
+        """The stream, or the corpus; Lightning tells it the epoch."""
+        if self.corpus is None:
+            return self._loader("train", self.epoch_samples)
+        corpus = Corpus(self.corpus, self.corpus_samples, self._content)
+        return CorpusLoader(corpus, self.epoch_samples, self.seed, self.num_workers)
 
     def val_dataloader(self) -> StreamLoader:
         """The problems of validation."""
@@ -143,12 +181,12 @@ class Equations(LightningDataModule):
         """Problems to search for, of the test's skeletons; see `datamodules.heldout`."""
         return heldout_problems(count, self.settings.pool, seed, **limits)
 
-    def _loader(self, split: str, samples: int) -> StreamLoader:
-        stream = EquationStream(self.settings, self.seed, split, self.batch_size)
+    def _loader(self, split: str, samples: int, seed: int | None = None) -> StreamLoader:
+        stream = EquationStream(self.settings, self.seed if seed is None else seed, split, self.batch_size)
         return StreamLoader(stream, self.vocabulary, samples, self.num_workers, fixed=split != "train")
 
 
-class StreamLoader:
+class StreamLoader(NumberedBatches):
     """Batches of a stream: those of one rank, epoch by epoch.
 
     Args:
@@ -171,54 +209,18 @@ class StreamLoader:
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        super().__init__(samples, stream.block, num_workers, fixed, stream.seed, rank, world_size)
         self.stream, self.vocabulary = stream, vocabulary
-        self.samples, self.num_workers, self.fixed = samples, num_workers, fixed
-        self.epoch = 0
-        self._rank, self._world_size = rank, world_size
         self._ids: tuple[int, np.ndarray] | None = None
 
     @property
-    def sampler(self) -> StreamLoader:
-        """Where Lightning looks for `set_epoch`."""
-        return self
+    def pool_batches(self) -> int:
+        """Batches, of all ranks, that are made of the same skeletons."""
+        return -(-self.samples // self.batch_size) * self.stream.settings.pool_epochs
 
-    @property
-    def batch_sampler(self) -> StreamLoader:
-        """Where Lightning looks for the sampler, to learn whether it shuffles."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the samples of the iterations that follow."""
-        self.epoch = 0 if self.fixed else epoch
-
-    def _share(self) -> tuple[int, int]:
-        group = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = self._rank if self._rank is not None else torch.distributed.get_rank() if group else 0
-        world = self._world_size
-        if world is None:
-            world = torch.distributed.get_world_size() if group else 1
-        return rank, world
-
-    def __len__(self) -> int:
-        """Batches an epoch on this rank."""
-        return -(-self.samples // (self.stream.block * self._share()[1]))
-
-    def __iter__(self) -> Iterator[Batch]:
-        # A generator: Lightning asks for the iterator of a resumed run's first epoch before it calls set_epoch.
-        rank, world = self._share()
-        numbers = [rank + world * k for k in range(len(self))]
-        self.stream.pool(self.epoch)  # before the workers are forked, which so share it
-        if self.num_workers:
-            loader: DataLoader[Batch] = DataLoader(
-                _Batches(self, numbers),
-                batch_size=None,
-                num_workers=self.num_workers,
-                collate_fn=_unchanged,
-                generator=torch.Generator().manual_seed(self.stream.seed),  # of its own
-            )
-            yield from loader
-        else:
-            yield from map(self.batch, numbers)
+    def prepare(self) -> None:
+        """Draw the skeletons."""
+        self.stream.pool(self.epoch)
 
     def batch(self, number: int) -> Batch:
         """One batch of the epoch, whichever rank's."""
@@ -239,19 +241,8 @@ class StreamLoader:
         return self._ids[1]
 
 
-class _Batches(Dataset[Batch]):
-    """One item is one whole batch."""
-
-    def __init__(self, loader: StreamLoader, numbers: list[int]) -> None:
-        self.loader, self.numbers = loader, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.loader.batch(self.numbers[index])
-
-
-def _unchanged(batch: Any) -> Any:
-    """A batch is already a batch."""
-    return batch
+def _groups_of_lengths(longest: int, weights: Sequence[float]) -> dict[str, Any]:
+    """Up to 5 tokens, then three more each; the last weight is that of all groups that have none."""
+    edges = (*range(5, longest, 3), longest)
+    given = (*weights, *([weights[-1]] * len(edges)))
+    return {"length_edges": edges, "length_weights": given[: len(edges)]}
