@@ -205,6 +205,7 @@ def build_trainer(
 
     folder = run_dir / "checkpoints"
     callbacks: list[Callback] = [RandomState(), Termination(), EpochProgress(), record]
+    callbacks += _callbacks_of_the_model(config, run_dir)
     if search is not None:
         callbacks.append(search)
     callbacks.append(EpochCheckpoint(folder))
@@ -225,6 +226,17 @@ def build_trainer(
         return pl.Trainer(**settings, callbacks=callbacks, logger=loggers, default_root_dir=str(run_dir))
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _callbacks_of_the_model(config: DictConfig, run_dir: Path) -> "list[Callback]":
+    """What a model's configuration adds to the Trainer; a key `run_dir` of an entry is the run's own."""
+    entries = [entry for entry in (config.get("callbacks") or {}).values() if entry is not None]
+    return [
+        hydra.utils.instantiate(
+            entry, _convert_="all", **({"run_dir": str(run_dir)} if "run_dir" in entry else {})
+        )
+        for entry in entries
+    ]
 
 
 def _wandb_logger(config: DictConfig, run_dir: Path, run_id: str | None) -> "Logger":

@@ -21,6 +21,11 @@ SUITES = {
     "inference": "benchmarks.inference",
     "gp_problems": "benchmarks.gp_problems",
     "gmeql": "benchmarks.gmeql",
+    "latent": "benchmarks.latent_search",
+    "srbench": "benchmarks.srbench",
+    "families": "benchmarks.families",
+    "equations": "benchmarks.equations_data",
+    "scale": "benchmarks.scale",
 }
 """Name -> module that holds it as `SUITE`; imported only when it is asked for."""
 

@@ -44,6 +44,7 @@ class Finding:
         seconds, evaluations, stopped: of the search.
         train, test: rows to report on.
         truth: the formula behind the data, where it is known.
+        names: of the variables, where they are not those of all findings of the run.
     """
 
     problem: str
@@ -58,6 +59,7 @@ class Finding:
     train: Rows
     test: Rows
     truth: Expression | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
@@ -111,6 +113,7 @@ def _scores(candidate: Candidate, finding: Finding, names: Sequence[str]) -> dic
     equation = candidate.expression
     inputs, target = finding.test
     values = equation(inputs)
+    names = finding.names or names
     return {
         "infix": equation.infix(names),
         "latex": equation.latex(names),
@@ -314,9 +317,8 @@ class SearchLog:
                 scores["complexity"], scores["test_r2"], scores["test_mse"],
             )  # fmt: skip
             for c in finding.front:
-                front.add_data(
-                    finding.label, c.complexity, c.train_nmse, c.validation_nmse, c.expression.infix(names)
-                )
+                infix = c.expression.infix(finding.names or names)
+                front.add_data(finding.label, c.complexity, c.train_nmse, c.validation_nmse, infix)
         self.run.log(
             {
                 "search/equations": chosen,

@@ -21,26 +21,22 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_figures, polynomial_r2, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import write_atomically
-from callbacks.search_progress import SearchProgress
+from callbacks.search_files import SearchFiles, place
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.parsing import parse
 from searches.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.front import Candidate, ParetoFront, pick
 from searches.gp_settings import GeneticProgrammingSettings
-from searches.parallel import cores, run_jobs
+from searches.parallel import cores
 from searches.saved_search import search_and_save
 from searches.state import fingerprint
 
-_WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
-_GRACE_SECONDS = 5.0  # the same after Ctrl-C
 _CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
-_UNFINISHED = ("interrupted", "disk")  # ends of a search from which a resumed run goes on
 _ENCODE_ROWS = 65_536
 
 
@@ -105,7 +101,7 @@ class GPSearch(Callback):
         self.workers = workers or cores()
         self.islands = islands
         self.settings = GeneticProgrammingSettings.of(settings)
-        self._kept: dict[str, dict[str, Any]] = {}  # results of this attempt, in case that the disk is full
+        self.files = SearchFiles(self.run_dir / "search")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Search, unless somebody else will say when."""
@@ -143,7 +139,7 @@ class GPSearch(Callback):
         self, trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None
     ) -> list[Finding]:
         begun = time.perf_counter()
-        rank, ranks = _place(trainer)
+        rank, ranks = place(trainer)
         datamodule = datamodule or trainer.datamodule  # type: ignore[attr-defined]
         if datamodule is None:  # it stayed in the processes of the fit
             raise UserError("after a fit in forked processes the search has no rows: use trainer.strategy=ddp")
@@ -154,14 +150,14 @@ class GPSearch(Callback):
         log = SearchLog(trainer)
         workers = max(1, self.workers // max(1, ranks // trainer.num_nodes))
         self._run(mine, data, log, workers)
-        unwritten = [result for result in self._kept.values() if result["unwritten"]]
         if rank:
-            if unwritten:
+            if any(result["unwritten"] for result in self.files.kept.values()):
                 self._tell([self._finding(job, data) for job in mine if self._result(job, data)], data.names)
-            self._complain(unwritten)
+            self.files.complain()
             return []
         others = [job for job in searched if job not in mine]
-        self._wait_for(others, data, time.perf_counter() - begun)
+        waited_for = {job.label: self._identity(job, data) for job in others}
+        self.files.wait_for(waited_for, time.perf_counter() - begun)
         for job in others:
             log.generations(job.label, (self._result(job, data) or {}).get("history", []))
         findings = [self._finding(job, data) for job in jobs if job not in searched or self._result(job, data)]
@@ -177,15 +173,8 @@ class GPSearch(Callback):
             plots += draw_figures(self.run_dir, finding, data.names, _latent_function(module, latent))
         log.findings(self.run_dir, findings, data.names, plots)
         self._add_to_archive(findings, data)
-        self._complain(unwritten)
+        self.files.complain()
         return findings
-
-    def _complain(self, unwritten: Sequence[Mapping[str, Any]]) -> None:
-        if unwritten:
-            raise UserError(
-                f"the state of {len(unwritten)} searches could not be written to {self._folder}, so they ended "
-                f"early with the equations above: make room, then resume={self.run_dir} goes on"
-            )
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -198,21 +187,11 @@ class GPSearch(Callback):
         self._announce(len(open_jobs), at_once)
         arguments = [self._arguments(job, data, each) for job in open_jobs]
 
-        with SearchProgress([job.label for job in open_jobs]) as progress:
+        def on_entry(label: str, entry: dict[str, float]) -> float:
+            log.generations(label, [entry])
+            return _share_spent(self.settings, entry)
 
-            def on_message(number: int, entry: dict[str, float]) -> None:
-                label = open_jobs[number].label
-                log.generations(label, [entry])
-                progress.update(
-                    label,
-                    _share_spent(self.settings, entry),
-                    int(entry["generation"]),
-                    entry["best_nmse"],
-                    int(entry["best_complexity"]),
-                )
-
-            results = run_jobs(search_and_save, arguments, at_once, on_message)
-        self._kept = {result["label"]: result for result in results if result is not None}
+        self.files.run(search_and_save, arguments, at_once, on_entry)
 
     def _announce(self, jobs: int, at_once: int) -> None:
         seconds = self.settings.seconds
@@ -230,14 +209,10 @@ class GPSearch(Callback):
             "seed": int(np.random.SeedSequence([self.seed, job.latent, job.trial]).generate_state(1)[0]),
             "seeds": start["seeds"],
             "workers": workers,
-            "folder": str(self._folder),
+            "folder": str(self.files.folder),
             "label": job.label,
             "identity": self._identity(job, data),
         }
-
-    @property
-    def _folder(self) -> Path:
-        return self.run_dir / "search"
 
     def _identity(self, job: _Job, data: _Data) -> str:
         return fingerprint(
@@ -250,7 +225,7 @@ class GPSearch(Callback):
         The archive may have grown meanwhile, and another machine may have other cores. Where the network is no
         longer the same, say after more epochs, the search begins anew.
         """
-        path = self._folder / f"{job.label}_start.json"
+        path = self.files.folder / f"{job.label}_start.json"
         own = fingerprint(*data.rows("train", job.latent))
         try:
             start = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -259,10 +234,10 @@ class GPSearch(Callback):
         if start.get("data") == own:
             return start
         for suffix in (".state", ".json"):
-            (self._folder / f"{job.label}{suffix}").unlink(missing_ok=True)
+            (self.files.folder / f"{job.label}{suffix}").unlink(missing_ok=True)
         seeds = [] if self.archive is None else seeds_from(self.archive, data.names, own)
         start = {"data": own, "islands": islands, "seeds": [seed.infix() for seed in seeds]}
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.files.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(start))
         return start
 
@@ -270,42 +245,11 @@ class GPSearch(Callback):
 
     def _result(self, job: _Job, data: _Data) -> dict[str, Any] | None:
         """The result of a search with these data and settings, None where there is none."""
-        if job.label in self._kept:
-            return self._kept[job.label]
-        try:
-            result = json.loads((self._folder / f"{job.label}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return result if result.get("identity") == self._identity(job, data) else None
+        return self.files.result(job.label, self._identity(job, data))
 
     def _finished(self, job: _Job, data: _Data) -> dict[str, Any] | None:
         """The same, of a search that was not cut short."""
-        result = self._result(job, data)
-        return None if result is None or result["stopped"] in _UNFINISHED else result
-
-    def _wait_for(self, jobs: Sequence[_Job], data: _Data, own_seconds: float) -> None:
-        """Wait for the results of other ranks for as long as their files change."""
-        if any(result["stopped"] == "interrupted" for result in self._kept.values()):
-            patience = _GRACE_SECONDS  # Ctrl-C was for the other ranks, too
-        else:
-            patience = max(_WAIT_SECONDS, own_seconds)
-        news: Any = None
-        missing = [job for job in jobs if self._finished(job, data) is None]
-        while missing:
-            files = [path for path in self._folder.glob("*.*") if not path.name.startswith(".")]
-            latest = [(path.name, path.stat().st_mtime_ns) for path in sorted(files)]
-            if latest != news:
-                news, deadline = latest, time.perf_counter() + patience
-            if time.perf_counter() > deadline:
-                lost = [job.label for job in missing if self._result(job, data) is None]
-                if not lost or patience == _GRACE_SECONDS:
-                    return
-                raise UserError(
-                    f"no result of {', '.join(lost)}, searched by other processes: resume={self.run_dir} goes on "
-                    "from what they wrote"
-                )
-            time.sleep(0.2)
-            missing = [job for job in missing if self._finished(job, data) is None]
+        return self.files.finished(job.label, self._identity(job, data))
 
     def _finding(self, job: _Job, data: _Data) -> Finding:
         common: dict[str, Any] = {
@@ -329,7 +273,7 @@ class GPSearch(Callback):
             )
         result = self._result(job, data)
         if result is None:
-            raise UserError(f"the result of {job.label} in {self._folder} cannot be read any more: resume")
+            raise UserError(f"the result of {job.label} in {self.files.folder} cannot be read any more: resume")
         front = ParetoFront(
             [
                 Candidate(parse(infix), complexity, train, held_out)
@@ -441,17 +385,6 @@ def _share_spent(settings: GeneticProgrammingSettings, entry: Mapping[str, float
         "generation": settings.generations,
     }
     return max((entry[name] / limit for name, limit in limits.items() if limit), default=1.0)
-
-
-def _place(trainer: Trainer) -> tuple[int, int]:
-    """Number of this process among those that search, and how many they are.
-
-    A strategy that forks or spawns its processes ends them with the fit: after it there is only the first.
-    """
-    launched = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
-    if launched and not torch.distributed.is_initialized():
-        return 0, 1
-    return trainer.global_rank, trainer.world_size
 
 
 def _shown(score: float | None) -> str:

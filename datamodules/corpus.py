@@ -44,7 +44,7 @@ __all__ = ["Content", "Corpus", "CorpusLoader", "Source", "freeze"]
 FORMAT = "rediscover corpus 1"
 HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
 SHARD_SAMPLES = 32_768  # seconds of work, which a kill may cost
-_TYPES = {"inputs": np.float32, "target": np.float32, "present": np.bool_, "ids": np.int16}
+_TYPES: dict[str, Any] = {"inputs": np.float32, "target": np.float32, "present": np.bool_, "ids": np.int16}
 _OPEN_SHARDS = 32  # at most, four files each: a process may not open thousands
 _TIMED = 3  # batches by which time and room are estimated
 _SAYS_SO_SECONDS = 5.0
@@ -220,7 +220,7 @@ def _shard_batches(source: Source, header: Mapping[str, Any], shard: int) -> Ite
 
 def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
     """Under another name first: a shard that has its name is whole."""
-    arrays = [
+    arrays: list[dict[str, np.ndarray]] = [
         {name: part.numpy().astype(kind) for (name, kind), part in zip(_TYPES.items(), batch, strict=True)}
         for batch in batches
     ]
@@ -360,7 +360,7 @@ def _damaged(shard: Path) -> UserError:
 def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
     value = 0
     for name in _TYPES:
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]), value)
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, value)
     return value
 
 
@@ -431,7 +431,7 @@ class _Shard:
     def __init__(self, folder: Path, batch_size: int, variables: int) -> None:
         self.folder, self.index = folder, _index(folder)
         rows, length = np.array(self.index["rows"]), np.array(self.index["length"])
-        self._shapes = {
+        self._shapes: dict[str, list[tuple[int, ...]]] = {
             "inputs": [(batch_size, count, variables) for count in rows.tolist()],
             "target": [(batch_size, count) for count in rows.tolist()],
             "present": [(batch_size, variables)] * len(rows),

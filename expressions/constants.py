@@ -251,6 +251,23 @@ class _Fit:
         self.workspace = Workspace(table.dtype)
         self.evaluations = 0
         self.given = self._given_constants()
+        self.held = self._held_constants(fixed)
+
+    def _held_constants(self, fixed: list[np.ndarray] | None) -> np.ndarray | None:
+        """Which constants keep what was given, in every start. `[expressions, constants]` bool, None: none"""
+        if fixed is None or not any(flags.any() for flags in fixed):
+            return None
+        held = np.zeros(self.given.shape, dtype=bool)
+        for k, flags in enumerate(fixed):
+            held[k, 1 if self.affine else 0 :][: len(flags)] = flags
+        return held
+
+    def _draw(self, drawn: _Starts, expression: np.ndarray, number: np.ndarray, starts: int) -> np.ndarray:
+        """Random constants of a start, but for those that are held. `[instances, constants]`"""
+        constants = drawn.draw(expression, number, starts)
+        if self.held is None:
+            return constants
+        return np.where(self.held[expression], self.given[expression], constants)
 
     def _given_constants(self) -> np.ndarray:
         """`[expressions, constants]`, padded behind with 0."""
@@ -368,7 +385,7 @@ class _Fit:
         constants = self.given[expression].copy()
         later = number > 0
         if later.any():
-            constants[later] = drawn.draw(expression[later], number[later], starts)
+            constants[later] = self._draw(drawn, expression[later], number[later], starts)
         nothing = np.zeros(len(expression))
         return _Instances(expression, constants, which, linear, factors, nothing > 0, nothing + _FIRST_DAMPING)
 
@@ -389,7 +406,7 @@ class _Fit:
             if not len(bad):
                 break
             again = instances.select(bad)
-            again.constants = drawn.draw(again.expression, np.full(len(bad), 1000 * attempt), 1)
+            again.constants = self._draw(drawn, again.expression, np.full(len(bad), 1000 * attempt), 1)
             self._project(again, self._gram(self._tape(again), again.constants))
             instances.store(bad, again)
         # The nonlinear columns of the Jacobian depend on the linear constants: look again where those are at their

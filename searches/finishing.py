@@ -6,7 +6,9 @@ data do not need are taken out, constants are rounded where the error allows it,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from expressions.constants import snap
 from expressions.expression import Expression
@@ -49,14 +51,25 @@ class Finish:
         self.simplify_seconds = simplify_seconds
         self.constants = constants
 
-    def front(self, best: Mapping[int, tuple[float, Expression]], known: Sequence[Candidate] = ()) -> ParetoFront:
+    def front(
+        self,
+        best: Mapping[int, tuple[float, Expression]],
+        known: Sequence[Candidate] = (),
+        fixed: Callable[[Expression], np.ndarray] | None = None,
+    ) -> ParetoFront:
         """The Pareto front of what a search found.
 
         Args:
             best: size of an equation while searching -> lowest error of that size, and the equation.
             known: candidates that are complete already.
+            fixed: which constants of an equation keep their value in the last fit, `[constants]` bool; None: none.
         """
-        equations = self.task.complete(near_front(best), self.iterations if self.constants else 0)
+        kept = near_front(best)
+        equations = self.task.complete(
+            kept,
+            self.iterations if self.constants else 0,
+            None if fixed is None else [fixed(equation) for equation in kept],
+        )
         return self.polished(ParetoFront.of([*(self.judged(e) for e in equations), *known]))
 
     def judged(self, equation: Expression) -> Candidate:

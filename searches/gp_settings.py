@@ -5,13 +5,22 @@ Imports nothing heavy, so that a command line can be refused at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from expressions.errors import UserError, near
+from expressions.errors import near
 from expressions.operators import BY_NAME
+from searches.setting_checks import (
+    SettingsError,
+    check_number,
+    check_share,
+    check_switch,
+    check_whole,
+    is_number,
+)
+
+__all__ = ["DEFAULT_MUTATIONS", "DEFAULT_OPERATORS", "MUTATIONS", "GeneticProgrammingSettings", "SettingsError"]
 
 DEFAULT_OPERATORS = ("add", "sub", "mul", "div", "square", "sqrt", "exp", "log", "sin", "cos", "tanh")
 DEFAULT_MUTATIONS = {
@@ -28,10 +37,6 @@ DEFAULT_MUTATIONS = {
     "ridge": 1.0,
 }
 MUTATIONS = tuple(DEFAULT_MUTATIONS)
-
-
-class SettingsError(UserError, ValueError):
-    """A setting of a search that is unknown or not allowed."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +164,11 @@ _SELECTIONS = ("nsga2", "tournament")
 
 def _check_settings(settings: GeneticProgrammingSettings) -> None:
     for name, least in _LEAST.items():
-        _check_whole(name, getattr(settings, name), least)
+        check_whole(name, getattr(settings, name), least)
     for name in _SHARES:
-        value = getattr(settings, name)
-        if not (_is_number(value) and 0 <= value <= 1):
-            raise SettingsError(f"{name}={value!r} is not allowed: it must be a number from 0 to 1")
+        check_share(name, getattr(settings, name))
     for name in _SWITCHES:
-        if not isinstance(getattr(settings, name), bool):
-            raise SettingsError(f"{name}={getattr(settings, name)!r} is not allowed: it must be true or false")
+        check_switch(name, getattr(settings, name))
     if settings.selection not in _SELECTIONS:
         raise SettingsError(
             f"selection={settings.selection!r} is unknown; {near(settings.selection, _SELECTIONS)}"
@@ -189,7 +191,7 @@ def _check_mutations(settings: GeneticProgrammingSettings) -> None:
     for name, weight in settings.mutations.items():
         if name not in MUTATIONS:
             raise SettingsError(f"the mutation {name!r} is unknown; {near(str(name), MUTATIONS)}")
-        if not (_is_number(weight) and weight >= 0):
+        if not (is_number(weight) and weight >= 0):
             raise SettingsError(f"mutations.{name}={weight!r} is not allowed: a weight is a number, at least 0")
 
 
@@ -204,21 +206,11 @@ def _check_heights(heights: tuple[int, int]) -> None:
 
 def _check_budgets(settings: GeneticProgrammingSettings) -> None:
     if settings.generations is not None:
-        _check_whole("generations", settings.generations, 0)
+        check_whole("generations", settings.generations, 0)
     if settings.evaluations is not None:
-        _check_whole("evaluations", settings.evaluations, 1)
-    for name in ("seconds", "simplify_seconds"):
-        value = getattr(settings, name)
-        if not (_is_number(value) and value >= 0) and not (name == "seconds" and value is None):
-            raise SettingsError(f"{name}={value!r} is not allowed: it must be a number, at least 0")
+        check_whole("evaluations", settings.evaluations, 1)
+    if settings.seconds is not None:
+        check_number("seconds", settings.seconds)
+    check_number("simplify_seconds", settings.simplify_seconds)
     if settings.generations is None and settings.evaluations is None and settings.seconds is None:
         raise SettingsError("the search has no budget: set generations, evaluations or seconds")
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise SettingsError(f"{name}={value!r} is not allowed: it must be a whole number, at least {least}")
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -50,6 +50,8 @@ class RegressionTask:
         self.inputs, self.target = _checked(inputs, target, "training")
         self.validation = None if validation is None else _checked(*validation, "validation")
         self.linear_scaling = linear_scaling
+        self.evaluations = 0
+        """How often one equation was computed on all search rows while constants were fitted."""
         self.variance = _variance(self.target)
         rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
         self._final_rows = _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(seed))
@@ -137,9 +139,22 @@ class RegressionTask:
         return error
 
     def fit(
-        self, expressions: Sequence[Expression], iterations: int, *, rng: np.random.Generator, starts: int = 1
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        *,
+        rng: np.random.Generator,
+        starts: int = 1,
+        fixed: Sequence[np.ndarray] | None = None,
     ) -> tuple[list[Expression], np.ndarray]:
         """Fit constants on the search rows by batched Levenberg-Marquardt.
+
+        Args:
+            expressions: what to fit.
+            iterations: trial steps per start.
+            rng: of the starts.
+            starts: starting points per expression.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
 
         Returns:
             The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
@@ -151,28 +166,62 @@ class RegressionTask:
             iterations=iterations,
             starts=starts,
             rng=rng,
+            fixed=fixed,
             affine=self.linear_scaling,
             dtype=self._dtype.type,
         )
+        self.evaluations += result.evaluations
         return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
 
     def fit_exactly(
-        self, expressions: Sequence[Expression], iterations: int
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        fixed: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, list[Expression]]:
-        """Fit constants on the search rows in float64, each from where it is, without scale and offset.
+        """Fit constants on the search rows in float64, each from where it is.
+
+        Args:
+            expressions: what to fit.
+            iterations: trial steps.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
 
         Returns:
-            Normalised errors `[expressions]`, and the fitted expressions.
+            Normalised errors `[expressions]`, and the fitted expressions, without outer scale and offset.
         """
-        result = fit_constants(expressions, self.search_inputs, self.search_target, iterations=iterations)
-        return result.errors / self._unit**2, result.expressions
+        result = fit_constants(
+            expressions,
+            self.search_inputs,
+            (self.search_target - self._fit_centre) / self._fit_unit,
+            iterations=iterations,
+            fixed=fixed,
+            affine=self.linear_scaling,
+        )
+        self.evaluations += result.evaluations
+        return result.errors * self._fit_unit**2 / self._unit**2, result.expressions
 
-    def complete(self, expressions: Sequence[Expression], iterations: int) -> list[Expression]:
-        """Equations as a user gets them: constants fitted on up to 4,000 rows, scale and offset written in."""
+    def complete(
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        fixed: Sequence[np.ndarray] | None = None,
+    ) -> list[Expression]:
+        """Equations as a user gets them: constants fitted on up to 4,000 rows, scale and offset written in.
+
+        Args:
+            expressions: what to complete; those that are not finite are left out.
+            iterations: trial steps.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
+        """
         rows = self._final_rows
         target = (self.target[rows] - self._fit_centre) / self._fit_unit
         fitted = fit_constants(
-            expressions, self.inputs[rows], target, iterations=iterations, affine=self.linear_scaling
+            expressions,
+            self.inputs[rows],
+            target,
+            iterations=iterations,
+            fixed=fixed,
+            affine=self.linear_scaling,
         )
         scales, offsets = fitted.scale * self._fit_unit, fitted.offset * self._fit_unit + self._fit_centre
         return [
@@ -183,10 +232,16 @@ class RegressionTask:
             if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
         ]
 
-    def refit(self, expression: Expression, iterations: int = 5) -> Expression:
-        """The equation with its own constants fitted once more, on up to 4,000 rows."""
+    def refit(self, expression: Expression, iterations: int = 5, fixed: np.ndarray | None = None) -> Expression:
+        """The equation with its own constants, but for the `fixed` ones, fitted once more on up to 4,000 rows."""
         rows = self._final_rows
-        fitted = fit_constants([expression], self.inputs[rows], self.target[rows], iterations=iterations)
+        fitted = fit_constants(
+            [expression],
+            self.inputs[rows],
+            self.target[rows],
+            iterations=iterations,
+            fixed=None if fixed is None else [fixed],
+        )
         return fitted.expressions[0]
 
     def judge(self, expression: Expression, complexity: int) -> Candidate:

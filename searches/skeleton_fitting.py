@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, TOKEN
+from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
+from expressions.skeleton import Skeleton
 from searches.front import EXACT_NMSE
 from searches.regression import RegressionTask
 
 __all__ = ["Fitted", "SkeletonFitter"]
 
 Tokens = tuple[int, ...]
+Structure = Tokens | Skeleton
+"""A program whose constants are all free, or a skeleton, which may fix some of them."""
 
 _TURNS = (TOKEN["sin"], TOKEN["cos"])
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
@@ -59,6 +62,8 @@ class SkeletonFitter:
         screen_rows: rows to screen on.
         frequency_starts: starting points where a constant turns a sine or cosine.
         starts: starting points of all others with nonlinear constants.
+        linear_scaling: whether every skeleton stands for its best `a*f + b`.
+        screen_iterations, fit_iterations: steps of Levenberg-Marquardt at most.
     """
 
     def __init__(
@@ -74,21 +79,30 @@ class SkeletonFitter:
         screen_rows: int = 64,
         frequency_starts: int = 4,
         starts: int = 2,
+        linear_scaling: bool = False,
+        screen_iterations: int = 5,
+        fit_iterations: int = 10,
     ) -> None:
         def task(rows: int) -> RegressionTask:
             return RegressionTask(
-                inputs, target, validation=validation, search_rows=rows, linear_scaling=False, seed=seed
+                inputs,
+                target,
+                validation=validation,
+                search_rows=rows,
+                linear_scaling=linear_scaling,
+                seed=seed,
             )
 
         self.task, self._screening = task(search_rows), task(screen_rows)
         self.seed, self.parsimony, self.longest = seed, parsimony, longest
         self.frequency_starts, self.starts = frequency_starts, starts
+        self.screen_iterations, self.fit_iterations = screen_iterations, fit_iterations
         self.best: dict[int, tuple[float, Expression]] = {}
         """Length of a skeleton -> its lowest normalised error, and the equation."""
-        self._screened: dict[Tokens, tuple[float, Expression]] = {}
-        self._fitted: dict[Tokens, Fitted | None] = {}
+        self._screened: dict[Structure, tuple[float, Expression]] = {}
+        self._fitted: dict[Structure, Fitted | None] = {}
 
-    def fit(self, skeletons: Sequence[Tokens], bar: float) -> list[Fitted | None]:
+    def fit(self, skeletons: Sequence[Structure], bar: float) -> list[Fitted | None]:
         """The fits of those skeletons that score better than `bar` when they are screened.
 
         What else was fitted before, under a higher bar, is not told: it would depend on what is remembered.
@@ -102,22 +116,32 @@ class SkeletonFitter:
         """
         if len(self._screened) > _MOST_REMEMBERED:
             self.forget()
-        short = [tokens for tokens in dict.fromkeys(skeletons) if len(tokens) <= self.longest]
-        self._screen([tokens for tokens in short if tokens not in self._screened])
-        promising = [tokens for tokens in short if self._score(self._screened[tokens][0], tokens) < bar]
-        self._fit([tokens for tokens in promising if tokens not in self._fitted])
-        fits = {tokens: self._fitted[tokens] for tokens in promising}
-        return [fits.get(tokens) for tokens in skeletons]
+        short = [each for each in dict.fromkeys(skeletons) if len(each) <= self.longest]
+        self._screen([each for each in short if each not in self._screened])
+        promising = [each for each in short if self._score(self._screened[each][0], each) < bar]
+        self._fit([each for each in promising if each not in self._fitted])
+        fits = {each: self._fitted[each] for each in promising}
+        return [fits.get(each) for each in skeletons]
+
+    def screened(self, skeleton: Structure) -> float:
+        """The normalised error of a skeleton that `fit` has seen, on the rows of the screening; inf if none."""
+        return self._screened[skeleton][0] if skeleton in self._screened else math.inf
+
+    @property
+    def evaluations(self) -> float:
+        """How often one equation was computed on all search rows; the screening counts by its rows."""
+        share = len(self._screening.search_target) / len(self.task.search_target)
+        return self.task.evaluations + share * self._screening.evaluations
 
     def forget(self) -> None:
         """Forget all results but the best."""
         self._screened.clear()
         self._fitted.clear()
 
-    def note(self, tokens: Tokens, fitted: Fitted | None) -> None:
+    def note(self, skeleton: Structure, fitted: Fitted | None) -> None:
         """Keep a fit, this search's own or that of another process, if it is the best of its length."""
-        if fitted is not None and fitted.nmse < self.best.get(len(tokens), (math.inf,))[0]:
-            self.best[len(tokens)] = (fitted.nmse, fitted.expression)
+        if fitted is not None and fitted.nmse < self.best.get(len(skeleton), (math.inf,))[0]:
+            self.best[len(skeleton)] = (fitted.nmse, fitted.expression)
 
     @property
     def exact(self) -> bool:
@@ -138,37 +162,61 @@ class SkeletonFitter:
             for length, error, tokens, constants in state
         }
 
-    def _score(self, nmse: float, tokens: Tokens) -> float:
-        return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(tokens)
+    def _score(self, nmse: float, skeleton: Structure) -> float:
+        return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(skeleton)
 
-    def _screen(self, skeletons: Sequence[Tokens]) -> None:
-        turning = [tokens for tokens in skeletons if _turns(tokens)]
-        plain = [tokens for tokens in skeletons if not _turns(tokens)]
+    def _screen(self, skeletons: Sequence[Structure]) -> None:
+        turning = [each for each in skeletons if _turns(each)]
+        plain = [each for each in skeletons if not _turns(each)]
         for group, starts in ((turning, self.frequency_starts), (plain, self.starts)):
             if group:
                 rng = np.random.default_rng(self.seed)  # anew: starts depend on the skeleton, not on the moment
                 equations, errors = self._screening.fit(
-                    [_unfitted(tokens) for tokens in group], iterations=5, rng=rng, starts=starts
+                    [_unfitted(each) for each in group],
+                    iterations=self.screen_iterations,
+                    rng=rng,
+                    starts=starts,
+                    fixed=[_fixed(each) for each in group],
                 )
                 self._screened.update(zip(group, zip(errors.tolist(), equations, strict=True), strict=True))
 
-    def _fit(self, skeletons: Sequence[Tokens]) -> None:
+    def _fit(self, skeletons: Sequence[Structure]) -> None:
         if not skeletons:
             return
-        started = [self._screened[tokens][1] for tokens in skeletons]
-        errors, equations = self.task.fit_exactly(started, iterations=10)
-        for tokens, nmse, equation in zip(skeletons, errors.tolist(), equations, strict=True):
+        started = [self._screened[each][1] for each in skeletons]
+        errors, equations = self.task.fit_exactly(
+            started, self.fit_iterations, fixed=[_fixed(each) for each in skeletons]
+        )
+        for skeleton, nmse, equation in zip(skeletons, errors.tolist(), equations, strict=True):
             if not math.isfinite(nmse):
-                self._fitted[tokens] = None
+                self._fitted[skeleton] = None
                 continue
-            self._fitted[tokens] = Fitted(self._score(nmse, tokens), nmse, equation)
-            self.note(tokens, self._fitted[tokens])
+            self._fitted[skeleton] = Fitted(self._score(nmse, skeleton), nmse, equation)
+            self.note(skeleton, self._fitted[skeleton])
 
 
-def _turns(tokens: Tokens) -> bool:
-    """Whether a constant may be a frequency: one that comes soon after a sine or cosine."""
+def _turns(skeleton: Structure) -> bool:
+    """Whether a constant may be a frequency: a free one that comes soon after a sine or cosine."""
+    if isinstance(skeleton, Skeleton):
+        values = iter(skeleton.values)
+        # A constant that is fixed is no constant here: any other leaf would do in its place.
+        tokens = tuple(
+            FIRST_VARIABLE if token == CONSTANT and next(values) is not None else token
+            for token in skeleton.tokens
+        )
+    else:
+        tokens = skeleton
     return any(token in _TURNS and CONSTANT in tokens[k + 1 : k + 4] for k, token in enumerate(tokens))
 
 
-def _unfitted(tokens: Tokens) -> Expression:
-    return Expression._trusted(np.array(tokens, dtype=np.int16), np.ones(tokens.count(CONSTANT)))
+def _unfitted(skeleton: Structure) -> Expression:
+    if isinstance(skeleton, Skeleton):
+        return skeleton.expression()
+    return Expression._trusted(np.array(skeleton, dtype=np.int16), np.ones(skeleton.count(CONSTANT)))
+
+
+def _fixed(skeleton: Structure) -> np.ndarray:
+    """Which constants keep their value. `[constants]` bool"""
+    if isinstance(skeleton, Skeleton):
+        return skeleton.fixed
+    return np.zeros(skeleton.count(CONSTANT), dtype=bool)

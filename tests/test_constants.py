@@ -516,3 +516,22 @@ def test_variables_are_read_by_their_number():
     """A guard for the layout of tokens: the second variable is the second column."""
     assert Expression([FIRST_VARIABLE + 1])(X).tolist() == B.tolist()
     assert fit_constants([parse("1*x1")], X, 3 * B).errors[0] < 1e-28
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_fixed_constants_are_fixed_in_every_start(affine: bool) -> None:
+    """Also in those that are drawn because the given one is not finite."""
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(0.5, 3.0, (80, 2))
+    target = np.sin(1.2 * inputs[:, 0] + 2.0) * inputs[:, 1] ** 3
+    texts = ["sin(0.9*x0 + 2)*x1**3", "sqrt(2 - 9*x0)*x1", "log(-1 - x0**2)", "2*x0 + 0.4*sin(3*x1*0.7)"]
+    expressions = [parse(text) for text in texts]
+    fixed = [np.isin(e.constants, [-1.0, 2.0, 3.0, 5.0]) for e in expressions]
+    rng = np.random.default_rng(1)
+    fit = fit_constants(expressions, inputs, target, fixed=fixed, starts=16, iterations=30, affine=affine, rng=rng)
+    for before, after, held in zip(expressions, fit.expressions, fixed, strict=True):
+        assert held.any()
+        assert np.array_equal(after.constants[held], before.constants[held])
+    assert fit.errors[0] < 1e-20
+    assert np.isfinite(fit.errors[1])
+    assert np.isinf(fit.errors[2])

@@ -1,0 +1,144 @@
+"""Suite `latent`: what does searching a map of equations add to sampling from it?
+
+Held-out problems (`datamodules.heldout`): equations whose skeletons no training set has, 1 to 3 variables, `short`
+of 4 to 12 tokens and `long` of 13 to 20; 200 rows without noise, and 200 fresh rows to judge by. Solved: NRMSE
+below 1e-6 on the fresh rows. A cell is one method on all problems of a group.
+
+Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 320) or search for equal time
+(`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
+prior of ANOTHER problem of the group: what it solves, it owes to luck and to the fitting of constants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cells import Cell, Record, Settings
+from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note
+from benchmarks.suites import Suite
+
+EXACT_NRMSE = 1e-6
+GROUPS = {"short": (4, 12), "long": (13, 20)}
+_BUDGETS: dict[str, dict[str, Any]] = {
+    "greedy": {"method": "greedy", "decodes": 1},
+    "prior_64": {"method": "prior", "decodes": 64},
+    "prior_320": {"method": "prior", "decodes": 320},
+    "cmaes_320": {"method": "cmaes", "decodes": 320},
+    "restarts_320": {"method": "restarts", "decodes": 320},
+    "paper_320": {"method": "paper", "decodes": 320},
+    "prior_time": {"method": "prior"},
+    "cmaes_time": {"method": "cmaes"},
+    "restarts_time": {"method": "restarts"},
+    "paper_time": {"method": "paper"},
+}
+METHODS = (*_BUDGETS, "prior_64:control", "prior_320:control", "prior_time:control")
+
+
+def run(cell: Cell) -> dict[str, Any]:
+    """Search every problem of the group."""
+    from benchmarks.maps import ForeignPrior, load_map
+    from datamodules.heldout import heldout_problems
+    from datamodules.problems import draw_tables
+    from datamodules.skeleton_pool import PoolSettings
+    from searches.latent_cmaes import search
+    from searches.latent_settings import LatentSearchSettings
+
+    settings = cell.settings
+    shortest, longest = GROUPS[cell.problem]
+    latent_map = load_map(str(settings["weights"]))
+    posed = heldout_problems(
+        int(settings["count"]),
+        PoolSettings(variables=latent_map.variables, longest=latent_map.longest),
+        cell.seed,
+        shortest=shortest,
+        longest=longest,
+    )
+    tables = [draw_tables(problem, seed=cell.seed) for problem in posed]
+    kind, _, control = cell.method.partition(":")
+    budget = dict(_BUDGETS[kind])
+    budget["seconds"] = None if "decodes" in budget else float(settings["seconds"])
+    options = LatentSearchSettings(polish="none", simplify_seconds=0.0, **budget)
+    trials = []
+    for number, (problem, rows) in enumerate(zip(posed, tables, strict=True)):
+        train, test = rows["train"], rows["test"]
+        other = tables[(number + 1) % len(tables)]["train"]
+        assert train.target is not None
+        assert test.target is not None
+        assert other.target is not None
+        used: Any = ForeignPrior(latent_map, (other.inputs, other.target)) if control else latent_map
+        begun = time.perf_counter()
+        found = search(used, train.inputs, train.target, options, seed=cell.seed)
+        with np.errstate(all="ignore"):
+            error = found.best.expression(test.inputs) - test.target
+            nrmse = float(np.sqrt(np.mean(error**2)) / np.std(test.target))
+        trials.append(
+            {
+                "formula": problem.formula,
+                "infix": found.best.expression.infix(problem.variables),
+                "nrmse": nrmse if np.isfinite(nrmse) else 1e30,
+                "decodes": found.decodes,
+                "skeletons": found.skeletons,
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+    return {"trials": trials}
+
+
+def report(records: Sequence[Record]) -> Report:
+    """One row a method: solved problems of each group, seconds and skeletons a problem."""
+    groups = list(dict.fromkeys(record.cell.problem for record in records))
+    rows = []
+    for method, found in group(records, lambda record: record.cell.method).items():
+        row = [method]
+        by_group = group(found, lambda record: record.cell.problem)
+        for name in groups:
+            row += _columns(by_group.get(name, []))
+        rows.append(row)
+    headings = [f"{name}{what}" for name in groups for what in (" solved", ", s", ", skeletons")]
+    settings: Settings = records[0].cell.settings if records else {}
+    return Report(
+        [Grid("Held-out equations found by searching the map", ["method", *headings], rows)],
+        [
+            f"solved: NRMSE below {EXACT_NRMSE:g} on 200 fresh rows; seconds and skeletons: medians over problems,"
+            " until a problem was exact or the budget spent. control: the prior of another problem.",
+            f"{settings.get('count')} problems a group and seed; {settings.get('seconds')} s where time is the "
+            f"budget; weights {settings.get('weights')}.",
+            *failures(records),
+        ],
+    )
+
+
+def _columns(cells: Sequence[Record]) -> list[str]:
+    trials = [trial for record in good(cells) for trial in record.result["trials"]]
+    if not trials:
+        return [status_note(cells) or "-", "-", "-"]
+    solved = sum(trial["nrmse"] < EXACT_NRMSE for trial in trials)
+    return [
+        f"{100 * solved / len(trials):.0f} % of {len(trials)}",
+        decimals(median(trial["seconds"] for trial in trials), 1),
+        decimals(median(trial["skeletons"] for trial in trials), 0),
+    ]
+
+
+def _estimate(cell: Cell) -> float:
+    budget = _BUDGETS[cell.method.partition(":")[0]]
+    each = 0.3 + 0.006 * budget["decodes"] if "decodes" in budget else float(cell.settings["seconds"])
+    return 10.0 + float(cell.settings["count"]) * each
+
+
+SUITE = Suite(
+    name="latent",
+    summary="held-out equations: samples of the map, CMA-ES in it, and controls",
+    methods=METHODS,
+    seeds=(1,),
+    settings={"count": 50, "seconds": 20.0, "weights": "pretrained"},
+    problems=lambda settings: list(GROUPS),
+    estimate=_estimate,
+    run=run,
+    report=report,
+    defaults=("greedy", "prior_64", "prior_64:control", "prior_320", "prior_320:control", "cmaes_320"),
+)
