@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,11 @@ def search_one(
 
 def _load(map_class: str, path: str, device: str) -> LatentMap:
     """The map, on one thread where it runs on the processor: the other cores have searches of their own."""
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
     module, name = map_class.rsplit(".", 1)
-    loaded: LatentMap = getattr(importlib.import_module(module), name).load(path, device=device)
+    kind = getattr(importlib.import_module(module), name)
+    if device == "cpu" and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    loaded: LatentMap = kind.load(path, device=device)
     return loaded
 
 

@@ -40,9 +40,9 @@ class LatentSearchSettings:
         step: initial step of CMA-ES, in prior standard deviations.
         temperature: of the decoder's sampling; 0: the most probable token.
         parsimony: what a token more must lower the logarithm of the normalised squared error by.
-        inject: elites a generation whose posterior means are decoded; 0: none.
+        inject: elites a generation whose posterior means CMA-ES is told about, with their scores; 0: none.
         elite_share: share of a generation that is sampled around posterior means of elites; 0: none.
-        elite_step: width of these samples, in prior standard deviations.
+        elite_step: how far from them, 0 to 1: 0 is the mean itself, 1 a sample of the prior.
         elites: skeletons that are remembered as elites.
         power: of the power law on its rank by which an elite is drawn.
         patience: generations without progress after which CMA-ES begins anew, at the next view.
@@ -70,14 +70,14 @@ class LatentSearchSettings:
     seconds: float | None = 20.0
     decodes: int | None = None
     views: int = 8
-    dimensions: int = 64
+    dimensions: int = 128
     population: int = 64
     step: float = 1.0
     temperature: float = 1.0
     parsimony: float = 0.1
     inject: int = 4
     elite_share: float = 0.5
-    elite_step: float = 0.5
+    elite_step: float = 0.7
     elites: int = 64
     power: float = 1.5
     patience: int = 10
@@ -141,8 +141,7 @@ _LEAST: dict[str, int] = {
     "polish_seeds": 0,
 }
 _NOT_NEGATIVE = ("temperature", "parsimony", "power", "simplify_seconds")
-_POSITIVE = ("step", "elite_step")
-_SHARES = ("elite_share", "fitted_share", "finish_share", "polish_share")
+_SHARES = ("elite_share", "elite_step", "fitted_share", "finish_share", "polish_share")
 
 
 def _check_settings(settings: LatentSearchSettings) -> None:
@@ -154,8 +153,7 @@ def _check_settings(settings: LatentSearchSettings) -> None:
         check_whole(name, getattr(settings, name), least)
     for name in _NOT_NEGATIVE:
         check_number(name, getattr(settings, name))
-    for name in _POSITIVE:
-        check_number(name, getattr(settings, name), above=True)
+    check_number("step", settings.step, above=True)
     for name in _SHARES:
         check_share(name, getattr(settings, name))
     check_switch("stop_when_exact", settings.stop_when_exact)

@@ -147,11 +147,14 @@ class CMAStrategy:
     and space complexity, 2008) moves in coordinates u of which the prior is the unit normal distribution,
     `z = mean + deviation * u`, and only in those dimensions whose prior is widest.
 
-    The rest of a generation does not come from its distribution: means of the posteriors q(z | numbers, skeleton)
-    of elites, and samples around them. So what was found stays within reach however far the distribution has gone,
-    and a skeleton that came of an improbable choice of tokens gets a latent that stands for it. CMA-ES is told
-    about them as about its own, which draws it to where they are; it clips those that lie further from its mean
-    than its own would (N. Hansen, Injecting external solutions into CMA-ES, 2011).
+    A share of a generation does not come from its distribution but from around elites, where q(z | numbers,
+    skeleton) has its mean: `z = m + sqrt(1 - step**2) * (mean of q - m) + step * deviation * noise` with the prior's
+    mean m and deviation, which for a latent that is distributed as the prior gives one that is, too (as in S. L.
+    Cotter et al., MCMC methods for functions, 2013). So what was found stays within reach however far CMA-ES has
+    gone, and a skeleton that came of an improbable choice of tokens gets a latent that stands for it. CMA-ES is told
+    about these as about its own samples, and of the means themselves with the scores that their skeletons have,
+    which draws it to where elites are; points that lie further from its mean than its own would are clipped
+    (N. Hansen, Injecting external solutions into CMA-ES, 2011).
 
     Args:
         prior: of the views.
@@ -198,40 +201,47 @@ class CMAStrategy:
     # --- a generation -------------------------------------------------------------------------------------------
 
     def ask(self, generation: int) -> np.ndarray:
-        """Samples of CMA-ES first, then posterior means, then samples around them."""
-        foreign = self._foreign(generation)
-        own = self.settings.population - len(foreign)
+        """Samples of CMA-ES first, then those around elites."""
+        elites = [] if self.alone else list(self.elites())
+        rng = np.random.default_rng([self.seed, _STREAMS["elites"], generation])
+        around = self._around(elites, rng)
+        injected = self._injected(elites, rng)
+        own = self.settings.population - len(around)
         self._own = np.array(self._cma.ask(number=own)) if own else np.empty((0, len(self.moving)))
         latents = np.repeat(self.prior.means[self.view][None], own, axis=0)
         latents[:, self.moving] += self.prior.deviations[self.view][self.moving] * self._own
+        foreign = np.concatenate([around, *(self.posterior(elite)[None] for elite in injected)])
         here = (foreign - self.prior.means[self.view]) / self.prior.deviations[self.view]
         self._others = here[:, self.moving].astype(np.float32)  # as they are kept on disk
-        return np.concatenate([latents, foreign])
+        self._known_scores = np.array([elite.score for elite in injected])
+        return np.concatenate([latents, around])
 
-    def _foreign(self, generation: int) -> np.ndarray:
-        """Latents that CMA-ES has not made. `[some, latents]`"""
-        elites = [] if self.alone else list(self.elites())
-        settings = self.settings
+    def _around(self, elites: Sequence[Elite], rng: np.random.Generator) -> np.ndarray:
+        """Latents near those of elites: with `elite_step` 1, samples of the prior. `[some, latents]`"""
         latents = self.prior.means.shape[1]
-        if not elites:
+        count = round(self.settings.elite_share * self.settings.population) if elites else 0
+        if not count:
             return np.empty((0, latents))
-        rng = np.random.default_rng([self.seed, _STREAMS["elites"], generation])
-        share = (1.0 + np.arange(len(elites))) ** -settings.power
-        share /= share.sum()
-        most = settings.population
-        injected = rng.choice(len(elites), min(settings.inject, len(elites), most), replace=False, p=share)
-        around = min(round(settings.elite_share * settings.population), most - len(injected))
-        parents = rng.choice(len(elites), around, p=share)
-        centres = np.stack([self.posterior(elites[k]) for k in [*injected, *parents]] or [np.empty(latents)])
-        centres = centres[: len(injected) + around]
-        noise = rng.normal(size=(around, latents))
-        centres[len(injected) :] += settings.elite_step * self.prior.deviations[0] * noise
-        return centres
+        parents = rng.choice(len(elites), count, p=self._shares(len(elites)))
+        mean, step = self.prior.means[0], self.settings.elite_step
+        offsets = np.stack([self.posterior(elites[k]) for k in parents]) - mean
+        noise = self.prior.deviations[0] * rng.normal(size=(count, latents))
+        return np.asarray(mean + math.sqrt(1.0 - step**2) * offsets + step * noise)
+
+    def _injected(self, elites: Sequence[Elite], rng: np.random.Generator) -> list[Elite]:
+        """Different elites that CMA-ES is told about; their scores are known, so nothing is decoded."""
+        count = min(self.settings.inject, len(elites))
+        return [elites[k] for k in rng.choice(len(elites), count, replace=False, p=self._shares(len(elites)))]
+
+    def _shares(self, elites: int) -> np.ndarray:
+        shares = (1.0 + np.arange(elites)) ** -self.settings.power
+        return np.asarray(shares / shares.sum())
 
     def tell(self, outcome: Outcome) -> None:
         """Let CMA-ES learn, or begin anew."""
-        self._learn(outcome.scores, self._own, self._others)
-        self._told.append({"scores": _text(outcome.scores), "others": _text(self._others)})
+        scores = np.concatenate([outcome.scores, self._known_scores])
+        self._learn(scores, self._own, self._others)
+        self._told.append({"scores": _text(scores), "others": _text(self._others)})
         best = float(outcome.scores.min())
         if best < self._best - _BETTER:
             self._best, self._idle = best, 0

@@ -1,4 +1,4 @@
-"""Equations of problems, found in the latent space of a model: by the callback alone, over processes, by command."""
+"""Equations of problems in the latent space of a model: by the callback alone, over processes, by command."""
 
 from __future__ import annotations
 
@@ -271,8 +271,8 @@ def test_what_has_no_map_is_one_sentence(tmp_path: Path) -> None:
 def test_a_constant_column_to_explain_is_one_sentence(tmp_path: Path) -> None:
     rows = "\n".join(f"{k},3" for k in range(40))
     (tmp_path / "own.csv").write_text(f"a,y\n{rows}\n")
+    search, trainer, model = deferred(tmp_path, problems=[], table=str(tmp_path / "own.csv"), target="y")
     with pytest.raises(UserError) as caught:
-        search, trainer, model = deferred(tmp_path, problems=[], table=str(tmp_path / "own.csv"), target="y")
         search.search(trainer, model)
     assert "\n" not in str(caught.value)
 
@@ -412,8 +412,8 @@ TINY = (
     "model=cvae", "logger=csv", "trainer.accelerator=cpu", "trainer.max_time=null", "trainer.max_epochs=1",
     "model.init=scratch", "model.width=16", "model.queries=2", "model.heads=2", "model.encoder_layers=1",
     "model.equation_layers=1", "model.decoder_layers=1", "model.prefix=2", "model.latents=8",
-    "data.variables=2", "data.longest=8", "data.batch_size=16", "data.epoch_samples=32", "data.held_out_samples=16",
-    "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]", "search.seconds=4", "search.workers=1",
+    "data.variables=2", "data.longest=8", "data.batch_size=16", "data.epoch_samples=32",
+    "data.held_out_samples=16", "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]", "search.seconds=4", "search.workers=1",
     "+search.simplify_seconds=0",
 )  # fmt: skip
 
