@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ DDP_BYTES = 4  # of the buckets that gradients are sent in
 USABLE = 0.9
 PAPER_SAMPLES = 51e6
 _SMALL, _LARGE = 2, 4
+Watch = AbstractContextManager[Any]
 _NO_KERNEL = ("aten.empty", "aten.detach", "aten._unsafe_view")
 
 
@@ -115,12 +117,12 @@ def count(config: DictConfig) -> dict[str, Any]:
     with mode:
         net = network(config, data)
 
-    def step(rows: int, shape: Shape, half: bool = False) -> None:
+    def step(rows: int, shape: Shape, half: bool, watch: Watch | None = None) -> None:
         real = batch(data, rows, shape)
         features = point_features(real.inputs, real.target, real.present)  # has no weights, and looks at numbers
         fake = type(real)(*(mode.from_tensor(part) for part in real))
         seen = mode.from_tensor(features)
-        with mode, mock.patch.object(conditional_vae, "point_features", return_value=seen):
+        with mode, mock.patch.object(conditional_vae, "point_features", return_value=seen), watch or nullcontext():
             train(net, fake, share, half)
 
     def activations() -> float:
@@ -133,8 +135,8 @@ def count(config: DictConfig) -> dict[str, Any]:
         checkpointing(net, True)
     return {
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
-        "flops": slope(lambda rows: counted_flops(lambda: step(rows, mean))),
-        "operations": counted_operations(lambda: step(_SMALL, mean)),
+        "flops": slope(lambda rows: counted_flops(lambda watch: step(rows, mean, False, watch))),
+        "operations": counted_operations(lambda watch: step(_SMALL, mean, True, watch)),
         "activations": kept,
         "activations_whole": whole,
         "block": (whole - kept) / blocks(net) if again else 0.0,
@@ -220,29 +222,33 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = 
     return mixed.transpose(1, 2).flatten(2)
 
 
-def counted_flops(step: Callable[[], None]) -> int:
-    """2 m n k of each matrix product."""
+def counted_flops(step: Callable[[Watch], None]) -> int:
+    """2 m n k of each matrix product that a step computes while it is watched."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        step()
+    counter = FlopCounterMode(display=False)
+    step(counter)
     return counter.get_total_flops()
 
 
-def counted_operations(step: Callable[[], None]) -> int:
+def counted_operations(step: Callable[[Watch], None]) -> int:
     """Calls of operators that compute something: views and allocations launch no kernel."""
+    from unittest import mock
+
     from torch.utils._python_dispatch import TorchDispatchMode
+
+    from modules.networks import attention
 
     class Counter(TorchDispatchMode):
         calls = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = func(*args, **(kwargs or {}))
             self.calls += not (func.is_view or str(func).startswith(_NO_KERNEL))
-            return result
+            return func(*args, **(kwargs or {}))
 
-    with Counter() as counter:
-        step()
+    counter = Counter()
+    with mock.patch.object(attention, "attend", _fused):
+        step(counter)
     return counter.calls
 
 

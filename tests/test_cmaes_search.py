@@ -413,7 +413,8 @@ TINY = (
     "model.init=scratch", "model.width=16", "model.queries=2", "model.heads=2", "model.encoder_layers=1",
     "model.equation_layers=1", "model.decoder_layers=1", "model.prefix=2", "model.latents=8",
     "data.variables=2", "data.longest=8", "data.batch_size=16", "data.epoch_samples=32",
-    "data.held_out_samples=16", "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]", "search.seconds=4", "search.workers=1",
+    "data.held_out_samples=16", "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]",
+    "search.seconds=4", "search.workers=1",
     "+search.simplify_seconds=0",
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The sizes that are shipped, what is counted of them, and the arithmetic on it; the suite of the data's speed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def tiny() -> tuple[Any, Any]:
     return network(config, data), data
 
 
+def flops_of(step: Callable[[], None]) -> int:
+    def watched(watch: scale.Watch) -> None:
+        with watch:
+            step()
+
+    return counted_flops(watched)
+
+
 def test_a_batch_holds_sound_equations_of_the_length() -> None:
     net, data = tiny()
     for tokens in (1, 2, 5, 8, 20):
@@ -73,7 +82,7 @@ def test_flops_are_those_of_the_matrix_products() -> None:
 
     # A point more: three linear layers, the first without a gradient of its inputs, and attention in each block.
     a_point = 2 * (2 * features * width + 3 * width**2 + 3 * 2 * width**2) + 3 * blocks * 4 * queries * width
-    found = [counted_flops(lambda points=points: step(points)) for points in (40, 80)]
+    found = [flops_of(lambda points=points: step(points)) for points in (40, 80)]
     assert (found[1] - found[0]) / (2 * 40) == a_point
 
 
@@ -84,7 +93,7 @@ def test_fake_tensors_count_as_real_ones_do() -> None:
     mean, largest = scale.shapes(data)
     real = slope(lambda rows: saved_bytes(net, lambda: train(net, batch(data, rows, largest), 0.5, half=True)))
     assert counted["activations"] == pytest.approx(real, rel=0.02)
-    flops = slope(lambda rows: counted_flops(lambda: train(net, batch(data, rows, mean), 0.5)))
+    flops = slope(lambda rows: flops_of(lambda: train(net, batch(data, rows, mean), 0.5)))
     assert counted["flops"] == pytest.approx(
         flops, rel=0.03
     )  # but for those of the features, which have no weights
@@ -102,7 +111,7 @@ def test_checkpointing_keeps_less_and_works_more() -> None:
     for again in (False, True):
         scale.checkpointing(net, again)
         kept[again] = slope(lambda rows: saved_bytes(net, lambda: step(rows)))
-        flops[again] = counted_flops(lambda: step(2))
+        flops[again] = flops_of(lambda: step(2))
     assert 0 < kept[True] < 0.7 * kept[False]
     assert flops[True] > 1.1 * flops[False]
     assert scale.blocks(net) == 6
