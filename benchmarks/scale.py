@@ -394,7 +394,8 @@ def _notes(records: Sequence[Record]) -> list[str]:
     cpu = float(np.median([record.result["cpu_peak"] for record in found])) / 1e9 if found else float("nan")
     return [
         f"ASSUMED, not measured: {100 * float(settings.get('utilisation', 0)):.0f} % of the dense bfloat16 peak "
-        f"as published ({peaks}), and {settings.get('launch')} microseconds an operation. A step takes the longer of "
+        f"as published ({peaks}), and {settings.get('launch')} microseconds an operation. A step takes "
+        f"the longer of "
         "the two times; where launches decide, a larger batch is free.",
         "Counted: FLOPs and operations of a training step, forward and backward, at the mean shape of a batch "
         f"({means}); activations in bfloat16 at the largest one. MB a sample, all kept: without activation "

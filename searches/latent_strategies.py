@@ -149,12 +149,12 @@ class CMAStrategy:
 
     A share of a generation does not come from its distribution but from around elites, where q(z | numbers,
     skeleton) has its mean: `z = m + sqrt(1 - step**2) * (mean of q - m) + step * deviation * noise` with the
-    prior's mean m and deviation, which for a latent that is distributed as the prior gives one that is, too (as in
-    S. L. Cotter et al., MCMC methods for functions, 2013). So what was found stays within reach however far CMA-ES
-    has gone, and a skeleton that came of an improbable choice of tokens gets a latent that stands for it. CMA-ES is
-    told about these as about its own samples, and of the means themselves with the scores that their skeletons
-    have, which draws it to where elites are; points that lie further from its mean than its own would are clipped
-    (N. Hansen, Injecting external solutions into CMA-ES, 2011).
+    prior's mean m and deviation, which for a latent that is distributed as the prior gives one that is, too
+    (as in S. L. Cotter et al., MCMC methods for functions, 2013). So what was found stays within reach
+    however far CMA-ES has gone, and a skeleton that came of an improbable choice of tokens gets a latent that
+    stands for it. CMA-ES is told about these as about its own samples, and of the means themselves with the
+    scores that their skeletons have, which draws it to where elites are; points that lie further from its
+    mean than its own would are clipped (N. Hansen, Injecting external solutions into CMA-ES, 2011).
 
     Args:
         prior: of the views.
