@@ -475,7 +475,7 @@ def course(way: Interpolation) -> Course:
         own = float(np.nanmean(np.nanstd(curves[column][1][[0, -1]], axis=1))) if way.valid[[0, -1]].all() else 0.0
         if own > spread:
             best, spread = column, own
-    others = f", the other {way.variables - 1} at their medians" if way.variables > 1 else ""
+    others = ", others at their medians" if way.variables > 1 else ""
     note = (
         f"{way.variables} variable{'s' if way.variables > 1 else ''}{others}; {len(set(way.skeletons))} skeletons"
     )

@@ -231,6 +231,8 @@ class CMAStrategy:
     def _injected(self, elites: Sequence[Elite], rng: np.random.Generator) -> list[Elite]:
         """Different elites that CMA-ES is told about; their scores are known, so nothing is decoded."""
         count = min(self.settings.inject, len(elites))
+        if not count:
+            return []
         return [elites[k] for k in rng.choice(len(elites), count, replace=False, p=self._shares(len(elites)))]
 
     def _shares(self, elites: int) -> np.ndarray:

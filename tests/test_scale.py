@@ -13,8 +13,8 @@ from benchmarks.cells import OK, Record
 from benchmarks.presets import PRESETS, configuration, datamodule, network
 from benchmarks.scale import Shape, batch, bytes_a_sample, counted_flops, largest_batch, saved_bytes, slope, train
 
-TINY = {"model.width": 16, "model.queries": 2, "model.heads": 2, "model.encoder_layers": 2, "model.latents": 8}
-TINY |= {"model.equation_layers": 2, "model.decoder_layers": 2, "model.prefix": 2, "model.mlp_ratio": 2}
+TINY = {"model.width": 16, "model.queries": 2, "model.heads": 2, "model.encoder_layers": 1, "model.latents": 8}
+TINY |= {"model.equation_layers": 1, "model.decoder_layers": 1, "model.prefix": 2, "model.mlp_ratio": 2}
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -75,7 +75,7 @@ def test_a_batch_holds_sound_equations_of_the_length() -> None:
 def test_flops_are_those_of_the_matrix_products() -> None:
     net, _ = tiny()
     encoder: Any = net.set_encoder
-    width, features, blocks, queries = 16, encoder.points[0].in_features, 2, 2
+    width, features, blocks, queries = 16, encoder.points[0].in_features, 1, 2
 
     def step(points: int) -> None:
         encoder(torch.randn(2, points, features)).sum().backward()
@@ -112,9 +112,9 @@ def test_checkpointing_keeps_less_and_works_more() -> None:
         scale.checkpointing(net, again)
         kept[again] = slope(lambda rows: saved_bytes(net, lambda: step(rows)))
         flops[again] = flops_of(lambda: step(2))
-    assert 0 < kept[True] < 0.7 * kept[False]
+    assert 0 < kept[True] < 0.8 * kept[False]
     assert flops[True] > 1.1 * flops[False]
-    assert scale.blocks(net) == 6
+    assert scale.blocks(net) == 3
 
 
 def test_saved_bytes_are_those_that_a_layer_keeps() -> None:
@@ -160,7 +160,7 @@ def test_a_cell_of_a_tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = scale.SUITE.cells(methods=[], problems=["small"], seeds=[1], settings=settings, out="")
     found = scale.run(cell)
     assert found["activations"] == found["activations_whole"] > 0
-    assert 200 < found["operations"] < 3000
+    assert 300 < found["operations"] < 2000
     assert found["cpu_utilisation"] == pytest.approx(
         found["cpu_samples_per_second"] * found["flops"] / found["cpu_peak"]
     )
