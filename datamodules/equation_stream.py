@@ -26,6 +26,7 @@ __all__ = ["Block", "EquationStream", "StreamSettings"]
 _SPARE_ROWS = 1.2  # rows drawn for one that is wanted: an equation need not be defined on all of them
 _SPARE_SAMPLES = 1.4  # samples drawn for one that is wanted: many equations are hardly defined anywhere
 _ROUNDS = 8  # of drawing what is still missing
+_GROUPS = 100  # of lengths that are tried for a block, where some have no equation that is defined
 _LARGEST = 1e8  # of a target, in magnitude
 _FLATTEST = 1e-4  # spread of a target over its magnitude, below which float32 shows rounding
 _POOL, _BLOCK = 7, 11  # tell the generators apart
@@ -138,7 +139,17 @@ class EquationStream:
         pool, settings = self.pool(epoch), self.settings
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _BLOCK, epoch, number])
         rows = round(float(np.exp(rng.uniform(np.log(settings.fewest_rows), np.log(settings.most_rows + 1)))))
-        low, high = self._lengths(pool, rng)
+        for _ in range(_GROUPS):
+            found = self._of_group(pool, *self._lengths(pool, rng), rows, rng)
+            if len(found.target):  # hardly ever too few: then what there is, once more
+                return _taken(found, np.resize(np.arange(len(found.target)), self.block))
+        raise UserError(
+            f"no equation of the {self.split} split is defined on {rows} rows of its table: draw more data.programs, "
+            "or other data.points"
+        )
+
+    def _of_group(self, pool: SkeletonPool, low: int, high: int, rows: int, rng: np.random.Generator) -> Block:
+        """A block of skeletons of one group, or as many samples of it as can be had."""
         parts: list[Block] = []
         missing = self.block
         for _ in range(_ROUNDS):
@@ -147,12 +158,7 @@ class EquationStream:
             missing -= len(parts[-1].target)
             if not missing:
                 break
-        whole = Block(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
-        if missing:  # hardly ever: what there is, once more
-            if not len(whole.target):
-                return self.get(epoch, number + (1 << 40))
-            whole = _taken(whole, np.resize(np.arange(len(whole.target)), self.block))
-        return whole
+        return Block(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
 
     def _lengths(self, pool: SkeletonPool, rng: np.random.Generator) -> tuple[int, int]:
         """Positions in the pool of a group of lengths that has any."""

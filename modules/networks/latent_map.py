@@ -195,6 +195,7 @@ class LatentMap:
         temporary = Path(f"{path}.{os.getpid()}.tmp")
         try:
             save_file(tensors, temporary, words)
+            temporary.chmod(0o644)  # it is written for its owner alone
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
