@@ -144,8 +144,8 @@ class EquationStream:
             if len(found.target):  # hardly ever too few: then what there is, once more
                 return _taken(found, np.resize(np.arange(len(found.target)), self.block))
         raise UserError(
-            f"no equation of the {self.split} split is defined on {rows} rows of its table: draw more data.programs, "
-            "or other data.points"
+            f"no equation of the {self.split} split is defined on {rows} rows of its table: draw more "
+            "data.programs, or other data.points"
         )
 
     def _of_group(self, pool: SkeletonPool, low: int, high: int, rows: int, rng: np.random.Generator) -> Block:

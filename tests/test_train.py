@@ -25,7 +25,7 @@ SHORT = (
 FEW_EQUATIONS = (
     *SHORT[:-1],
     "trainer.max_time=null",
-    "trainer.strategy=auto",
+    "++trainer.strategy=auto",
     "trainer.devices=1",
     "data.batch_size=8",
     "data.epoch_samples=16",
