@@ -29,6 +29,7 @@ from expressions.differentiation import (
     Workspace,
     blocks,
     linear_constants,
+    parameters_in_order,
     read_trees,
     uniforms,
 )
@@ -191,7 +192,7 @@ class _Instances:
 
     expression: np.ndarray  # [instances] index into the fit
     constants: np.ndarray  # [instances, constants], all of them, in prefix order
-    which: np.ndarray  # [width, instances] constant that parameter k is; -1 for none
+    which: np.ndarray  # [width, instances] constant that parameter k is, the linear ones first; -1 for none
     linear: np.ndarray  # [width, instances], eliminated
     factors: np.ndarray  # [width, instances], those of them that derivatives by the others depend on
     stale: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [instances], see `_is_stale`
@@ -327,6 +328,7 @@ class _Fit:
             self.table.inputs,
             self.workspace,
             width=len(instances.which),
+            first=self.linear,
         )
 
     # --- one chunk ---
@@ -371,13 +373,12 @@ class _Fit:
         repeats = np.where(nonlinear, starts, 1)  # linear constants have one solution, wherever they start
         expression = np.repeat(chunk, repeats)
         number = np.arange(len(expression)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        parameter_constants = self.free[:, expression]
-        counts = parameter_constants.sum(axis=0)
+        counts = self.free[:, expression].sum(axis=0)
         width = int(counts.max(initial=0))
         which = np.full((width, len(expression)), -1, dtype=np.int64)
         linear = np.zeros((width, len(expression)), dtype=bool)
         factors = np.zeros_like(linear)
-        instance, position = np.nonzero(parameter_constants.T)
+        instance, position = parameters_in_order(self.free, expression, self.linear)
         rank = np.arange(len(instance)) - np.repeat(np.cumsum(counts) - counts, counts)
         which[rank, instance] = self.trees.ordinal[position, expression[instance]]
         linear[rank, instance] = self.linear[position, expression[instance]]
@@ -548,7 +549,8 @@ def _eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
     """Gauss-Jordan elimination of parameters in place, skipping those that depend on the ones before.
 
     Afterwards the last column holds, in the rows of the eliminated parameters, the least-squares solution
-    with the others at 0, and in its last entry the squared residual that is left.
+    with the others at 0, and in its last entry the squared residual that is left. Columns before an eliminated
+    one are not kept up: in no instance may one that stays come before one that goes.
 
     Args:
         tableau: `[width + 1, width + 1, instances]`, the right-hand side last.
@@ -559,11 +561,12 @@ def _eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
     """
     done = np.zeros_like(which)
     for k in np.flatnonzero(which.any(axis=1)):
+        rest = tableau[:, k:]
         pivot = tableau[k, k]
         usable = which[k] & (pivot > _SMALLEST_PIVOT)
-        row = np.where(usable, tableau[k] / np.where(usable, pivot, 1.0), 0.0)
-        tableau -= tableau[:, k, None] * row[None]
-        tableau[k] = np.where(usable, row, tableau[k])
+        row = np.where(usable, rest[k] / np.where(usable, pivot, 1.0), 0.0)
+        rest -= rest[:, :1] * row
+        rest[k] = np.where(usable, row, rest[k])
         done[k] = usable
     return done
 

@@ -331,6 +331,23 @@ def blocks(rows: int) -> list[tuple[int, int]]:
 # --- the tape ---
 
 
+def parameters_in_order(
+    free: np.ndarray, members: np.ndarray, first: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Instance and position of every free constant: instance by instance, those of `first` before the others.
+
+    Args:
+        free: `[positions + 1, expressions]`, at the constants to look at.
+        members: `[instances]`, which expression each instance belongs to.
+        first: as `free`; None: all of an instance are in prefix order.
+    """
+    instance, position = np.nonzero(free[:, members].T)
+    if first is None:
+        return instance, position
+    order = np.lexsort((~first[position, members[instance]], instance))
+    return instance[order], position[order]
+
+
 class Workspace:
     """Buffers that are reused from tape to tape, since fresh memory costs page faults."""
 
@@ -388,6 +405,7 @@ class Tape:
         inputs: np.ndarray,
         workspace: Workspace,
         width: int = 0,
+        first: np.ndarray | None = None,
     ) -> None:
         """Schedule.
 
@@ -399,6 +417,7 @@ class Tape:
             inputs: `[variables, rows]`.
             workspace: buffers to use.
             width: free constants to make room for in Gram matrices, if more than any instance has.
+            first: `[positions + 1, expressions]`, free constants that come before the others; None: none do.
 
         Raises:
             ValueError: the instances are not ordered by their number of free constants.
@@ -410,7 +429,8 @@ class Tape:
         self.width = int(self.parameters.max(initial=width))
         self.count = len(members)
         slots = self._place_nodes(trees, members)
-        self._schedule_adjoints(trees, members, slots, free)
+        adjoint, negative = self._schedule_adjoints(slots)
+        self._place_jacobian(*parameters_in_order(free, members, first), adjoint, negative)
         self._groups = [
             (int(self.parameters[low]), low, high, int(self._offsets[low]), int(self._offsets[high]))
             for low, high in _runs(self.parameters)
@@ -445,8 +465,12 @@ class Tape:
         self._constant_of = (self._instance[:constants], which)
         return slots
 
-    def _schedule_adjoints(self, trees: Trees, members: np.ndarray, slots: np.ndarray, free: np.ndarray) -> None:
-        """Walk from the roots down and give every varying node a row of the adjoint workspace and a sign."""
+    def _schedule_adjoints(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Walk from the roots down and give every varying node a row of the adjoint workspace and a sign.
+
+        Returns:
+            Both as `[positions + 1, instances]`; the sign as whether it is negative.
+        """
         # One flat array for both: twice the row plus the sign. Row 0 holds ones: the adjoint of every root.
         codes = np.zeros(slots.size, dtype=np.int64)
         first_row, count = len(self._used), slots.shape[1]
@@ -487,24 +511,17 @@ class Tape:
                     below_right=below[1],
                 )
             )
-        adjoint, negative = (codes >> 1).reshape(slots.shape), (codes & 1).astype(bool).reshape(slots.shape)
         self._backward = [step for step in steps if step.below_left is not None or step.below_right is not None]
         self._forward = steps[::-1]
         self._adjoints = next_row
         self._largest = max((step.high - step.low for step in steps), default=0)
-        self._place_jacobian(trees, members, free, adjoint, negative)
+        return (codes >> 1).reshape(slots.shape), (codes & 1).astype(bool).reshape(slots.shape)
 
     def _place_jacobian(
-        self,
-        trees: Trees,
-        members: np.ndarray,
-        free: np.ndarray,
-        adjoint: np.ndarray,
-        negative: np.ndarray,
+        self, instance: np.ndarray, position: np.ndarray, adjoint: np.ndarray, negative: np.ndarray
     ) -> None:
         """Lay out the matrix `[J_1 .. J_p, residual]` of every instance, one below the other."""
         offsets = np.concatenate([[0], np.cumsum(self.parameters + 1)])
-        instance, position = np.nonzero(free[:, members].T)  # instance by instance, in prefix order
         rows = np.arange(len(instance)) + instance  # every instance before adds one row for its residual
         source = np.zeros(int(offsets[-1]), dtype=np.int64)
         flip = np.zeros(int(offsets[-1]), dtype=bool)
