@@ -23,11 +23,12 @@ FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
 def exact_nmse(y: list[float], f: list[float]) -> float:
-    """The definition in exact rational arithmetic."""
+    """The definition in exact rational arithmetic; inf where a float cannot hold it."""
     target, prediction = [Fraction(v) for v in y], [Fraction(v) for v in f]
     mean = sum(target) / len(target)
     error = sum((a - b) ** 2 for a, b in zip(target, prediction, strict=True))
-    return float(error / sum((a - mean) ** 2 for a in target))
+    ratio = error / sum((a - mean) ** 2 for a in target)
+    return float(ratio) if ratio <= Fraction(np.finfo(float).max) else math.inf
 
 
 @settings(max_examples=200, deadline=None)

@@ -20,7 +20,7 @@ from itertools import product
 from typing import Any
 
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
 from modules.networks.architecture import IDENTITY, SUM, Architecture
 
 __all__ = ["can_express"]
@@ -71,7 +71,10 @@ def can_express(architecture: Architecture, equation: Expression) -> bool:
         if not needs:
             return can(layer - 1, below)
         first, *rest = needs
+        can_pass = used[IDENTITY] < counts[layer][IDENTITY]
         for node, asked in _ways(first):
+            if can_pass and first in asked and node != IDENTITY:
+                continue  # passed on as it is, for which a node that can do nothing else is as good
             free = used[node] < counts[layer][node]
             if free and assign(layer, tuple(rest), used + Counter([node]), below | asked):
                 return True
@@ -97,14 +100,21 @@ def _hardest_first(form: _Form) -> tuple[bool, str]:
 
 def _ways(form: _Form) -> Iterator[tuple[str, Needs]]:
     """Nodes whose output the value may be, and what each must be given."""
-    yield IDENTITY, frozenset([form])
-    yield SUM, form.parts if form.kind == "sum" else frozenset([form])
-    if form.kind == "sum":
+    alone = frozenset([form])
+    yield IDENTITY, alone
+    yield SUM, form.parts if form.kind == "sum" else alone
+    yield "add", alone  # to itself
+    yield "mul", alone | {_ONE}
+    yield "div", alone | {_ONE}
+    if form == _ONE:
+        for name in BY_NAME:  # whatever is done to constants
+            yield name, alone
+    elif form.kind == "sum":
         for one, other in _split_sums(form):
             yield "add", frozenset([one, other])
     elif form.kind == "product":
         yield from _ways_to_multiply(form)
-    elif form.kind not in ("one", "variable"):
+    elif form.kind != "variable":
         [argument] = form.parts
         yield form.kind, frozenset([argument])
 
