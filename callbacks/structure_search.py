@@ -87,7 +87,7 @@ class StructureSearch(Callback):
         seed: int = 0,
         seconds: float | None = 60.0,
         instances: int | None = None,
-        proposals: int = 200,
+        proposals: int = 600,
         capacity: int = 400,
         power: float = 1.5,
         resampled: float = 0.2,
