@@ -49,6 +49,10 @@ def _number(low: float, high: float = math.inf, *, open_ends: bool = True) -> Ru
     return Rule(allows, f"a number between {low:g} and {high:g}")
 
 
+def _below_one() -> Rule:
+    return Rule(lambda value: type(value) in (int, float) and 0 <= value < 1, "a number from 0 to less than 1")
+
+
 def _choice(*words: str) -> Rule:
     return Rule(lambda value: isinstance(value, str) and value in words, f"one of {', '.join(words)}")
 
@@ -179,10 +183,10 @@ RULES: dict[str, Rule] = {
     "model.kl_weight": _number(0, open_ends=False),
     "model.free_bits": _number(0, open_ends=False),
     "model.kl_warmup_steps": _whole(0),
-    "model.posterior_share": SHARE,
+    "model.posterior_share": _below_one(),
     "model.value_weight": _number(0, open_ends=False),
     "model.presence_weight": _number(0, open_ends=False),
-    "model.ema_decay": SHARE,
+    "model.ema_decay": _below_one(),
     "model.checkpoint_activations": _truth(),
     "model.init": _text(),
     # model: autoencoder

@@ -17,7 +17,7 @@ from datamodules.heldout import heldout_problems
 from datamodules.numbered_batches import Batch, NumberedBatches
 from datamodules.problems import Problem
 from datamodules.skeleton_pool import OPERATOR_NAMES, PoolSettings
-from expressions.skeleton import INTEGERS
+from expressions.skeleton import INTEGERS, structure_of
 from expressions.vocabulary import Vocabulary
 
 __all__ = ["Equations", "StreamLoader"]
@@ -27,8 +27,9 @@ class Equations(LightningDataModule):
     """Batches of problems, each an equation and rows of it.
 
     A batch is inputs `[batch, rows, variables]` in raw units, 0 in absent columns; target `[batch, rows]`, up to
-    an outer scale and offset; present `[batch, variables]` bool; and ids `[batch, length]` of the skeleton with
-    start and end, padded. Rows and length are the same within a batch and differ between batches.
+    an outer scale and offset; present `[batch, variables]` bool; and ids `[batch, length]` of the structure, see
+    `expressions.skeleton`, with start and end, padded. Rows and length are the same within a batch and differ
+    between batches.
 
     An epoch is `epoch_samples` indices of the stream; sample `i` of it is a function of `(seed, epoch, i)` for a
     given batch size, so a resumed run and any number of ranks and workers see the same samples. Ranks take turns
@@ -237,7 +238,8 @@ class StreamLoader(NumberedBatches):
     def _pool_ids(self) -> np.ndarray:
         pool = self.stream.pool(self.epoch)
         if self._ids is None or self._ids[0] != id(pool):
-            self._ids = (id(pool), self.vocabulary.encode_programs(pool.tokens, pool.values))
+            structures = [structure_of(pool.skeleton(number)) for number in range(len(pool))]
+            self._ids = (id(pool), self.vocabulary.encode_skeletons(structures, pool.tokens.shape[1] + 2))
         return self._ids[1]
 
 

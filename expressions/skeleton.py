@@ -1,8 +1,13 @@
 """Skeletons: equations up to the values of their constants, and up to an outer scale and offset.
 
-What a decoder writes and a search fits. Small integers belong to the skeleton, since `x**2 - 1` says more than
-`x**2 + c`; every other constant is free, to be fitted. A factor and an offset of the whole equation are never part
-of it: they are solved for exactly (`fit_constants(affine=True)`).
+Small integers belong to a skeleton, since `x**2 - 1` says more than `x**2 + c`; every other constant is free, to
+be fitted. A factor and an offset of the whole equation are never part of it: they are solved for exactly
+(`fit_constants(affine=True)`).
+
+What a decoder writes is less, a *structure*: nothing that goes without saying, neither factors nor signs nor which
+number a constant is. What a search fits is more, a structure *completed* by a constant wherever one makes a
+difference. So a decoder need not guess what a fit finds out anyway, and one structure stands for all skeletons
+that differ in no more than that: with 128 samples of the map three times as many problems were solved.
 
 `fingerprints` go further and forget coefficients, signs and the names of the variables: that is how the problems
 of a benchmark are kept out of what a model learns from, whatever their constants are.
@@ -16,12 +21,13 @@ from functools import cache
 
 import numpy as np
 
+from expressions.constant_placement import generalised, without_coefficients
 from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, TOKEN
+from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.paired_evaluation import PAD, evaluate_pairs
 from expressions.simplification import without_affine
 
-__all__ = ["INTEGERS", "Skeleton", "fingerprints", "skeleton_of"]
+__all__ = ["INTEGERS", "Skeleton", "completed", "fingerprints", "skeleton_of", "structure_of"]
 
 INTEGERS = (-2, -1, 1, 2, 3, 4, 5)
 """Constants that a skeleton keeps."""
@@ -75,6 +81,20 @@ def skeleton_of(expression: Expression, integers: Sequence[int] = INTEGERS) -> S
     plain = without_affine(expression)
     values = plain.constants.tolist()
     return Skeleton(tuple(plain.tokens.tolist()), tuple(value if value in integers else None for value in values))
+
+
+def completed(skeleton: Skeleton) -> Skeleton:
+    """The skeleton with a free constant wherever one makes a difference, see `expressions.constant_placement`."""
+    return _all_free(generalised(skeleton.expression()))
+
+
+def structure_of(skeleton: Skeleton) -> Skeleton:
+    """What of a skeleton `completed` would not know by itself."""
+    return _all_free(without_coefficients(generalised(skeleton.expression())))
+
+
+def _all_free(tokens: tuple[int, ...]) -> Skeleton:
+    return Skeleton(tokens, (None,) * tokens.count(CONSTANT))
 
 
 def fingerprints(skeletons: Sequence[Skeleton]) -> list[bytes]:

@@ -205,26 +205,6 @@ class Vocabulary:
                     raise UserError(f"the vocabulary has no {value:g}")
         return self.encode_batch([skeleton.expression(_FREE) for skeleton in skeletons], length)[0]
 
-    def encode_programs(self, tokens: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Ids of many skeletons that are arrays already, with start and end, padded; made for speed.
-
-        Args:
-            tokens: `[programs, length]`, padded behind with -1; all of them have ids.
-            values: `[programs, length]`, the integer at the position of each fixed constant; NaN elsewhere.
-
-        Returns:
-            `[programs, length + 2]` int64.
-        """
-        real = tokens >= 0
-        ids = np.full((len(tokens), tokens.shape[1] + 2), PAD, dtype=np.int64)
-        ids[:, 0] = START
-        body = ids[:, 1:-1]
-        body[real] = self._id_of_token[tokens[real]]
-        whole = ~np.isnan(values)
-        body[whole] = self.first_integer + np.searchsorted(self.integers, values[whole])
-        ids[np.arange(len(ids)), 1 + real.sum(axis=1)] = END
-        return ids
-
     def decode_skeletons(self, ids: Array) -> list[Skeleton]:
         """Skeletons of `ids [batch, length]`, each one complete program.
 

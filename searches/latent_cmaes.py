@@ -24,7 +24,7 @@ import numpy as np
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.scoring import complexity
-from expressions.skeleton import INTEGERS, Skeleton
+from expressions.skeleton import Skeleton
 from searches.finishing import Finish, near_front
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.genetic_programming import search as evolve
@@ -49,7 +49,6 @@ __all__ = ["LatentMap", "LatentSearchResult", "search"]
 
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
-_HELD = frozenset(float(value) for value in INTEGERS)
 
 
 class LatentMap(Protocol):
@@ -303,7 +302,7 @@ class _Run:
         outcome = Outcome(
             errors=self.scores.errors(skeletons),
             scores=self.scores.scores(skeletons),
-            lengths=np.array([len(self.scores.canonical(skeleton)) for skeleton in skeletons]),
+            lengths=np.array([len(skeleton) for skeleton in skeletons]),
             known=known,
         )
         self.decodes += len(latents)
@@ -351,8 +350,8 @@ class _Run:
         self._refuted.add(leader)
 
     def _fixed(self, equation: Expression) -> np.ndarray:
-        """Constants that are a part of the skeleton, or the unit of a column. `[constants]` bool"""
-        return np.isin(equation.constants, list(_HELD | self.table.factors))
+        """Constants that are the unit of a column. `[constants]` bool"""
+        return np.isin(equation.constants, list(self.table.factors))
 
     def _spent(self) -> str | None:
         """Why the search must end now, None while it may go on."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expressions.constant_placement import Tokens
 from expressions.skeleton import Skeleton
 from searches.latent_cmaes import LatentMap
 from searches.skeleton_fitting import SkeletonFitter
@@ -29,18 +30,18 @@ class Smoothness:
     """What was seen along a line.
 
     Attributes:
-        skeletons: decoded greedily at each of its points, in canonical form.
+        programs: what is decoded greedily at each of its points, in canonical form, completed.
         log_nmse: logarithms of their normalised squared errors with the best constants; 0 where an equation is no
             better than the mean. `[points]`
     """
 
-    skeletons: tuple[Skeleton, ...]
+    programs: tuple[Tokens, ...]
     log_nmse: np.ndarray
 
     @property
     def equal_share(self) -> float:
-        """Share of the steps from one point to the next that do not change the skeleton."""
-        steps = list(zip(self.skeletons, self.skeletons[1:], strict=False))
+        """Share of the steps from one point to the next that do not change the program."""
+        steps = list(zip(self.programs, self.programs[1:], strict=False))
         return sum(one == other for one, other in steps) / max(1, len(steps))
 
     @property
@@ -76,4 +77,4 @@ def smoothness(
     decoded: Sequence[Skeleton] = latent_map.decode(latents, table[0].shape[1], temperature=0.0, seed=seed)
     errors = np.minimum(np.maximum(scores.errors(decoded), _SMALLEST_NMSE), _LARGEST_NMSE)
     logarithms = np.array([math.log(error) for error in errors])
-    return Smoothness(tuple(scores.canonical(skeleton) for skeleton in decoded), logarithms)
+    return Smoothness(tuple(scores.program(skeleton) for skeleton in decoded), logarithms)

@@ -16,17 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from expressions.constant_placement import Tokens
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
-from expressions.skeleton import Skeleton
+from expressions.operators import CONSTANT, TOKEN
 from searches.front import EXACT_NMSE
 from searches.regression import RegressionTask
 
 __all__ = ["Fitted", "SkeletonFitter"]
-
-Tokens = tuple[int, ...]
-Structure = Tokens | Skeleton
-"""A program whose constants are all free, or a skeleton, which may fix some of them."""
 
 _TURNS = (TOKEN["sin"], TOKEN["cos"])
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
@@ -99,10 +95,10 @@ class SkeletonFitter:
         self.screen_iterations, self.fit_iterations = screen_iterations, fit_iterations
         self.best: dict[int, tuple[float, Expression]] = {}
         """Length of a skeleton -> its lowest normalised error, and the equation."""
-        self._screened: dict[Structure, tuple[float, Expression]] = {}
-        self._fitted: dict[Structure, Fitted | None] = {}
+        self._screened: dict[Tokens, tuple[float, Expression]] = {}
+        self._fitted: dict[Tokens, Fitted | None] = {}
 
-    def fit(self, skeletons: Sequence[Structure], bar: float) -> list[Fitted | None]:
+    def fit(self, skeletons: Sequence[Tokens], bar: float) -> list[Fitted | None]:
         """The fits of those skeletons that score better than `bar` when they are screened.
 
         What else was fitted before, under a higher bar, is not told: it would depend on what is remembered.
@@ -123,7 +119,7 @@ class SkeletonFitter:
         fits = {each: self._fitted[each] for each in promising}
         return [fits.get(each) for each in skeletons]
 
-    def screened(self, skeleton: Structure) -> float:
+    def screened(self, skeleton: Tokens) -> float:
         """The normalised error of a skeleton that `fit` has seen, on the rows of the screening; inf if none."""
         return self._screened[skeleton][0] if skeleton in self._screened else math.inf
 
@@ -138,7 +134,7 @@ class SkeletonFitter:
         self._screened.clear()
         self._fitted.clear()
 
-    def note(self, skeleton: Structure, fitted: Fitted | None) -> None:
+    def note(self, skeleton: Tokens, fitted: Fitted | None) -> None:
         """Keep a fit, this search's own or that of another process, if it is the best of its length."""
         if fitted is not None and fitted.nmse < self.best.get(len(skeleton), (math.inf,))[0]:
             self.best[len(skeleton)] = (fitted.nmse, fitted.expression)
@@ -162,10 +158,10 @@ class SkeletonFitter:
             for length, error, tokens, constants in state
         }
 
-    def _score(self, nmse: float, skeleton: Structure) -> float:
+    def _score(self, nmse: float, skeleton: Tokens) -> float:
         return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(skeleton)
 
-    def _screen(self, skeletons: Sequence[Structure]) -> None:
+    def _screen(self, skeletons: Sequence[Tokens]) -> None:
         turning = [each for each in skeletons if _turns(each)]
         plain = [each for each in skeletons if not _turns(each)]
         for group, starts in ((turning, self.frequency_starts), (plain, self.starts)):
@@ -176,17 +172,14 @@ class SkeletonFitter:
                     iterations=self.screen_iterations,
                     rng=rng,
                     starts=starts,
-                    fixed=[_fixed(each) for each in group],
                 )
                 self._screened.update(zip(group, zip(errors.tolist(), equations, strict=True), strict=True))
 
-    def _fit(self, skeletons: Sequence[Structure]) -> None:
+    def _fit(self, skeletons: Sequence[Tokens]) -> None:
         if not skeletons:
             return
         started = [self._screened[each][1] for each in skeletons]
-        errors, equations = self.task.fit_exactly(
-            started, self.fit_iterations, fixed=[_fixed(each) for each in skeletons]
-        )
+        errors, equations = self.task.fit_exactly(started, self.fit_iterations)
         for skeleton, nmse, equation in zip(skeletons, errors.tolist(), equations, strict=True):
             if not math.isfinite(nmse):
                 self._fitted[skeleton] = None
@@ -195,28 +188,10 @@ class SkeletonFitter:
             self.note(skeleton, self._fitted[skeleton])
 
 
-def _turns(skeleton: Structure) -> bool:
-    """Whether a constant may be a frequency: a free one that comes soon after a sine or cosine."""
-    if isinstance(skeleton, Skeleton):
-        values = iter(skeleton.values)
-        # A constant that is fixed is no constant here: any other leaf would do in its place.
-        tokens = tuple(
-            FIRST_VARIABLE if token == CONSTANT and next(values) is not None else token
-            for token in skeleton.tokens
-        )
-    else:
-        tokens = skeleton
-    return any(token in _TURNS and CONSTANT in tokens[k + 1 : k + 4] for k, token in enumerate(tokens))
+def _turns(skeleton: Tokens) -> bool:
+    """Whether a constant may be a frequency: one that comes soon after a sine or cosine."""
+    return any(token in _TURNS and CONSTANT in skeleton[k + 1 : k + 4] for k, token in enumerate(skeleton))
 
 
-def _unfitted(skeleton: Structure) -> Expression:
-    if isinstance(skeleton, Skeleton):
-        return skeleton.expression()
+def _unfitted(skeleton: Tokens) -> Expression:
     return Expression._trusted(np.array(skeleton, dtype=np.int16), np.ones(skeleton.count(CONSTANT)))
-
-
-def _fixed(skeleton: Structure) -> np.ndarray:
-    """Which constants keep their value. `[constants]` bool"""
-    if isinstance(skeleton, Skeleton):
-        return skeleton.fixed
-    return np.zeros(skeleton.count(CONSTANT), dtype=bool)

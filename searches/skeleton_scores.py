@@ -1,8 +1,10 @@
-"""Scores of the skeletons that a decoder writes: each is brought into canonical form and fitted once.
+"""Scores of what a decoder writes: each is brought into canonical form, completed by constants and fitted once.
 
 Two latents often decode to the same skeleton, and two spellings of it (`c*(x + c)` and `x + c`, where scale and
-offset go without saying) are the same equation. What was scored once is looked up: its score is that of the first
-time, whether it was then only screened or fitted (see `searches.skeleton_fitting`).
+offset go without saying) are the same equation. A decoder's guess of where constants are is the least of what it
+knows: they are put wherever they make a difference (`expressions.skeleton.completed`). What was scored once is
+looked up: its score is that of the first time, whether it was then only screened or fitted (see
+`searches.skeleton_fitting`).
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from expressions.constant_placement import Tokens
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
-from expressions.skeleton import Skeleton, skeleton_of
+from expressions.skeleton import Skeleton, completed, skeleton_of
 from searches.skeleton_fitting import SkeletonFitter
 
-__all__ = ["PENALTY", "Elite", "SkeletonScores", "canonical_skeleton"]
+__all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit"]
 
 PENALTY = 1e3  # score of what is too long or not finite on every row: finite, since CMA-ES ranks and averages
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
@@ -37,14 +40,14 @@ class Elite:
     Attributes:
         score: `log(nmse) + parsimony * length`, lower is better.
         nmse: mean squared error over the target's variance on the search rows.
-        skeleton: in canonical form.
+        program: in canonical form, completed; all its constants are free.
         decoded: as the decoder first wrote it: its own language, where the canonical form may have other words.
         expression: the equation, without outer scale and offset.
     """
 
     score: float
     nmse: float
-    skeleton: Skeleton
+    program: Tokens
     decoded: Skeleton
     expression: Expression
 
@@ -64,8 +67,8 @@ class SkeletonScores:
         self.capacity, self.fitted_share = capacity, fitted_share
         self.elites: list[Elite] = []
         """Best first, of different skeletons."""
-        self._known: dict[Skeleton, float] = {}  # canonical skeleton -> normalised error
-        self._canonical: dict[Skeleton, Skeleton] = {}
+        self._known: dict[Tokens, float] = {}  # program -> normalised error
+        self._programs: dict[Skeleton, Tokens] = {}
         self._packed: list[str] = []
         self._evaluations_before = 0.0
 
@@ -80,7 +83,7 @@ class SkeletonScores:
 
     def errors(self, decoded: Sequence[Skeleton]) -> np.ndarray:
         """Normalised squared errors, inf where there is none. `[skeletons]`"""
-        plain = [self.canonical(each) for each in decoded]
+        plain = [self.program(each) for each in decoded]
         new = [each for each in dict.fromkeys(plain) if each not in self._known]
         self._fit(new, dict(zip(reversed(plain), reversed(decoded), strict=True)))
         return np.array([self._known[each] for each in plain])
@@ -88,26 +91,26 @@ class SkeletonScores:
     def scores(self, decoded: Sequence[Skeleton]) -> np.ndarray:
         """What a search minimises: `log(nmse) + parsimony * length`, `PENALTY` where there is no error."""
         errors = self.errors(decoded)
-        return np.array([self._score(nmse, self.canonical(s)) for nmse, s in zip(errors, decoded, strict=True)])
+        return np.array([self._score(nmse, self.program(s)) for nmse, s in zip(errors, decoded, strict=True)])
 
     def is_known(self, decoded: Skeleton) -> bool:
         """Whether its skeleton has been scored."""
-        return self.canonical(decoded) in self._known
+        return self.program(decoded) in self._known
 
-    def canonical(self, decoded: Skeleton) -> Skeleton:
-        """`canonical_skeleton`, remembered."""
-        if decoded not in self._canonical:
-            if len(self._canonical) > 4 * max(_CHUNK, len(self._known)):
-                self._canonical.clear()
-            self._canonical[decoded] = canonical_skeleton(decoded)
-        return self._canonical[decoded]
+    def program(self, decoded: Skeleton) -> Tokens:
+        """`program_to_fit`, remembered."""
+        if decoded not in self._programs:
+            if len(self._programs) > 4 * max(_CHUNK, len(self._known)):
+                self._programs.clear()
+            self._programs[decoded] = program_to_fit(decoded)
+        return self._programs[decoded]
 
-    def _score(self, nmse: float, skeleton: Skeleton) -> float:
+    def _score(self, nmse: float, program: Tokens) -> float:
         if not math.isfinite(nmse):
             return PENALTY
-        return math.log(max(nmse, _SMALLEST_NMSE)) + self.fitter.parsimony * len(skeleton)
+        return math.log(max(nmse, _SMALLEST_NMSE)) + self.fitter.parsimony * len(program)
 
-    def _fit(self, new: Sequence[Skeleton], decoded: dict[Skeleton, Skeleton]) -> None:
+    def _fit(self, new: Sequence[Tokens], decoded: dict[Tokens, Skeleton]) -> None:
         worthwhile = [each for each in new if _has_variable(each)]
         for each in new:
             if not _has_variable(each):
@@ -147,11 +150,13 @@ class SkeletonScores:
             self._packed.append(_pack(known[start : start + _CHUNK]))
         return {
             "packed": self._packed,
-            "known": [_as_list(skeleton, nmse) for skeleton, nmse in known[_CHUNK * len(self._packed) :]],
+            "known": [[list(program), nmse] for program, nmse in known[_CHUNK * len(self._packed) :]],
             "elites": [
                 [
-                    *_as_list(elite.skeleton, elite.nmse),
-                    *_as_list(elite.decoded, elite.score),
+                    elite.score,
+                    elite.nmse,
+                    list(elite.program),
+                    [list(elite.decoded.tokens), list(elite.decoded.values)],
                     elite.expression.constants.tolist(),
                 ]
                 for elite in self.elites
@@ -165,32 +170,26 @@ class SkeletonScores:
         self._packed = list(state["packed"])
         self._known = {}
         for chunk in [*map(_unpack, self._packed), state["known"]]:
-            self._known.update((_skeleton(tokens, values), nmse) for tokens, values, nmse in chunk)
+            self._known.update((tuple(program), nmse) for program, nmse in chunk)
         self.elites = [
-            Elite(
-                score,
-                nmse,
-                _skeleton(tokens, values),
-                _skeleton(decoded_tokens, decoded_values),
-                Expression(tokens, constants),
-            )
-            for tokens, values, nmse, decoded_tokens, decoded_values, score, constants in state["elites"]
+            Elite(score, nmse, tuple(program), Skeleton(*map(tuple, decoded)), Expression(program, constants))
+            for score, nmse, program, decoded, constants in state["elites"]
         ]
         self.fitter.load(state["best"])
         self._evaluations_before = state["evaluations"]
 
 
-def canonical_skeleton(decoded: Skeleton) -> Skeleton:
-    """The skeleton of which a decoder has written some spelling.
+def program_to_fit(decoded: Skeleton) -> Tokens:
+    """What is fitted for a skeleton that a decoder has written in some spelling.
 
-    Its free constants are given values that no sum or product brings back to an integer, and those that are not
-    free afterwards are those that stood for something.
+    Its free constants are given values that no sum or product brings back to an integer, so that the canonical
+    form does away with those that stand for nothing; then it is completed.
     """
     if not decoded.free:
-        return skeleton_of(decoded.expression())
+        return completed(skeleton_of(decoded.expression())).tokens
     count = iter(range(len(decoded.values)))
     filled = [_filling(next(count)) if value is None else value for value in decoded.values]
-    return skeleton_of(decoded.expression().with_constants(filled))
+    return completed(skeleton_of(decoded.expression().with_constants(filled))).tokens
 
 
 def _filling(number: int) -> float:
@@ -198,20 +197,12 @@ def _filling(number: int) -> float:
     return 0.5 + (_GOLDEN * (number + 1)) % 1.0 / 2.0
 
 
-def _has_variable(skeleton: Skeleton) -> bool:
-    return any(token >= FIRST_VARIABLE for token in skeleton.tokens)
+def _has_variable(program: Tokens) -> bool:
+    return any(token >= FIRST_VARIABLE for token in program)
 
 
-def _as_list(skeleton: Skeleton, number: float) -> list[Any]:
-    return [list(skeleton.tokens), list(skeleton.values), number]
-
-
-def _skeleton(tokens: Sequence[int], values: Sequence[float | None]) -> Skeleton:
-    return Skeleton(tuple(tokens), tuple(values))
-
-
-def _pack(known: Sequence[tuple[Skeleton, float]]) -> str:
-    content = json.dumps([_as_list(skeleton, nmse) for skeleton, nmse in known])
+def _pack(known: Sequence[tuple[Tokens, float]]) -> str:
+    content = json.dumps(known)
     return base64.b64encode(zlib.compress(content.encode(), level=6)).decode()
 
 

@@ -399,6 +399,7 @@ def test_ctrl_c_reports_what_was_found(tmp_path: Path) -> None:
         (("search.noise_level=-1",), "search.noise_level=-1 is not allowed"),
         (("search.heldout=-1",), "search.heldout=-1 is not allowed"),
         (("search.workers=0",), "search.workers=0 is not allowed"),
+        (("model.posterior_share=1",), "model.posterior_share=1"),
     ],
 )
 def test_the_command_refuses_at_once(arguments: tuple[str, ...], words: str, command: Callable) -> None:

@@ -15,8 +15,7 @@ from expressions.vocabulary import Vocabulary
 from modules.networks.attention import attend
 from modules.networks.conditional_vae import Batch, ConditionalVAE, Gaussian, divergence, token_losses
 from modules.networks.decoding import decoded
-from modules.networks.set_encoder import feature_count, point_features
-from modules.networks.table_statistics import statistic_rows
+from modules.networks.set_encoder import feature_count, point_features, table_rows
 
 OPERATORS = ["add", "mul", "sin", "square", "div"]
 VARIABLES, LONGEST = 3, 9
@@ -90,7 +89,7 @@ def test_features_of_anything_finite_are_finite(
     table = torch.from_numpy(values.astype(np.float32))
     present = torch.from_numpy(rng.random((rows, VARIABLES)) < 0.6)
     features = point_features(table[..., :VARIABLES], table[..., VARIABLES], present)
-    assert features.shape == (rows, points + statistic_rows(VARIABLES), feature_count(VARIABLES))
+    assert features.shape == (rows, points + table_rows(VARIABLES), feature_count(VARIABLES))
     assert features.isfinite().all()
     assert features.abs().max() < 100
     of_points, of_variables = features[:, :points], features[:, points : points + VARIABLES]

@@ -134,13 +134,6 @@ def test_ids_and_skeletons_are_the_same_thing() -> None:
     skeletons = [skeleton_of(e) for e in sample(200, np.random.default_rng(3), SETTINGS)]
     ids = vocabulary.encode_skeletons(skeletons)
     assert vocabulary.decode_skeletons(ids) == skeletons
-    tokens = np.full((len(skeletons), max(map(len, skeletons))), -1, dtype=np.int16)
-    values = np.full(tokens.shape, np.nan)
-    for row, skeleton in enumerate(skeletons):
-        tokens[row, : len(skeleton)] = skeleton.tokens
-        at = np.flatnonzero(tokens[row] == CONSTANT)
-        values[row, at] = [np.nan if value is None else value for value in skeleton.values]
-    assert np.array_equal(vocabulary.encode_programs(tokens, values), ids)
     with pytest.raises(UserError, match="no 7"):
         vocabulary.encode_skeletons([Skeleton((CONSTANT,), (7.0,))])
     with pytest.raises(ValueError, match="not one complete program"):

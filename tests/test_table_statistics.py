@@ -14,7 +14,7 @@ EXPONENT, POWER_SHARE, LINEAR_SHARE = 15, 17, 16  # places in the row of a varia
 
 def statistics(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
     here = torch.ones(len(inputs), inputs.shape[2], dtype=torch.bool) if present is None else present
-    return point_features(inputs, target, here)[:, inputs.shape[1] :]
+    return point_features(inputs, target, here)[:, inputs.shape[1] :][:, : statistic_rows(inputs.shape[2])]
 
 
 @pytest.fixture

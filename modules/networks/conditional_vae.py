@@ -280,9 +280,9 @@ class ConditionalVAE(nn.Module):
 
         Args:
             latents: `[B, Z]`
-            features: as `point_features` makes them, the table's statistics behind the points.
+            features: as `point_features` makes them, what is said of the whole table behind the points.
         """
-        points = features.shape[1] - self.set_encoder.statistic_rows
+        points = features.shape[1] - self.set_encoder.table_rows
         step = max(1, points // VALUE_POINTS)
         some = features[:, : min(points, step * VALUE_POINTS) : step]
         of_variables = 3 * self.vocabulary.variables

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from expressions.errors import UserError
-from expressions.skeleton import Skeleton
+from expressions.skeleton import Skeleton, structure_of
 from modules.networks.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.set_encoder import point_features
 
@@ -117,7 +117,8 @@ class LatentMap:
         Raises:
             UserError: as `prior`; or a skeleton is too long, or holds what the vocabulary has no id for.
         """
-        ids = torch.from_numpy(self.vocabulary.encode_skeletons(skeletons, self.longest + 2)).to(self._device)
+        structures = [structure_of(skeleton) for skeleton in skeletons]
+        ids = torch.from_numpy(self.vocabulary.encode_skeletons(structures, self.longest + 2)).to(self._device)
         mean = np.empty((len(skeletons), self.latents))
         std = np.empty_like(mean)
         with self._evaluating():

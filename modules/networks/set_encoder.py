@@ -14,9 +14,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from modules.networks.attention import Block, CrossAttention, scaled_initialisation, split_heads
+from modules.networks.probes import probe_rows, probe_width, probes
 from modules.networks.table_statistics import statistic_rows, statistic_width, table_statistics
 
-__all__ = ["SetEncoder", "feature_count", "point_features"]
+__all__ = ["SetEncoder", "feature_count", "point_features", "table_rows"]
 
 _CONSTANT = 1e-6  # of a column's largest magnitude: float32 cannot tell less from a constant
 _SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
@@ -24,8 +25,17 @@ _FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; w
 
 
 def feature_count(variables: int) -> int:
-    """How many numbers `point_features` makes of a point."""
-    return max(4 * variables + 5, statistic_width(variables))
+    """How many numbers `point_features` makes of a row, of whichever kind."""
+    return max(_point_width(variables), statistic_width(variables), probe_width(variables))
+
+
+def table_rows(variables: int) -> int:
+    """How many rows behind the points `point_features` makes of the whole table."""
+    return statistic_rows(variables) + probe_rows()
+
+
+def _point_width(variables: int) -> int:
+    return 4 * variables + 5
 
 
 @torch.no_grad()
@@ -37,7 +47,7 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
     it has not. Of the target, whose scale does not matter: the standardised value, clipped; asinh of the distance
     from the median in robust standard deviations, clipped, in which poles do not hide the rest; its rank from -1
     to 1; the logarithm of its magnitude over the root mean square; and its sign. The rows behind the points are
-    those of `modules.networks.table_statistics`.
+    those of `modules.networks.table_statistics` and of `modules.networks.probes`.
 
     Args:
         inputs: in raw units. `[B, N, V]`
@@ -45,7 +55,7 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
         present: which variables the table has. `[B, V]` bool
 
     Returns:
-        `[B, N + statistic_rows(V), feature_count(V)]` float32: of a point first 3 V numbers of the variables, then
+        `[B, N + table_rows(V), feature_count(V)]` float32: of a point first 3 V numbers of the variables, then
         the standardised target.
     """
     inputs, target = inputs.float(), target.float()
@@ -65,8 +75,10 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
     points = torch.cat(of_points, dim=-1)
     with torch.autocast(inputs.device.type, enabled=False):  # regressions need more digits than bfloat16 has
         statistics = table_statistics(raw, scaled, unit, unit_target, present)
+        guesses = probes(raw, scaled, present)
     width = feature_count(inputs.shape[2])
-    return torch.cat([functional.pad(part, (0, width - part.shape[-1])) for part in (points, statistics)], dim=1)
+    parts = (points, statistics, guesses)
+    return torch.cat([functional.pad(part, (0, width - part.shape[-1])) for part in parts], dim=1)
 
 
 def _logarithm(values: Tensor) -> Tensor:
@@ -152,18 +164,24 @@ class SetEncoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.checkpoint_activations = checkpoint_activations
-        self.statistic_rows = statistic_rows(variables)
-        self.points = _keys_and_values(feature_count(variables), width)
-        self.statistics = _keys_and_values(feature_count(variables), width)
+        self.table_rows = table_rows(variables)
+        self.points = _keys_and_values(_point_width(variables), width)
+        self.statistics = _keys_and_values(statistic_width(variables), width)
+        self.probes = _keys_and_values(probe_width(variables), width)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.blocks = nn.ModuleList(PerceiverBlock(width, heads, mlp_ratio) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         scaled_initialisation(self, 3 * layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Points and statistics, as they come from `point_features`, to `[B, Q, D]`."""
-        points = features.shape[1] - self.statistic_rows
-        seen = torch.cat([self.points(features[:, :points]), self.statistics(features[:, points:])], dim=1)
+        """Points, statistics and probes, as they come from `point_features`, to `[B, Q, D]`."""
+        points, guesses = features.shape[1] - self.table_rows, features.shape[1] - probe_rows()
+        parts = zip(
+            (self.points, self.statistics, self.probes),
+            (features[:, :points], features[:, points:guesses], features[:, guesses:]),
+            strict=True,
+        )
+        seen = torch.cat([network(rows[..., : network[0].in_features]) for network, rows in parts], dim=1)
         # Copied once here, not by the products of every block.
         keys, values = (part.contiguous() for part in split_heads(seen, 2, self.heads))
         states = self.queries[None]  # the same for all tables, until the first block has looked at their points
