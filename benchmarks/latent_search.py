@@ -23,17 +23,19 @@ from benchmarks.suites import Suite
 
 EXACT_NRMSE = 1e-6
 GROUPS = {"short": (4, 12), "long": (13, 20)}
+_SAMPLES = {"method": "prior", "population": 64}  # nothing is learned from a generation: as many as decode fastest
+_PAPER = {"method": "paper", "population": 80, "step": 1.3}
 _BUDGETS: dict[str, dict[str, Any]] = {
     "greedy": {"method": "greedy", "decodes": 1},
-    "prior_64": {"method": "prior", "decodes": 64},
-    "prior_320": {"method": "prior", "decodes": 320},
+    "prior_64": _SAMPLES | {"decodes": 64},
+    "prior_320": _SAMPLES | {"decodes": 320},
     "cmaes_320": {"method": "cmaes", "decodes": 320},
     "restarts_320": {"method": "restarts", "decodes": 320},
-    "paper_320": {"method": "paper", "decodes": 320},
-    "prior_time": {"method": "prior"},
+    "paper_320": _PAPER | {"decodes": 320},
+    "prior_time": _SAMPLES,
     "cmaes_time": {"method": "cmaes"},
     "restarts_time": {"method": "restarts"},
-    "paper_time": {"method": "paper"},
+    "paper_time": _PAPER,
 }
 METHODS = (*_BUDGETS, "prior_64:control", "prior_320:control", "prior_time:control")
 

@@ -71,12 +71,12 @@ class LatentSearchSettings:
     decodes: int | None = None
     views: int = 8
     dimensions: int = 128
-    population: int = 64
+    population: int = 16
     step: float = 1.0
     temperature: float = 1.0
     parsimony: float = 0.1
-    inject: int = 4
-    elite_share: float = 0.5
+    inject: int = 1
+    elite_share: float = 0.75
     elite_step: float = 0.7
     elites: int = 64
     power: float = 1.5

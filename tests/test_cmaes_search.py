@@ -26,7 +26,7 @@ from datamodules.problems import Problem, Uniform, problem
 from expressions.errors import UserError
 from expressions.parsing import parse
 from expressions.skeleton import skeleton_of
-from searches.latent_settings import SettingsError
+from searches.latent_settings import LatentSearchSettings, SettingsError
 from searches.state import StateError, load_state
 from tests.latent_maps import CodeMap, skeletons_of
 
@@ -431,6 +431,14 @@ def test_a_tiny_model_is_fitted_and_searched(preset: str, tmp_path: Path, comman
     assert read_results(tmp_path / "run")["phase"] == "done"
     assert found[0]["test_r2"] > 0.3
     assert json.loads((tmp_path / "run" / "search" / "I.12.1.json").read_text())["decodes"] > 0
+
+
+def test_the_preset_holds_the_defaults() -> None:
+    from omegaconf import OmegaConf
+
+    preset = OmegaConf.load(ROOT / "configs" / "search" / "cmaes.yaml")
+    defaults = LatentSearchSettings()
+    assert {key: value for key, value in preset.items() if getattr(defaults, str(key), value) != value} == {}
 
 
 def test_the_paper_preset_is_the_papers() -> None:
