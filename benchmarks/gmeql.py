@@ -227,7 +227,8 @@ def _band(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _estimate(cell: Cell) -> float:
     if cell.method.startswith("hard"):
         return 8.0 + float(cell.settings["seconds"]) / (1.0 if cell.settings["noise"] else 8.0)
-    return 30.0 + 80.0 * float(cell.settings["restarts"])
+    small = cell.problem in ("b1", "b2", "b3", "b4")
+    return 30.0 + (110.0 if small else 250.0) * float(cell.settings["restarts"])
 
 
 SUITE = Suite(
