@@ -30,11 +30,10 @@ Array = Any  # a NumPy array or a torch tensor
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 CHARACTERS = "0123456789+-*x."
-LARGEST = 5  # magnitude of a coefficient
 _FIRST = 4  # the id of the first character
 _DEAD, _BEGIN = 0, 1
 _ENDED = -1  # NumPy and torch take it for the last row of a table
-MOST_DEGREE = 6
+MOST_DEGREE, MOST_LARGEST = 6, 9
 
 
 class PolynomialVocabulary:
@@ -43,25 +42,29 @@ class PolynomialVocabulary:
     Attributes:
         names: what every id is called: `<pad>`, `<start>`, `<end>`, `<unknown>` and the characters.
         degree: highest power of x.
+        largest: magnitude of a coefficient.
         longest: characters of the longest string.
         canonical: whether every polynomial has one spelling.
     """
 
     pad, start, end, unknown = PAD, START, END, UNKNOWN
 
-    def __init__(self, degree: int = 2, canonical: bool = True) -> None:
+    def __init__(self, degree: int = 2, canonical: bool = True, largest: int = 5) -> None:
         """Build the automaton.
 
         Args:
             degree: highest power of x, from 1 to 6.
+            largest: magnitude of a coefficient, from 1 to 9.
             canonical: refuse `4.0`, `+0` and the like, which are second spellings.
 
         Raises:
-            UserError: the degree is outside that.
+            UserError: a number is outside that.
         """
         if not 1 <= degree <= MOST_DEGREE:
             raise UserError(f"degree={degree} must be from 1 to {MOST_DEGREE}")
-        self.degree, self.canonical = degree, canonical
+        if not 1 <= largest <= MOST_LARGEST:
+            raise UserError(f"largest={largest} must be from 1 to {MOST_LARGEST}")
+        self.degree, self.canonical, self.largest = degree, canonical, largest
         self.names: tuple[str, ...] = ("<pad>", "<start>", "<end>", "<unknown>", *CHARACTERS)
         self.longest = sum(4 + 2 * power for power in range(degree + 1))
         self._following, self._accepting = self._automaton()
@@ -109,18 +112,18 @@ class PolynomialVocabulary:
         if kind == "sign":
             return dict.fromkeys("+-", ("digit", power)), False
         if kind == "digit":
-            return {str(d): ("whole", power, d) for d in range(LARGEST + 1)}, False
+            return {str(d): ("whole", power, d) for d in range(self.largest + 1)}, False
         if kind == "whole":  # a digit before the point
             digit = rest[1]
             complete, allowed = self._after_coefficient(power)
             if self.canonical:
-                pointed = digit < LARGEST
+                pointed = digit < self.largest
                 return ({".": ("point", power, digit)} if pointed else {}) | (allowed if digit else {}), (
                     complete and digit > 0
                 )
             return {".": ("point", power, digit)} | allowed, complete
         if kind == "point":
-            digits: Iterable[int] = range(1, 10) if self.canonical else range(10 if rest[1] < LARGEST else 1)
+            digits: Iterable[int] = range(1, 10) if self.canonical else range(10 if rest[1] < self.largest else 1)
             return {str(d): ("decimal", power) for d in digits}, False
         if kind == "decimal":
             complete, allowed = self._after_coefficient(power)
@@ -261,7 +264,8 @@ class PolynomialVocabulary:
         Returns:
             The string; `+0.1` or `-0.1`, whichever is nearer, where all coefficients round to 0.
         """
-        tenths = np.clip(np.round(np.asarray(coefficients, dtype=np.float64) * 10), -10 * LARGEST, 10 * LARGEST)
+        most = 10 * self.largest
+        tenths = np.clip(np.round(np.asarray(coefficients, dtype=np.float64) * 10), -most, most)
         if not tenths.any():
             tenths[0] = -1 if coefficients[0] < 0 else 1
         parts = []

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from expressions.errors import UserError, near
 
-__all__ = ["ACTIVATIONS", "NetworkShape"]
+__all__ = ["ACTIVATIONS", "NetworkShape", "canonical", "rescaled", "shuffled"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -121,3 +121,79 @@ class NetworkShape:
             states = function(states)
             states = matrix @ states if bias is None else torch.baddbmm(bias[:, :, None], matrix, states)
         return states[:, 0]
+
+
+Layers = list[tuple[Tensor, Tensor | None]]
+
+
+def rescaled(shape: NetworkShape, flat: Tensor, centre: float, half: float, scale: float) -> Tensor:
+    """Networks g such that g(x) = scale * f((x - centre) / half), for networks f.
+
+    Args:
+        shape: of all networks; one without biases can only have the centre 0.
+        flat: `[N, P]`
+        centre, half: of the range that becomes [-1, 1].
+        scale: of the outputs.
+    """
+    layers = shape.split(flat)
+    (first, bias), (last, last_bias) = layers[0], layers[-1]
+    layers[0] = (first / half, None if bias is None else bias - first[:, :, 0] * (centre / half))
+    layers[-1] = (last * scale, None if last_bias is None else last_bias * scale)
+    return shape.join(layers)
+
+
+def shuffled(shape: NetworkShape, flat: Tensor) -> Tensor:
+    """The same functions, with units in random order and, where that changes nothing, of random sign.
+
+    Draws from the global generator. `[N, P] -> [N, P]`
+    """
+    layers = shape.split(flat)
+    for number, width in enumerate(shape.widths[1:-1]):
+        order = torch.rand(len(flat), width, device=flat.device).argsort(dim=1)
+        layers = _reordered(layers, number, order)
+        if shape.activation in ODD:
+            signs = torch.randint(2, (len(flat), width), device=flat.device).to(flat.dtype) * 2 - 1
+            layers = _signed(layers, number, signs)
+    return shape.join(layers)
+
+
+def canonical(shape: NetworkShape, flat: Tensor) -> Tensor:
+    """The same functions, written the same way whatever the order (and sign) of their units.
+
+    From the first layer to the last: where the activation is odd, a unit's sign is such that its bias, or else the
+    sum of its incoming weights, is positive; then units are sorted by where they switch in the first layer (bias by
+    weight), and by their mean incoming weight, relative to its size, in the others. `[N, P] -> [N, P]`
+    """
+    layers = shape.split(flat)
+    for number in range(shape.layers - 1):
+        if shape.activation in ODD:
+            matrix, bias = layers[number]
+            decides = matrix.sum(dim=2) if bias is None else bias
+            layers = _signed(layers, number, torch.where(decides < 0, -1.0, 1.0).to(flat.dtype))
+        matrix, bias = layers[number]
+        size = matrix.square().sum(dim=2).sqrt() + 1e-12
+        key = matrix.sum(dim=2) / size
+        if number == 0 and bias is not None:
+            key = bias / (matrix[:, :, 0].abs() + 1e-12) * torch.sign(matrix[:, :, 0])
+        layers = _reordered(layers, number, key.argsort(dim=1))
+    return shape.join(layers)
+
+
+def _reordered(layers: Layers, number: int, order: Tensor) -> Layers:
+    """The units of a hidden layer in another order, `[N, H]`, with what leads to them and away from them."""
+    (into, bias), (out, out_bias) = layers[number], layers[number + 1]
+    into = into.gather(1, order[:, :, None].expand_as(into))
+    out = out.gather(2, order[:, None, :].expand_as(out))
+    changed = list(layers)
+    changed[number] = (into, None if bias is None else bias.gather(1, order))
+    changed[number + 1] = (out, out_bias)
+    return changed
+
+
+def _signed(layers: Layers, number: int, signs: Tensor) -> Layers:
+    """The units of a hidden layer with other signs, `[N, H]`, which an odd activation carries through."""
+    (into, bias), (out, out_bias) = layers[number], layers[number + 1]
+    changed = list(layers)
+    changed[number] = (into * signs[:, :, None], None if bias is None else bias * signs)
+    changed[number + 1] = (out * signs[:, None, :], out_bias)
+    return changed
