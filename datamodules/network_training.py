@@ -8,8 +8,9 @@ before, the matrix of the normal equations is
 
     K = sum over layers of (d_l' d_l) * (a_l' a_l + 1)          `[X, X]`, elementwise product
 
-(the tangent kernel at the points; the 1 is the biases'), no Jacobian is ever written down, and the step of a matrix
-is -(d_l * alpha) a_l' with (K + damping) alpha = residual. Some twenty steps do what 500 of Adam do, and better.
+(the tangent kernel at the points; the 1 is the biases'), no Jacobian is ever written down, and the step of a
+matrix is -(d_l * alpha) a_l' with (K + damping) alpha = residual. Some twenty steps do what 500 of Adam do, and
+better.
 
 Notation, in shapes: networks N, points X.
 """

@@ -161,8 +161,8 @@ def canonical(shape: NetworkShape, flat: Tensor) -> Tensor:
     """The same functions, written the same way whatever the order (and sign) of their units.
 
     From the first layer to the last: where the activation is odd, a unit's sign is such that its bias, or else the
-    sum of its incoming weights, is positive; then units are sorted by where they switch in the first layer (bias by
-    weight), and by their mean incoming weight, relative to its size, in the others. `[N, P] -> [N, P]`
+    sum of its incoming weights, is positive; then units are sorted by where they switch in the first layer (bias
+    by weight), and by their mean incoming weight, relative to its size, in the others. `[N, P] -> [N, P]`
     """
     layers = shape.split(flat)
     for number in range(shape.layers - 1):
