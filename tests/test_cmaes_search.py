@@ -436,7 +436,8 @@ def test_a_tiny_model_is_fitted_and_searched(preset: str, tmp_path: Path, comman
 def test_the_preset_holds_the_defaults() -> None:
     from omegaconf import OmegaConf
 
-    preset = OmegaConf.load(ROOT / "configs" / "search" / "cmaes.yaml")
+    preset = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "search" / "cmaes.yaml"), resolve=False)
+    assert isinstance(preset, dict)
     defaults = LatentSearchSettings()
     assert {key: value for key, value in preset.items() if getattr(defaults, str(key), value) != value} == {}
 

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from expressions.errors import UserError
+from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.skeleton import Skeleton, structure_of
 from modules.networks.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.set_encoder import point_features
@@ -117,8 +118,8 @@ class LatentMap:
         Raises:
             UserError: as `prior`; or a skeleton is too long, or holds what the vocabulary has no id for.
         """
-        structures = [structure_of(skeleton) for skeleton in skeletons]
-        ids = torch.from_numpy(self.vocabulary.encode_skeletons(structures, self.longest + 2)).to(self._device)
+        written = [self._written(skeleton) for skeleton in skeletons]
+        ids = torch.from_numpy(self.vocabulary.encode_skeletons(written, self.longest + 2)).to(self._device)
         mean = np.empty((len(skeletons), self.latents))
         std = np.empty_like(mean)
         with self._evaluating():
@@ -225,6 +226,13 @@ class LatentMap:
         target = np.stack([target for _, target in tables]).astype(np.float32)
         parts = (torch.from_numpy(part).to(self._device) for part in (inputs, target, present))
         return self.network.encode(point_features(*parts))
+
+    def _written(self, skeleton: Skeleton) -> Skeleton:
+        """As the training wrote it, if the vocabulary has the words."""
+        structure = structure_of(skeleton)
+        known = {TOKEN[name] for name in self.vocabulary.operators}
+        operators = {token for token in structure.tokens if CONSTANT < token < FIRST_VARIABLE}
+        return structure if operators <= known else skeleton
 
     def _places(self, latents: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(latents, dtype=np.float32)).to(self._device)
