@@ -9,8 +9,7 @@ before, the matrix of the normal equations is
     K = sum over layers of (d_l' d_l) * (a_l' a_l + 1)          `[X, X]`, elementwise product
 
 (the tangent kernel at the points; the 1 is the biases'), no Jacobian is ever written down, and the step of a
-matrix is -(d_l * alpha) a_l' with (K + damping) alpha = residual. Some twenty steps do what 500 of Adam do, and
-better.
+matrix is -(d_l * alpha) a_l' with (K + damping) alpha = residual. Some twenty steps do what 500 of Adam do.
 
 Notation, in shapes: networks N, points X.
 """
@@ -107,10 +106,22 @@ def train_networks(
 
 
 def network_r2(shape: NetworkShape, flat: Tensor, x: Tensor, values: Tensor) -> Tensor:
-    """R2 of networks against what they should be; -inf where it is not finite. `[N, P], [X], [N, X] -> [N]`"""
+    """R2 of networks against what they should compute; of a constant, relative to 0 instead of its mean.
+
+    Args:
+        shape: of all networks.
+        flat: their weights. `[N, P]`
+        x: where they are compared. `[X]`
+        values: what they should compute there. `[N, X]`
+
+    Returns:
+        `[N]`; -inf where it is not finite.
+    """
     error = (shape.run(flat, x) - values).square().sum(dim=1)
     spread = (values - values.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    return torch.nan_to_num(1.0 - error / spread, nan=-torch.inf, posinf=-torch.inf)
+    size = values.square().sum(dim=1)
+    r2 = 1.0 - error / torch.where(spread > _CONSTANT * size, spread, size)
+    return torch.nan_to_num(r2, nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 # ------------------------------------------------------------------------------------- forwards and backwards

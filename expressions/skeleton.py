@@ -7,7 +7,7 @@ be fitted. A factor and an offset of the whole equation are never part of it: th
 What a decoder writes is less, a *structure*: nothing that goes without saying, neither factors nor signs nor which
 number a constant is. What a search fits is more, a structure *completed* by a constant wherever one makes a
 difference. So a decoder need not guess what a fit finds out anyway, and one structure stands for all skeletons
-that differ in no more than that: with 128 samples of the map three times as many problems were solved.
+that differ in no more than that.
 
 `fingerprints` go further and forget coefficients, signs and the names of the variables: that is how the problems
 of a benchmark are kept out of what a model learns from, whatever their constants are.

@@ -32,6 +32,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 ODD = ("tanh",)
 """Activations with f(-x) = -f(x): the sign of a hidden unit means nothing."""
 
+Layers = list[tuple[Tensor, Tensor | None]]
+"""Of each layer the matrices `[N, out, in]` and the biases `[N, out]`, None without."""
+_TINY = 1e-12
+
 
 @dataclass(frozen=True)
 class NetworkShape:
@@ -123,9 +127,6 @@ class NetworkShape:
         return states[:, 0]
 
 
-Layers = list[tuple[Tensor, Tensor | None]]
-
-
 def rescaled(shape: NetworkShape, flat: Tensor, centre: float, half: float, scale: float) -> Tensor:
     """Networks g such that g(x) = scale * f((x - centre) / half), for networks f.
 
@@ -160,9 +161,11 @@ def shuffled(shape: NetworkShape, flat: Tensor) -> Tensor:
 def canonical(shape: NetworkShape, flat: Tensor) -> Tensor:
     """The same functions, written the same way whatever the order (and sign) of their units.
 
-    From the first layer to the last: where the activation is odd, a unit's sign is such that its bias, or else the
-    sum of its incoming weights, is positive; then units are sorted by where they switch in the first layer (bias
-    by weight), and by their mean incoming weight, relative to its size, in the others. `[N, P] -> [N, P]`
+    From the first layer to the last: where the activation is odd, a unit's sign is such that its bias, or without
+    biases the sum of its incoming weights, is positive; then units are sorted by where they switch in the first
+    layer (bias by weight; by weight without biases), and by their mean incoming weight, relative to its size, in
+    the others.
+    `[N, P] -> [N, P]`
     """
     layers = shape.split(flat)
     for number in range(shape.layers - 1):
@@ -171,10 +174,11 @@ def canonical(shape: NetworkShape, flat: Tensor) -> Tensor:
             decides = matrix.sum(dim=2) if bias is None else bias
             layers = _signed(layers, number, torch.where(decides < 0, -1.0, 1.0).to(flat.dtype))
         matrix, bias = layers[number]
-        size = matrix.square().sum(dim=2).sqrt() + 1e-12
-        key = matrix.sum(dim=2) / size
-        if number == 0 and bias is not None:
-            key = bias / (matrix[:, :, 0].abs() + 1e-12) * torch.sign(matrix[:, :, 0])
+        if number > 0:
+            key = matrix.sum(dim=2) / (matrix.square().sum(dim=2).sqrt() + _TINY)
+        else:
+            slope = matrix[:, :, 0]
+            key = slope if bias is None else bias / torch.where(slope.abs() < _TINY, _TINY, slope)
         layers = _reordered(layers, number, key.argsort(dim=1))
     return shape.join(layers)
 

@@ -62,10 +62,13 @@ def test_the_constants_of_the_equation_are_among_those_of_its_completion() -> No
         values = equation.with_constants(rng.uniform(0.5, 2.0, len(equation.constants)))
         with np.errstate(all="ignore"):
             target = np.broadcast_to(values(inputs), 80)
-        if not np.isfinite(target).all() or np.std(target) <= 1e-3 * np.abs(target).max():
+            spread = np.std(target)
+            has_pole = np.abs(target - np.median(target)).max() > 8 * spread
+        if not np.isfinite(spread) or spread <= 1e-3 * np.abs(target).max() or has_pole:
             continue
         whole = completed(skeleton_of(values)).expression()
-        found = fit_constants([whole], inputs, target, iterations=40, starts=16, rng=rng, affine=True)
-        reached.append(found.errors[0] < 1e-16 * np.var(target))
-    assert len(reached) > 60
-    assert np.mean(reached) > 0.9  # the others are a basin that no start was in
+        own = np.random.default_rng(0)
+        found = fit_constants([whole], inputs, target, iterations=60, starts=200, rng=own, affine=True)
+        reached.append(found.errors[0] < 1e-16 * spread**2)
+    assert len(reached) > 90
+    assert reached.count(False) <= 1  # sin(exp(x + y + c)/z) has frequencies that no start is near

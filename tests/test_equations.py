@@ -14,7 +14,7 @@ from expressions.constants import fit_constants
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
-from expressions.skeleton import fingerprints, skeleton_of
+from expressions.skeleton import fingerprints, skeleton_of, structure_of
 
 POOL = PoolSettings()
 SETTINGS = StreamSettings(programs=2_000, pool_epochs=2)
@@ -34,6 +34,17 @@ def test_no_skeleton_is_a_benchmark_problem() -> None:
     assert not left
     assert without.excluded > 30  # and there are many, as long as nobody looks
     assert len(with_them) > len(without)
+
+
+def test_no_structure_is_one_of_a_benchmark_problem() -> None:
+    """What a decoder learns to write says less than a skeleton: that must not bring a problem back in."""
+    pool = draw_pool(16_000, np.random.default_rng(0), POOL, "train")
+    structures = {structure_of(pool.skeleton(k)) for k in range(len(pool))}
+    posed = {structure_of(skeleton_of(problem(name).truth)) for word in SUITES for name in suite(word)}
+    assert len(structures) > 8_000
+    assert not structures & posed
+    loose = draw_pool(16_000, np.random.default_rng(0), PoolSettings(exclude=()), "train")
+    assert len({structure_of(loose.skeleton(k)) for k in range(len(loose))} & posed) > 10
 
 
 def test_the_constants_of_a_benchmark_problem_do_not_matter() -> None:

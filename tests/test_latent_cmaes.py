@@ -951,13 +951,14 @@ def real() -> Any:
     """The real network with random weights."""
     import torch
 
+    from datamodules.skeleton_pool import OPERATOR_NAMES
     from expressions.skeleton import INTEGERS
     from expressions.vocabulary import Vocabulary
     from modules.networks.conditional_vae import ConditionalVAE
     from modules.networks.latent_map import LatentMap
 
     torch.manual_seed(0)
-    vocabulary = Vocabulary(["add", "mul", "div", "sin", "square", "exp", "sub"], 3, integers=INTEGERS)
+    vocabulary = Vocabulary(list(OPERATOR_NAMES), 3, integers=INTEGERS)  # all that structures are made of
     network = ConditionalVAE(
         vocabulary, longest=10, width=16, queries=2, heads=2, encoder_layers=1, equation_layers=1,
         decoder_layers=1, prefix=2, latents=8,

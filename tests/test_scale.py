@@ -116,9 +116,9 @@ def test_checkpointing_keeps_less_and_works_more() -> None:
     for again in (False, True):
         scale.checkpointing(net, again)
         kept[again] = slope(lambda rows: saved_bytes(net, lambda: step(rows)))
-        flops[again] = flops_of_network(net, batch(data, 2, Shape(32, 9)))
+        flops[again] = flops_of_network(net, batch(data, 2, Shape(16, 20)))  # few rows: blocks have most to do
     assert 0 < kept[True] < 0.8 * kept[False]
-    assert flops[True] > 1.05 * flops[False]  # the blocks twice, what rows go through before them once
+    assert flops[True] > 1.1 * flops[False]
     assert scale.blocks(net) == 3
 
 

@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from expressions.errors import UserError
-from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.skeleton import Skeleton, structure_of
 from modules.networks.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.set_encoder import point_features
@@ -110,7 +109,7 @@ class LatentMap:
 
         Args:
             table: as for `prior`.
-            skeletons: written with the operators and variables of the vocabulary.
+            skeletons: whose structures the vocabulary has the operators and variables for.
 
         Returns:
             Mean and standard deviation, `[skeletons, latents]` float64 each.
@@ -118,8 +117,8 @@ class LatentMap:
         Raises:
             UserError: as `prior`; or a skeleton is too long, or holds what the vocabulary has no id for.
         """
-        written = [self._written(skeleton) for skeleton in skeletons]
-        ids = torch.from_numpy(self.vocabulary.encode_skeletons(written, self.longest + 2)).to(self._device)
+        structures = [structure_of(skeleton) for skeleton in skeletons]
+        ids = torch.from_numpy(self.vocabulary.encode_skeletons(structures, self.longest + 2)).to(self._device)
         mean = np.empty((len(skeletons), self.latents))
         std = np.empty_like(mean)
         with self._evaluating():
@@ -226,13 +225,6 @@ class LatentMap:
         target = np.stack([target for _, target in tables]).astype(np.float32)
         parts = (torch.from_numpy(part).to(self._device) for part in (inputs, target, present))
         return self.network.encode(point_features(*parts))
-
-    def _written(self, skeleton: Skeleton) -> Skeleton:
-        """As the training wrote it, if the vocabulary has the words."""
-        structure = structure_of(skeleton)
-        known = {TOKEN[name] for name in self.vocabulary.operators}
-        operators = {token for token in structure.tokens if CONSTANT < token < FIRST_VARIABLE}
-        return structure if operators <= known else skeleton
 
     def _places(self, latents: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(latents, dtype=np.float32)).to(self._device)

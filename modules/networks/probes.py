@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from modules.networks.columns import over_largest, standardised
+
 __all__ = ["FAMILIES", "probe_rows", "probe_width", "probes"]
 
 KEPT = 3  # guesses of a family
@@ -28,7 +30,7 @@ FAMILIES = (
     *(f"sum_{name}" for name in _TARGETS),  # two terms
     "rest",  # of what the best product leaves of the target: one term more
 )
-_SMALLEST_SHARE = 1e-5  # of unexplained variance that float32 can tell from none; and of a variance from 0
+_SMALLEST_SHARE = 1e-5  # of variance that float32 can tell from none
 _COLLINEAR = 1e-3
 _STEEPEST = 20.0  # argument of an exponential
 
@@ -61,7 +63,7 @@ def probes(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
     atoms = _atoms(inputs, present)
     products, sums = (pairs.to(atoms.device) for pairs in _pairs(inputs.shape[2]))
     moments = _Moments(atoms)
-    targets = _standardised(_targets(target)).unbind(-1)
+    targets = standardised(_targets(target)).unbind(-1)
     correlations = [moments.correlations(wanted) for wanted in targets]
     one_term = [_best(each.flatten(1)[:, products].square()) for each in correlations]
     two_terms = [_best(each) for each in moments.explained_by_sums(correlations, sums)]
@@ -162,7 +164,7 @@ def _atoms(inputs: Tensor, present: Tensor) -> Tensor:
     )  # fmt: skip
     columns = columns.flatten(2)
     usable = present.repeat(1, len(_FUNCTIONS))[:, None]
-    columns = _over_largest(columns) * usable
+    columns = over_largest(columns) * usable
     return torch.cat([columns, torch.ones_like(columns[..., :1])], dim=2)
 
 
@@ -172,25 +174,11 @@ def _targets(target: Tensor) -> Tensor:
     return torch.stack([y, y.reciprocal(), y * y, y.sqrt(), y.log()], dim=-1)
 
 
-def _over_largest(values: Tensor) -> Tensor:
-    """Over the largest magnitude along dimension 1; 0 where a value is not finite or all are 0."""
-    largest = values.abs().amax(dim=1, keepdim=True)  # NaN where one is
-    return torch.where(largest.isfinite() & (largest > 0), values / largest, 0.0)
-
-
-def _standardised(values: Tensor) -> Tensor:
-    """Mean 0 and variance 1 along dimension 1; 0 where a value is not finite or all are the same."""
-    scaled = _over_largest(values)
-    centred = scaled - scaled.mean(dim=1, keepdim=True)
-    variance = centred.square().mean(dim=1, keepdim=True)
-    return torch.where(variance > _SMALLEST_SHARE**2, centred * variance.clamp(min=1e-30).rsqrt(), 0.0)
-
-
 def _rest(atoms: Tensor, wanted: Tensor, best: Tensor) -> Tensor:
     """What a product of atoms leaves of a standardised target, standardised. `[B, N, M]`, `[B, N]`, `[B]`"""
     count = atoms.shape[-1]
     of = torch.stack([best // count, best % count], dim=1)[:, None].expand(-1, atoms.shape[1], -1)
-    product = _standardised(atoms.gather(2, of).prod(dim=2))
+    product = standardised(atoms.gather(2, of).prod(dim=2))
     rest = wanted - (product * wanted).mean(dim=1, keepdim=True) * product
     left = rest.square().mean(dim=1, keepdim=True)
     return torch.where(left > _SMALLEST_SHARE, rest * left.clamp(min=1e-30).rsqrt(), 0.0)

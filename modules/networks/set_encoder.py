@@ -14,12 +14,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from modules.networks.attention import Block, CrossAttention, scaled_initialisation, split_heads
+from modules.networks.columns import SMALLEST_SPREAD, over_largest, standardised
 from modules.networks.probes import probe_rows, probe_width, probes
 from modules.networks.table_statistics import statistic_rows, statistic_width, table_statistics
 
 __all__ = ["SetEncoder", "feature_count", "point_features", "table_rows"]
 
-_CONSTANT = 1e-6  # of a column's largest magnitude: float32 cannot tell less from a constant
 _SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
 _FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; what is beyond is clipped
 
@@ -61,9 +61,9 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
     inputs, target = inputs.float(), target.float()
     here = present[:, None, :].expand(inputs.shape)
     raw = inputs.masked_fill(~here, 0.0)
-    unit = _standardised(raw)
-    scaled = _to_unit_magnitude(target)
-    unit_target = _standardised(scaled[..., None])[..., 0].clamp(-_FARTHEST, _FARTHEST)
+    unit = standardised(raw)
+    scaled = over_largest(target)
+    unit_target = standardised(scaled[..., None])[..., 0].clamp(-_FARTHEST, _FARTHEST)
     relative = scaled / scaled.square().mean(dim=1, keepdim=True).sqrt().clamp(min=torch.finfo(scaled.dtype).tiny)
     of_points = [
         unit,
@@ -86,20 +86,6 @@ def _logarithm(values: Tensor) -> Tensor:
     return values.abs().clamp(min=torch.finfo(values.dtype).tiny).log().clamp(_SMALLEST_LOG, -_SMALLEST_LOG)
 
 
-def _to_unit_magnitude(values: Tensor) -> Tensor:
-    """Divide by the largest magnitude along dimension 1, so that no square leaves float32."""
-    largest = values.abs().amax(dim=1, keepdim=True)
-    return values / largest.clamp(min=torch.finfo(values.dtype).tiny)
-
-
-def _standardised(values: Tensor) -> Tensor:
-    """Mean 0 and variance 1 along dimension 1; 0 where the values are all the same. `[B, N, columns]`"""
-    scaled = _to_unit_magnitude(values)
-    centred = scaled - scaled.mean(dim=1, keepdim=True)
-    deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
-    return torch.where(deviation > _CONSTANT, centred / deviation.clamp(min=_CONSTANT), 0.0)
-
-
 def _order_statistics(scaled: Tensor) -> tuple[Tensor, Tensor]:
     """Distance from the median and rank, `[B, N]` each, of values `[B, N]` of magnitude 1 at most."""
     points = scaled.shape[1]
@@ -107,8 +93,8 @@ def _order_statistics(scaled: Tensor) -> tuple[Tensor, Tensor]:
     median = (ordered[:, (points - 1) // 2] + ordered[:, points // 2])[:, None] / 2
     spread = (ordered[:, -1 - points // 4] - ordered[:, points // 4])[:, None] / 1.349  # of a normal distribution
     deviation = scaled.std(dim=1, keepdim=True, correction=0)
-    spread = torch.where(spread > _CONSTANT * deviation, spread, deviation)  # more than half of them are equal
-    distance = torch.where(deviation > _CONSTANT, (scaled - median) / spread.clamp(min=1e-12), 0.0)
+    spread = torch.where(spread > SMALLEST_SPREAD * deviation, spread, deviation)  # half of them are equal
+    distance = torch.where(deviation > SMALLEST_SPREAD, (scaled - median) / spread.clamp(min=1e-12), 0.0)
     below = torch.searchsorted(ordered, scaled.contiguous())
     not_above = torch.searchsorted(ordered, scaled.contiguous(), right=True)
     rank = (below + not_above - 1).to(scaled.dtype) / max(points - 1, 1) - 1.0  # ties share their mean rank

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from modules.networks.columns import standardised
+
 __all__ = ["statistic_rows", "statistic_width", "table_statistics"]
 
 _OF_A_VARIABLE, _OF_A_PAIR = 22, 9
@@ -48,7 +50,7 @@ def table_statistics(
         `[B, V + P, statistic_width(V)]` float32; rows of absent variables are 0.
     """
     batch, _, variables = inputs.shape
-    wanted = _standardised(unit_target[..., None])
+    wanted = standardised(unit_target[..., None])
     single = _of_variables(inputs, target, unit_inputs, wanted)
     rows = [torch.cat([single, _names(batch, variables, [[j] for j in range(variables)], single)], dim=-1)]
     here = [present]
@@ -71,8 +73,8 @@ def _of_variables(inputs: Tensor, target: Tensor, unit_inputs: Tensor, wanted: T
         x, x * x, x * x * x, x.sign() / size, size.sqrt(), logarithm, steep.exp(), (-steep).exp(), x.sin(),
         x.cos(), unit_inputs * unit_inputs,
     ]  # fmt: skip
-    target_logarithm = _standardised(target.abs().clamp(min=_SMALLEST).log()[..., None])
-    unit_logarithm = _standardised(logarithm)
+    target_logarithm = standardised(target.abs().clamp(min=_SMALLEST).log()[..., None])
+    unit_logarithm = standardised(logarithm)
     linear, linear_share = _regression(unit_inputs, wanted)
     powers, power_share = _regression(unit_logarithm, target_logarithm)
     spread = (logarithm.std(dim=1, correction=0) + _SMALLEST).reciprocal()
@@ -110,18 +112,9 @@ def _names(batch: int, variables: int, of: list[list[int]], like: Tensor) -> Ten
     return names.expand(batch, -1, -1)
 
 
-def _standardised(values: Tensor) -> Tensor:
-    """Mean 0 and variance 1 along dimension 1; 0 where the values are all the same. `[B, N, columns]`"""
-    largest = values.abs().amax(dim=1, keepdim=True)
-    scaled = values / largest.clamp(min=torch.finfo(values.dtype).tiny)
-    centred = scaled - scaled.mean(dim=1, keepdim=True)
-    deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
-    return torch.where(deviation > _SMALLEST, centred / deviation.clamp(min=_SMALLEST), 0.0)
-
-
 def _correlation(values: Tensor, wanted: Tensor) -> Tensor:
     """Of columns `[B, N, columns]` with a standardised target `[B, N, 1]`. `[B, columns]`"""
-    return (_standardised(values) * wanted).mean(dim=1)
+    return (standardised(values) * wanted).mean(dim=1)
 
 
 def _regression(columns: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
