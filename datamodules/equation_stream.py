@@ -21,13 +21,13 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT
 from expressions.paired_evaluation import PAD, evaluate_pairs
 
-__all__ = ["Block", "EquationStream", "StreamSettings"]
+__all__ = ["LARGEST_TARGET", "Block", "EquationStream", "StreamSettings"]
 
 _SPARE_ROWS = 1.2  # rows drawn for one that is wanted: an equation need not be defined on all of them
 _SPARE_SAMPLES = 1.4  # samples drawn for one that is wanted: many equations are hardly defined anywhere
 _ROUNDS = 8  # of drawing what is still missing
 _GROUPS = 100  # of lengths that are tried for a block, where some have no equation that is defined
-_LARGEST = 1e8  # of a target, in magnitude
+LARGEST_TARGET = 1e8  # in magnitude
 _FLATTEST = 1e-4  # spread of a target over its magnitude, below which float32 shows rounding
 _POOL, _BLOCK = 7, 11  # tell the generators apart
 
@@ -180,7 +180,7 @@ class EquationStream:
         points = draw_points(count, drawn, settings.pool.variables, self._shares, rng)
         values = evaluate_pairs(tokens, constants, points)
         with np.errstate(all="ignore"):
-            defined = np.abs(values) < _LARGEST  # false for what is not finite
+            defined = np.abs(values) < LARGEST_TARGET  # false for what is not finite
         good = np.flatnonzero(defined.sum(axis=1) >= rows)
         first = np.argsort(~defined[good], axis=1, kind="stable")[:, :rows]
         clean = np.take_along_axis(values[good], first, axis=1)

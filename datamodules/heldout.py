@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from datamodules.equation_stream import LARGEST_TARGET
 from datamodules.problems import Problem, Uniform
 from datamodules.skeleton_pool import PoolSettings, SkeletonPool, draw_pool
 from expressions.errors import UserError
@@ -17,7 +18,7 @@ from expressions.skeleton import Skeleton
 __all__ = ["heldout_problems"]
 
 _ROWS = 200
-_TRIES = 200  # rows to see where an equation is defined
+_TRIES = 1000  # rows to see where an equation is defined, and how large it becomes
 _DEFINED = 0.95  # share of them on which it must be
 _FLATTEST = 1e-3  # spread of the target over its magnitude
 _STEEPEST = 100.0  # largest deviation from the median over the standard one, beyond which a few rows are all
@@ -124,6 +125,9 @@ def _is_usable(target: np.ndarray) -> bool:
     finite = target[np.isfinite(target)]
     if len(finite) < _DEFINED * len(target):
         return False
+    largest = float(np.abs(finite).max())
+    if largest > LARGEST_TARGET:  # as in training; and beyond 1e100 no search would take it
+        return False
     spread = float(finite.std())
     deviation = float(np.abs(finite - np.median(finite)).max())
-    return spread > _FLATTEST * float(np.abs(finite).max()) and deviation < _STEEPEST * spread
+    return spread > _FLATTEST * largest and deviation < _STEEPEST * spread

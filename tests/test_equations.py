@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.equation_stream import EquationStream, StreamSettings
+from datamodules import heldout
+from datamodules.equation_stream import LARGEST_TARGET, EquationStream, StreamSettings
 from datamodules.equations import Equations, StreamLoader
 from datamodules.heldout import heldout_problems
 from datamodules.point_clouds import KINDS, draw_points
@@ -14,6 +15,7 @@ from expressions.constants import fit_constants
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
+from expressions.parsing import parse
 from expressions.skeleton import fingerprints, skeleton_of, structure_of
 
 POOL = PoolSettings()
@@ -38,13 +40,13 @@ def test_no_skeleton_is_a_benchmark_problem() -> None:
 
 def test_no_structure_is_one_of_a_benchmark_problem() -> None:
     """What a decoder learns to write says less than a skeleton: that must not bring a problem back in."""
-    pool = draw_pool(16_000, np.random.default_rng(0), POOL, "train")
+    pool = draw_pool(4_000, np.random.default_rng(0), POOL, "train")
     structures = {structure_of(pool.skeleton(k)) for k in range(len(pool))}
     posed = {structure_of(skeleton_of(problem(name).truth)) for word in SUITES for name in suite(word)}
-    assert len(structures) > 8_000
+    assert len(structures) > 2_000
     assert not structures & posed
-    loose = draw_pool(16_000, np.random.default_rng(0), PoolSettings(exclude=()), "train")
-    assert len({structure_of(loose.skeleton(k)) for k in range(len(loose))} & posed) > 10
+    loose = draw_pool(4_000, np.random.default_rng(0), PoolSettings(exclude=()), "train")
+    assert len({structure_of(loose.skeleton(k)) for k in range(len(loose))} & posed) > 5
 
 
 def test_the_constants_of_a_benchmark_problem_do_not_matter() -> None:
@@ -175,7 +177,7 @@ def test_points_are_finite_and_vary(kind: str) -> None:
         assert points.min() > 0
 
 
-def test_held_out_problems_are_new_and_can_be_drawn() -> None:
+def test_held_out_problems_are_new_and_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = heldout_problems(10, POOL, seed=1, shortest=4, longest=12)
     assert len({posed.name for posed in problems}) == 10
     for posed in problems:
@@ -187,8 +189,20 @@ def test_held_out_problems_are_new_and_can_be_drawn() -> None:
         assert len(tables["train"]) == len(tables["test"]) == 200
     again = heldout_problems(10, POOL, seed=1, shortest=4, longest=12)
     assert [posed.formula for posed in again] == [posed.formula for posed in problems]
+    monkeypatch.setattr(heldout, "_MOST_POOLS", 2)
     with pytest.raises(UserError, match="widen the limits"):
         heldout_problems(1000, POOL, shortest=2, longest=2)
+
+
+def test_held_out_targets_are_of_a_size_that_a_search_takes() -> None:
+    """`x0*exp(exp(x0))` reaches 1e64 in the ranges that are drawn."""
+    steep = skeleton_of(parse("x0*exp(exp(x0))"))
+    for seed in range(40):
+        posed = heldout._problem(steep, 1, 0, np.random.default_rng(seed))
+        if posed is not None:
+            target = draw_tables(posed, seed=seed)["train"].target
+            assert target is not None
+            assert np.abs(target).max() < 10 * LARGEST_TARGET
 
 
 @pytest.mark.parametrize(
