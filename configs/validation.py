@@ -84,6 +84,10 @@ WIDTHS = Rule(
     lambda value: not isinstance(value, bool) and re.fullmatch(r"([1-9]\d*(-[1-9]\d*)*)?", str(value)) is not None,
     "widths joined by '-', such as 16-8",
 )
+NETWORK = Rule(
+    lambda value: re.fullmatch(r"1(-[1-9]\d*)+-1", str(value)) is not None,
+    "widths from input to output, both 1, such as 1-8-7-8-1",
+)
 LAYERS = Rule(
     lambda value: isinstance(value, list) and value != [] and all(isinstance(layer, str) for layer in value),
     "a list of layers, such as ['id*2 mul sin', 'add sum']",
@@ -100,6 +104,7 @@ NUMBERS = Rule(
 )
 SHARE = _number(0, 1, open_ends=False)
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
+ACTIVATION = _choice("tanh", "sigmoid", "relu", "gelu", "silu", "softplus")
 SCALING = _choice("standard", "minmax", "none")
 
 RULES: dict[str, Rule] = {
@@ -168,6 +173,38 @@ RULES: dict[str, Rule] = {
     "data.corpus": _or_null(_text()),
     "data.corpus_samples": _whole(1),
     "data.exclude": Rule(lambda value: isinstance(value, list), "a list of suites, such as [feynman,nguyen]"),
+    # data: network_weights
+    "data.networks": _whole(1),
+    "data.validation_networks": _whole(1),
+    "data.test_networks": _whole(1),
+    "data.widths": NETWORK,
+    "data.activation": ACTIVATION,
+    "data.biases": _truth(),
+    "data.start": _choice("independent", "shared"),
+    "data.start_seed": _whole(0, MAX_SEED),
+    "data.optimizer": _choice("gauss_newton", "adam"),
+    "data.steps": _whole(1),
+    "data.learning_rate": _number(0),
+    "data.gain": _number(0),
+    "data.bias_std": _number(0, open_ends=False),
+    "data.passes": _whole(1),
+    "data.floor": Rule(lambda value: type(value) in (int, float) and value < 1, "a number below 1"),
+    "data.train_points": _whole(2),
+    "data.x_low": _number(-1e3, 1e3),
+    "data.x_high": _number(-1e3, 1e3),
+    "data.equations": _choice("uniform", "slides"),
+    "data.degree": _whole(1, 6),
+    "data.largest": _whole(1, 9),
+    "data.zoo_seed": _whole(0, MAX_SEED),
+    "data.cache": _text(),
+    "data.processes": _or_null(_whole(1)),
+    "data.network": _or_null(_text()),
+    # model: weights_to_tokens
+    "model.encoder": _choice("flat", "flat_bias", "canonical", "graph", "probe"),
+    "model.encoder_width": _whole(8),
+    "model.probes": _whole(1),
+    "model.augment": _truth(),
+    "model.beams": _whole(1),
     # model: cvae
     "model.width": _whole(8),
     "model.queries": _whole(1),
@@ -192,7 +229,7 @@ RULES: dict[str, Rule] = {
     # model: autoencoder
     "model.latents": _whole(1),
     "model.hidden": WIDTHS,
-    "model.activation": _choice("tanh", "sigmoid", "relu", "gelu", "silu", "softplus"),
+    "model.activation": ACTIVATION,
     "model.decode": _choice("inputs", "target"),
     "model.scaling": SCALING,
     "model.target_scaling": SCALING,

@@ -12,7 +12,7 @@ one would have seen, with any number of worker processes. Lightning tells the lo
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,15 @@ __all__ = ["BatchLoader", "RepeatedTable"]
 GATHERED_ROWS = 65_536
 
 
+class Rows(Protocol):
+    """What a batch is cut out of: a tensor, or what is on disk and looks like one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Tensor, /) -> Tensor:
+        """Some rows, in this order. `[n] -> [n, ...]`"""
+
+
 class BatchLoader:
     """Batches of rows of some tensors: shuffled afresh every epoch, sharded over the ranks.
 
@@ -34,7 +43,8 @@ class BatchLoader:
     wherever there are enough of them.
 
     Args:
-        tensors: Tensors with the same number of rows; a batch is a tuple with one slice of each.
+        tensors: Tensors, or what looks like them, with the same number of rows; a batch is a tuple with one slice
+            of each.
         batch_size: Rows a batch and rank.
         shuffle: Whether to draw a permutation, `default_rng([seed, epoch]).permutation(rows)`.
         seed: Seed of the permutations, not negative.
@@ -46,7 +56,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        tensors: tuple[Tensor, ...],
+        tensors: tuple[Rows, ...],
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
@@ -181,7 +191,7 @@ class RepeatedTable:
 class _Batches(Dataset[tuple[Tensor, ...]]):
     """One item is one whole batch."""
 
-    def __init__(self, tensors: tuple[Tensor, ...], batches: list[Tensor]) -> None:
+    def __init__(self, tensors: tuple[Rows, ...], batches: list[Tensor]) -> None:
         self.tensors = tensors
         self.batches = batches
 

@@ -9,24 +9,38 @@ Notation, in shapes: batch B, latents Z, variables V, ids T = longest + 2, beams
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from expressions.vocabulary import Vocabulary
 from modules.networks.attention import Cache
 from modules.networks.equation_transformer import EquationDecoder
 
-__all__ = ["beams", "decoded"]
+__all__ = ["Grammar", "beams", "decoded"]
 
 _TINY = 1e-30  # of an exponential variate, whose logarithm must be finite
 _OPEN_SHARE = 0.75  # of the rows in hand; if fewer are still being written, the others are put aside
 
 
+class Grammar(Protocol):
+    """What is asked of a vocabulary; a row's state is 1 before its first id, and negative when it is complete."""
+
+    start: int
+
+    def __len__(self) -> int: ...
+
+    def allowed_next(self, state: Any, left: int, variables: Any, /) -> Any:
+        """Which ids may come next, where `left` more may be written. `[rows] -> [rows, S]`"""
+
+    def advance(self, state: Any, ids: Any, /) -> Any:
+        """The states after these ids. `[rows], [rows] -> [rows]`"""
+
+
 @torch.no_grad()
 def decoded(
     decoder: EquationDecoder,
-    vocabulary: Vocabulary,
+    vocabulary: Grammar,
     longest: int,
     latents: Tensor,
     present: Tensor,
@@ -77,7 +91,7 @@ def _chosen(scores: Tensor, temperature: float, generator: torch.Generator | Non
 
 @torch.no_grad()
 def beams(
-    decoder: EquationDecoder, vocabulary: Vocabulary, longest: int, latents: Tensor, present: Tensor, width: int
+    decoder: EquationDecoder, vocabulary: Grammar, longest: int, latents: Tensor, present: Tensor, width: int
 ) -> tuple[Tensor, Tensor]:
     """The likeliest equations of each latent vector that a beam search finds.
 

@@ -7,23 +7,19 @@ settings that they need, and a card, which says how they were trained.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from expressions.errors import UserError
 from expressions.skeleton import Skeleton, structure_of
 from modules.networks.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.set_encoder import point_features
+from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
 
 __all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
 
@@ -191,15 +187,7 @@ class LatentMap:
             path: of the file, which is replaced if it is there.
             card: what is to be said of the weights, JSON values: data, steps, measures.
         """
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        words = {"format": FORMAT, "settings": json.dumps(self.network.settings), "card": json.dumps(dict(card))}
-        temporary = Path(f"{path}.{os.getpid()}.tmp")
-        try:
-            save_file(tensors, temporary, words)
-            temporary.chmod(0o644)  # it is written for its owner alone
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_weights_file(path, FORMAT, self.network.settings, self.network.state_dict(), card)
 
     # --- small things ---------------------------------------------------------------------------------------
 
@@ -261,44 +249,15 @@ def _as_numpy(distribution: Gaussian) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------------ the file
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """What a file holds.
-
-    Attributes:
-        settings: of the network, as `ConditionalVAE.build` takes them.
-        tensors: its state dict.
-        card: what was said of it.
-    """
-
-    settings: dict[str, Any]
-    tensors: dict[str, Tensor]
-    card: dict[str, Any]
-
-
 def read_weights(path: str | Path) -> WeightsFile:
     """Read a weights file, after making sure that it is one and that everything in it fits together.
 
     Raises:
         UserError: there is no such file, or it is another kind of file, or it is damaged.
     """
-    if not Path(path).is_file():
-        raise UserError(f"there is no file {path}: give the path of a weights file")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            words = file.metadata() or {}
-            if words.get("format") != FORMAT:
-                raise UserError(f"{path} holds no model of equations: give a file that LatentMap.save wrote")
-            settings, card = (json.loads(words.get(name, "null")) for name in ("settings", "card"))
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if not isinstance(card, dict) or not _fits(settings, shapes):
-                raise UserError(f"{path} is damaged, its weights do not fit its own settings: give another file")
-            tensors = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise UserError(f"{path} is no weights file, or a damaged one: give another file") from error
-    if not all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in tensors.values()):
-        raise UserError(f"{path} is damaged, some of its weights are no finite float32: give another file")
-    return WeightsFile(settings, tensors, card)
+    return read_weights_file(
+        path, FORMAT, "holds no model of equations: give a file that LatentMap.save wrote", _fits
+    )
 
 
 def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -1,0 +1,97 @@
+"""Files of weights: `safetensors`, whose header is JSON; nothing in them is ever run.
+
+A file holds the weights of a network, the settings that it is built by, and a card, which says how it was trained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from expressions.errors import UserError
+
+__all__ = ["WeightsFile", "read_weights_file", "write_weights_file"]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds.
+
+    Attributes:
+        settings: of the network.
+        tensors: its state dict.
+        card: what was said of it.
+    """
+
+    settings: dict[str, Any]
+    tensors: dict[str, Tensor]
+    card: dict[str, Any]
+
+
+def write_weights_file(
+    path: str | Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: of the file, which is replaced if it is there.
+        kind: what kind of network it is, and which version of its file.
+        settings: of the network, JSON values.
+        tensors: its state dict.
+        card: what is to be said of the weights, JSON values: data, steps, measures.
+    """
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    words = {"format": kind, "settings": json.dumps(dict(settings)), "card": json.dumps(dict(card))}
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        save_file(plain, temporary, words)
+        temporary.chmod(0o644)  # it is written for its owner alone
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_weights_file(
+    path: str | Path, kind: str, wrong_kind: str, fits: Callable[[Any, Mapping[str, tuple[int, ...]]], bool]
+) -> WeightsFile:
+    """Read a file, after making sure that it is one and that everything in it fits together.
+
+    Args:
+        path: of the file.
+        kind: that was written.
+        wrong_kind: the rest of a sentence that begins with the path of a file of another kind.
+        fits: whether settings are sound and shapes of tensors, by name, are those of a network of the settings.
+
+    Raises:
+        UserError: there is no such file, or it is another kind of file, or it is damaged.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path}: give the path of a weights file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            words = file.metadata() or {}
+            if words.get("format") != kind:
+                raise UserError(f"{path} {wrong_kind}")
+            settings, card = (json.loads(words.get(name, "null")) for name in ("settings", "card"))
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            if not isinstance(card, dict) or not fits(settings, shapes):
+                raise UserError(f"{path} is damaged, its weights do not fit its own settings: give another file")
+            tensors = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise UserError(f"{path} is no weights file, or a damaged one: give another file") from error
+    if not all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in tensors.values()):
+        raise UserError(f"{path} is damaged, some of its weights are no finite float32: give another file")
+    return WeightsFile(settings, tensors, card)

@@ -1,0 +1,339 @@
+"""System 3: a small network's weights in, its equation out.
+
+Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights". The network and how ours differs:
+`modules.networks.weight_reader`. What it learns from is a zoo of small networks, see the data `network_weights`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import Metric
+
+from expressions.errors import UserError
+from expressions.small_networks import shuffled
+from modules.cvae import keep_freed_memory, learning_rate_schedule
+from modules.networks.conditional_vae import token_losses
+from modules.networks.weight_reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
+
+__all__ = ["ReadingMeasures", "WeightsToTokens"]
+
+ACCURATE_R2 = 0.999  # SRBench's accuracy solution
+_OF_THE_READER = (
+    "widths", "activation", "biases", "low", "high", "degree", "largest", "canonical", "encoder", "latents",
+    "encoder_width", "encoder_layers", "probes", "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
+)  # fmt: skip
+_WAYS = ("greedy", "beam", "refit", "least_squares")
+
+
+class WeightsToTokens(LightningModule):
+    """A reader of weights, and an average of its weights, which is what validation, test and readings use.
+
+    A batch is weights `[batch, P]` and the ids of their equations `[batch, T]`; the loss is the cross entropy of
+    the characters.
+
+    Logged once an epoch: `fit/loss` (nats a character), `fit/samples_per_second`, `validation/loss`,
+    `validation/token_accuracy` (each character after the right ones before it) and `validation/exact_match`. Of
+    the test, on equations that no network of the training has: `test/loss`, `test/token_accuracy`, and of the
+    equations as they are written one character after the other, the likeliest each time: `test/exact_match` (the
+    whole string), `test/structure_accuracy` (the same powers of x), `test/sign_accuracy` (and every sign),
+    `test/coefficient_mae`, `test/r2_above_0.99_rate`, `test/accuracy_rate` (R2 > 0.999) and `test/r2_median`, with
+    R2 between the values of the equation that was read and those of the true one, and
+    `test/network_r2_above_0.99_rate`, against the network itself; the same rates by length of the true string,
+    `test/exact_match_length_8` and so on; and `test/exact_match_beam`, `_refit`, `_least_squares` of the other
+    ways of `modules.networks.weight_reader.Reading`, of which the last learns nothing.
+
+    Args:
+        widths, activation, biases, low, high, degree, largest, canonical: the data's, see
+            `modules.networks.weight_reader.WeightReader`.
+        encoder, latents, encoder_width, encoder_layers, probes: of the encoder, see there.
+        width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
+        augment: shuffle the units of the networks, and their signs where these mean nothing, in every step.
+        learning_rate: of AdamW, after the warm-up.
+        weight_decay: of matrices.
+        warmup_steps: over which the learning rate rises from 0.
+        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, and where
+            that is open, the rate stays constant.
+        ema_decay: of the average of the weights, a step; 0 keeps no memory.
+        beams: of the test.
+        init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
+            path of a file that `modules.networks.weight_reader.save_reader` wrote.
+
+    Raises:
+        UserError: a value is outside what is listed.
+    """
+
+    def __init__(
+        self,
+        widths: str,
+        activation: str,
+        biases: bool,
+        low: float,
+        high: float,
+        degree: int,
+        largest: int,
+        canonical: bool,
+        encoder: str = "probe",
+        latents: int = 256,
+        encoder_width: int = 256,
+        encoder_layers: int = 2,
+        probes: int = 16,
+        width: int = 64,
+        heads: int = 4,
+        decoder_layers: int = 2,
+        prefix: int = 2,
+        mlp_ratio: float = 2,
+        augment: bool = False,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 200,
+        total_steps: int | None = None,
+        ema_decay: float = 0.998,
+        beams: int = 8,
+        init: str = "scratch",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if width % heads:
+            raise UserError(f"width={width} must be a multiple of heads={heads}")
+        self.reader = WeightReader(**{name: self.hparams[name] for name in _OF_THE_READER})
+        self.average = copy.deepcopy(self.reader).requires_grad_(False)
+        initialise((self.reader, self.average), init)
+        lengths = self.reader.longest + 1
+        self.validation_measures, self.test_measures = TokenMeasures(), TokenMeasures()
+        self.readings = torch.nn.ModuleList(ReadingMeasures(lengths) for _ in _WAYS)
+        self._losses: list[Tensor] = []
+        self._rows, self._began = 0, 0.0
+
+    @staticmethod
+    def data_arguments(datamodule: Any) -> dict[str, Any]:
+        """What of the constructor is the data's to say."""
+        arguments: dict[str, Any] = datamodule.reader_arguments()
+        return arguments
+
+    # --- training -------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW in one fused step; a warm-up and a cosine."""
+        decays = [p.ndim > 1 and "embedding" not in n for n, p in self.reader.named_parameters()]
+        parameters = list(self.reader.parameters())
+        groups = [
+            {"params": [p for p, d in zip(parameters, decays, strict=True) if d == one], "weight_decay": decay}
+            for one, decay in ((True, self.hparams["weight_decay"]), (False, 0.0))
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.hparams["learning_rate"], betas=(0.9, 0.98), fused=True)
+        schedule = learning_rate_schedule(self.hparams["warmup_steps"], self._total_steps())
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _total_steps(self) -> int | None:
+        if self.hparams["total_steps"] is not None:
+            return int(self.hparams["total_steps"])
+        steps = self.trainer.estimated_stepping_batches
+        return int(steps) if math.isfinite(steps) and steps > 0 else None
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        flat, ids = batch
+        if self.hparams["augment"]:
+            flat = shuffled(self.reader.shape, flat)
+        ids = ids[:, : int((ids > 0).sum(dim=1).max())]
+        nats, counted = token_losses(self.reader.scores(flat, ids), ids)
+        loss = nats.sum() / counted.sum()
+        self._losses.append(loss.detach())
+        self._rows += len(flat)
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
+        step = self.trainer.global_step
+        super().optimizer_step(*args, **kwargs)
+        decay = min(self.hparams["ema_decay"], (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.reader.parameters()), 1.0 - decay)
+            for mine, theirs in zip(self.average.buffers(), self.reader.buffers(), strict=True):
+                mine.copy_(theirs)
+
+    def on_fit_start(self) -> None:
+        """Memory of a step serves the next one."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch that was cut off leaves nothing behind."""
+        self._losses, self._rows, self._began = [], 0, time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Log once an epoch: `self.log` in every step is not free."""
+        if self._losses:
+            self.log("fit/loss", torch.stack(self._losses).mean(), sync_dist=True)
+            rate = self._rows / max(time.perf_counter() - self._began, 1e-9)
+            self.log("fit/samples_per_second", rate, sync_dist=True, reduce_fx="sum")
+        self._losses = []
+
+    # --- validation and test --------------------------------------------------------------------------------
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Update the validation measures."""
+        self.validation_measures.update(self.average.scores(*batch), batch[1])
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Update the test measures."""
+        flat, ids = batch
+        self.test_measures.update(self.average.scores(flat, ids), ids)
+        read = self.average.read(self.average.shape, flat, self.hparams["beams"])
+        for way, measures in self._ways():
+            measures.update(self.average, getattr(read, way), ids, read.outputs)
+
+    def _ways(self) -> Iterator[tuple[str, ReadingMeasures]]:
+        """The ways to read, and the measures of each."""
+        for way, measures in zip(_WAYS, self.readings, strict=True):
+            yield way, cast(ReadingMeasures, measures)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation measures."""
+        self._log_measures("validation", self.validation_measures.compute())
+        self.validation_measures.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test measures."""
+        measures = self.test_measures.compute()
+        measures.pop("exact_match")  # here, as it is written and not after the right characters
+        self._log_measures("test", measures)
+        self.test_measures.reset()
+        for way, readings in self._ways():
+            found = readings.compute()
+            if way != "greedy":
+                found = {f"{name}_{way}": found[name] for name in ("exact_match", "r2_above_0.99_rate")}
+            self._log_measures("test", found)
+            readings.reset()
+
+    def _log_measures(self, stage: str, measures: dict[str, Tensor]) -> None:
+        for name, value in measures.items():  # torchmetrics has already met the other ranks
+            self.log(f"{stage}/{name}", value.float(), sync_dist=False)
+
+
+class TokenMeasures(Metric):
+    """How well characters are predicted, each after the right ones, over a whole set and all ranks."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # rows, characters, nats, right characters, rows with right characters alone
+        self.add_state("counts", torch.zeros(5, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, ids: Tensor) -> None:
+        """Take a batch in. `[batch, T - 1, size]`, `[batch, T]`"""
+        nats, counted = token_losses(scores, ids)
+        right = (scores.argmax(dim=-1) == ids[:, 1:]) & counted
+        whole = (right | ~counted).all(dim=1)
+        rows = torch.tensor(len(ids), dtype=torch.float64, device=ids.device)
+        self.counts += torch.stack([rows, *(part.double().sum() for part in (counted, nats, right, whole))])
+
+    def compute(self) -> dict[str, Tensor]:
+        """The measures, by name."""
+        rows, tokens, nats, right, whole = self.counts
+        return {"loss": nats / tokens, "token_accuracy": right / tokens, "exact_match": whole / rows}
+
+
+class ReadingMeasures(Metric):
+    """How good equations are that were read, over a whole set and all ranks.
+
+    Args:
+        lengths: one more than the characters of the longest string.
+    """
+
+    full_state_update = False
+    counts: Tensor
+    r2: list[Tensor]
+    _columns = ("rows", "exact", "structure", "signs", "mae", "r2_99", "accurate", "network_r2_99")
+
+    def __init__(self, lengths: int) -> None:
+        super().__init__()
+        shape = (lengths, len(self._columns))
+        self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("r2", [], dist_reduce_fx="cat")
+
+    def update(self, reader: WeightReader, read: Tensor, ids: Tensor, outputs: Tensor) -> None:
+        """Take a batch in.
+
+        Args:
+            reader: whose grammar it is.
+            read: `[batch, T]`
+            ids: the true equations. `[batch, T]`
+            outputs: of the networks, at `reader.points()`. `[batch, X]`
+        """
+        found, true = reader.coefficients(read), reader.coefficients(ids)
+        r2 = r2_rows(reader.values(ids), reader.values(read))
+        to_network = r2_rows(outputs, reader.values(read))
+        columns = [
+            torch.ones_like(r2),
+            (read == ids).all(dim=1),
+            ((found != 0) == (true != 0)).all(dim=1),
+            (found.sign() == true.sign()).all(dim=1),
+            (found - true).abs().mean(dim=1),
+            r2 >= 0.99,
+            r2 > ACCURATE_R2,
+            to_network >= 0.99,
+        ]
+        length = (ids > 0).sum(dim=1) - 2
+        self.counts.index_add_(0, length, torch.stack([column.double() for column in columns], dim=1))
+        self.r2.append(r2)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The measures, by name."""
+        rows, exact, structure, signs, mae, r2_99, accurate, network_r2_99 = self.counts.T
+        total = rows.sum()
+        r2 = torch.cat(list(self.r2)) if isinstance(self.r2, Sequence) else self.r2
+        measures = {
+            "exact_match": exact.sum() / total,
+            "structure_accuracy": structure.sum() / total,
+            "sign_accuracy": signs.sum() / total,
+            "coefficient_mae": mae.sum() / total,
+            "r2_above_0.99_rate": r2_99.sum() / total,
+            "accuracy_rate": accurate.sum() / total,
+            "network_r2_above_0.99_rate": network_r2_99.sum() / total,
+            "r2_median": r2.median(),
+        }
+        for length in (rows > 0).nonzero()[:, 0].tolist():
+            measures[f"exact_match_length_{length}"] = exact[length] / rows[length]
+            measures[f"r2_above_0.99_rate_length_{length}"] = r2_99[length] / rows[length]
+        return measures
+
+
+def initialise(readers: Sequence[WeightReader], init: str) -> None:
+    """Give readers the weights that `init` names, see `WeightsToTokens`.
+
+    Raises:
+        UserError: there are no such weights, or they are of another reader.
+    """
+    if init == "scratch" or (init == "auto" and not PRETRAINED.is_file()):
+        return
+    if init == "pretrained" and not PRETRAINED.is_file():
+        raise UserError("init=pretrained finds no weights in this installation: use init=scratch, or a path")
+    path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
+    weights = read_reader_weights(path)
+    ours = readers[0].settings
+    different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
+    if different is not None:
+        if init == "auto":
+            return
+        raise UserError(
+            f"init={init} has {different}={weights.settings[different]}, the model {different}={ours[different]}: "
+            "give the model the same, or use init=scratch"
+        )
+    for reader in readers:
+        reader.load_state_dict(weights.tensors)
+    rank_zero_only(print)(f"starts from the weights {path.name}", flush=True)
