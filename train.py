@@ -5,6 +5,7 @@
     python train.py data=problem data.problem=nguyen  a benchmark problem, or a suite of them, a run each
     python train.py experiment=autoencoder_paper      a published setting
     python train.py trainer=ddp trainer.devices=4     several GPUs
+    python train.py model=weights_to_tokens data.network=FILE   the equation of a small network
     python train.py resume=auto                       go on with the newest run that was cut off
     python train.py -m seed=0,1,2                     a sweep
 
@@ -322,6 +323,8 @@ def arguments_to_go_on(arguments: Sequence[str]) -> list[str]:
     if checkpoint not in (None, "null"):
         file = check_checkpoint_file(_unquoted(checkpoint))
         folder = run_directory_of(file)
+        if folder is not None and given.get("data.network", "null") != "null":  # it reads, and is left as it is
+            return [*_saved_overrides(folder), *arguments]
         if folder is None or "hydra.run.dir" in given:
             return list(arguments)  # a file from elsewhere: a new run that begins from it
     elif resume == "auto":

@@ -199,6 +199,7 @@ RULES: dict[str, Rule] = {
     "data.cache": _text(),
     "data.processes": _or_null(_whole(1)),
     "data.network": _or_null(_text()),
+    "data.network_activation": _or_null(ACTIVATION),
     # model: weights_to_tokens
     "model.encoder": _choice("flat", "flat_bias", "canonical", "graph", "probe"),
     "model.encoder_width": _whole(8),
@@ -286,6 +287,24 @@ def check_config(config: DictConfig) -> None:
     _check_end(config)
     _check_table(config.data)
     _check_problem(config.data)
+    _check_zoo(config)
+
+
+def _check_zoo(config: DictConfig) -> None:
+    """What the zoo, or the one network that is to be read, lacks, before torch is imported."""
+    data = config.data
+    if data.get("_target_") != "datamodules.network_weights.NetworkWeights":
+        return
+    if data.x_low >= data.x_high:
+        raise ConfigError(f"data.x_low={data.x_low} must be less than data.x_high={data.x_high}")
+    if data.network is not None and not Path(str(data.network)).is_file():
+        raise ConfigError(
+            f"data.network={data.network} does not exist: give a safetensors file, or a state_dict saved by torch"
+        )
+    if data.network is not None and config.model.get("init") == "scratch" and config.ckpt_path is None:
+        raise ConfigError(
+            "data.network needs a trained reader: give ckpt_path=FILE, or leave out model.init=scratch"
+        )
 
 
 def _check_end(config: DictConfig) -> None:
@@ -308,6 +327,8 @@ def _check_search(search: DictConfig | None) -> None:
         _check_rules(OmegaConf.to_container(search, resolve=True), ELITE_RULES)
     if target == "callbacks.cmaes_search.CMAESSearch":
         _check_latent_search(OmegaConf.to_container(search, resolve=True))
+    if target == "callbacks.network_reading.NetworkReading":
+        _check_rules(OmegaConf.to_container(search, resolve=True), READING_RULES)
     if target != "callbacks.gp_search.GPSearch":
         return
     from searches.gp_settings import GeneticProgrammingSettings, SettingsError
@@ -364,6 +385,7 @@ def _check_structure_search(options: Any) -> None:
         raise ConfigError("the search would never end: give search.seconds or search.instances")
 
 
+READING_RULES: dict[str, Rule] = {"examples": _whole(1), "beams": _whole(1)}
 LATENT_RULES: dict[str, Rule] = {
     "problems": Rule(
         lambda value: isinstance(value, list) and all(map(_is_name, value)),

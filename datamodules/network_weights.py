@@ -45,6 +45,7 @@ class NetworkWeights(LightningDataModule):
         cache: folder of all zoos.
         processes: that make the zoo; None: one a core.
         network: a file with one network to read, see `datamodules.network_file`.
+        network_activation: of that network; None: as `activation`.
         seed: of the order of the batches.
 
     Raises:
@@ -80,6 +81,7 @@ class NetworkWeights(LightningDataModule):
         cache: str = "logs/zoo",
         processes: int | None = None,
         network: str | None = None,
+        network_activation: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -110,7 +112,8 @@ class NetworkWeights(LightningDataModule):
         )
         self.vocabulary = self.settings.vocabulary  # refuses what it does not know
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.cache, self.processes, self.network, self.seed = cache, processes, network, seed
+        self.cache, self.processes, self.seed = cache, processes, seed
+        self.network, self.network_activation = network, network_activation or activation
         self.one: tuple[NetworkShape, Tensor] | None = None
         """The network of the file, shape and weights `[1, P]`; None without one."""
         self.zoo: dict[str, Shards] = {}
@@ -137,7 +140,7 @@ class NetworkWeights(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the zoo, or the file."""
         if self.network is not None:
-            self.one = read_network(self.network, self.settings.shape.activation)
+            self.one = read_network(self.network, self.network_activation)
         elif not self.zoo:
             folder = Path(self.cache) / self.settings.name
             self.zoo = {name: Shards(folder, self.settings, name, count) for name, count in self.counts.items()}

@@ -108,7 +108,8 @@ class WeightsToTokens(LightningModule):
             raise UserError(f"width={width} must be a multiple of heads={heads}")
         self.reader = WeightReader(**{name: self.hparams[name] for name in _OF_THE_READER})
         self.average = copy.deepcopy(self.reader).requires_grad_(False)
-        initialise((self.reader, self.average), init)
+        self.initialised = initialise((self.reader, self.average), init)
+        """Whether it began from weights that know something."""
         lengths = self.reader.longest + 1
         self.validation_measures, self.test_measures = TokenMeasures(), TokenMeasures()
         self.readings = torch.nn.ModuleList(ReadingMeasures(lengths) for _ in _WAYS)
@@ -313,14 +314,14 @@ class ReadingMeasures(Metric):
         return measures
 
 
-def initialise(readers: Sequence[WeightReader], init: str) -> None:
-    """Give readers the weights that `init` names, see `WeightsToTokens`.
+def initialise(readers: Sequence[WeightReader], init: str) -> bool:
+    """Give readers the weights that `init` names, see `WeightsToTokens`; whether there were any.
 
     Raises:
         UserError: there are no such weights, or they are of another reader.
     """
     if init == "scratch" or (init == "auto" and not PRETRAINED.is_file()):
-        return
+        return False
     if init == "pretrained" and not PRETRAINED.is_file():
         raise UserError("init=pretrained finds no weights in this installation: use init=scratch, or a path")
     path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
@@ -329,7 +330,7 @@ def initialise(readers: Sequence[WeightReader], init: str) -> None:
     different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
     if different is not None:
         if init == "auto":
-            return
+            return False
         raise UserError(
             f"init={init} has {different}={weights.settings[different]}, the model {different}={ours[different]}: "
             "give the model the same, or use init=scratch"
@@ -337,3 +338,4 @@ def initialise(readers: Sequence[WeightReader], init: str) -> None:
     for reader in readers:
         reader.load_state_dict(weights.tensors)
     rank_zero_only(print)(f"starts from the weights {path.name}", flush=True)
+    return True

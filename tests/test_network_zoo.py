@@ -1,0 +1,243 @@
+"""Small networks: what a row of weights computes, how they are trained, kept and read from files."""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from datamodules import network_zoo
+from datamodules.network_file import read_network
+from datamodules.network_training import TrainingSettings, chebyshev_points, initial_weights, train_networks
+from datamodules.network_zoo import SPLITS, Shards, ZooSettings, draw_equations, make_zoo, trained
+from expressions.errors import UserError
+from expressions.small_networks import ACTIVATIONS, NetworkShape, canonical, rescaled, shuffled
+
+X = torch.linspace(-1, 1, 33)
+
+
+def rows(shape: NetworkShape, count: int, seed: int = 0) -> torch.Tensor:
+    return initial_weights(shape, count, TrainingSettings(), torch.Generator().manual_seed(seed))
+
+
+def sequential(widths: tuple[int, ...] = (1, 8, 7, 8, 1), seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for before, behind in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(before, behind), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+# ------------------------------------------------------------------------------------ what a row computes
+
+
+def test_a_row_is_what_torch_says_it_is() -> None:
+    network = sequential()
+    flat = nn.utils.parameters_to_vector(network.parameters()).detach()[None]
+    shape = NetworkShape.of("1-8-7-8-1", "tanh", True)
+    assert shape.size == 152
+    assert int((~shape.is_bias).sum()) == 128
+    assert torch.allclose(shape.run(flat, X)[0], network(X[:, None])[:, 0], atol=1e-6)
+    assert torch.equal(shape.join(shape.split(flat)), flat)
+
+
+@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("activation", ["tanh", "softplus"])
+def test_other_rows_of_the_same_function(activation: str, biases: bool) -> None:
+    shape = NetworkShape.of("1-8-7-8-1", activation, biases)
+    flat = rows(shape, 50)
+    torch.manual_seed(0)
+    other = shuffled(shape, flat)
+    assert (other - flat).abs().amax(dim=1).min() > 0.1
+    for same in (other, canonical(shape, flat)):
+        assert torch.allclose(shape.run(same, X), shape.run(flat, X), atol=1e-5)
+    assert torch.allclose(canonical(shape, other), canonical(shape, flat), atol=1e-6)
+    half = 2.0
+    wider = rescaled(shape, flat, 0.5 * biases, half, 3.0)
+    assert torch.allclose(shape.run(wider, X), 3 * shape.run(flat, (X - 0.5 * biases) / half), atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------ how they are trained
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("biases", [True, False])
+def test_a_step_is_that_of_levenberg_and_marquardt(activation: str, biases: bool) -> None:
+    """The step in the space of the points is the one that the Jacobian gives."""
+    shape = NetworkShape.of("1-4-3-1", activation, biases)
+    start, x = rows(shape, 1).double(), chebyshev_points(6, -1, 1).double()
+    target = (0.3 * x**2 - 0.1)[None]
+    jacobian = torch.autograd.functional.jacobian(lambda flat: shape.run(flat, x)[0], start)[:, 0]
+    kernel = jacobian @ jacobian.T
+    damped = kernel + 0.03 * kernel.diagonal().mean() * torch.eye(6).double()
+    wanted = start - (jacobian.T @ torch.linalg.solve(damped, (shape.run(start, x) - target)[0]))[None]
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = train_networks(shape, start, x, target, TrainingSettings(steps=1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (wanted - start).abs().max() > 1e-4
+    assert torch.allclose(found, wanted, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        (ZooSettings(), 0.995),
+        (ZooSettings(shape=NetworkShape(activation="gelu"), low=-2.0, high=3.0), 0.98),
+        (ZooSettings(shape=NetworkShape(activation="softplus", biases=False)), 0.98),
+        (ZooSettings(start="shared"), 0.995),
+        (ZooSettings(training=TrainingSettings("adam", 400, gain=1.5), floor=0.99, passes=1), 0.8),
+    ],
+    ids=["tanh", "gelu far", "softplus without biases", "shared", "adam"],
+)
+def test_networks_become_their_equations(settings: ZooSettings, share: float) -> None:
+    count = 256
+    ids = draw_equations(settings, "train", count, np.random.default_rng(0))
+    coefficients = torch.from_numpy(settings.vocabulary.coefficients(ids))
+    flat, r2 = trained(settings, coefficients, torch.Generator().manual_seed(0))
+    assert (r2 >= settings.floor).double().mean() >= share
+    x = torch.linspace(settings.low, settings.high, 50)
+    wanted = network_zoo.polynomial_values(coefficients, x)
+    spread = (wanted - wanted.mean(dim=1, keepdim=True)).square().mean(dim=1)
+    error = (settings.shape.run(flat, x) - wanted).square().mean(dim=1)
+    judged = (spread > 1e-6) & (r2 >= settings.floor)  # R2 is that of the function, in its own units
+    assert ((1 - error / spread)[judged] > settings.floor - 0.01).all()
+
+
+# ------------------------------------------------------------------------------------------ which equations
+
+
+def test_equations_are_uniform_by_length_and_held_out_by_meaning() -> None:
+    settings = ZooSettings()
+    vocabulary, meanings = settings.vocabulary, {}
+    for split in SPLITS:
+        ids = draw_equations(settings, split, 3000, np.random.default_rng(1))
+        shares = np.bincount((ids > 3).sum(axis=1), minlength=19)[8::2] / len(ids)
+        assert (abs(shares - 1 / 6.2) < 0.03).all()
+        meanings[split] = {tuple(row) for row in np.rint(vocabulary.coefficients(ids) * 10).astype(int)}
+    slides = ZooSettings(equations="slides")
+    drawn = draw_equations(slides, "train", 3000, np.random.default_rng(2))
+    meanings["slides"] = {tuple(row) for row in np.rint(vocabulary.coefficients(drawn) * 10).astype(int)}
+    assert not meanings["train"] & meanings["validation"]
+    assert not meanings["train"] & meanings["test"]
+    assert not meanings["validation"] & meanings["test"]
+    assert not meanings["slides"] & (meanings["test"] | meanings["validation"])
+    shares = np.bincount((drawn > 3).sum(axis=1), minlength=19)[6::2] / len(drawn)
+    assert np.abs(shares - [0.013, 0.037, 0.037, 0.116, 0.328, 0.348, 0.123]).max() < 0.03  # as published
+
+
+# ------------------------------------------------------------------------------------------------- on disk
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> ZooSettings:
+    """A zoo whose shards are small."""
+    monkeypatch.setattr(network_zoo, "SHARD", 64)
+    return ZooSettings(shape=NetworkShape((1, 4, 4, 1)), floor=0.5, training=TrainingSettings(steps=3), passes=2)
+
+
+def arrays(folder: Path) -> dict[str, bytes]:
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*/*.npy"))}
+
+
+def test_a_zoo_is_the_same_whoever_makes_it_and_goes_on(small: ZooSettings, tmp_path: Path) -> None:
+    counts = {"train": 200, "test": 64}
+    whole = make_zoo(small, tmp_path / "whole", counts, 1)
+    assert json.loads((whole / "zoo.json").read_text())["degree"] == 2
+    context = multiprocessing.get_context("fork")
+    makers = [context.Process(target=make_zoo, args=(small, tmp_path / "two", counts, 1)) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+    two = tmp_path / "two" / small.name
+    assert len(arrays(whole)) == 15
+    assert arrays(two) == arrays(whole)
+    shutil.rmtree(two / "train_00001")  # killed before this one, and in the middle of it
+    (two / "train_00001.1.part").mkdir()
+    make_zoo(small, tmp_path / "two", counts, 1)
+    assert arrays(two) == arrays(whole)
+    assert not list(two.glob("*.part"))
+
+
+def test_rows_of_a_zoo(small: ZooSettings, tmp_path: Path) -> None:
+    folder = make_zoo(small, tmp_path, {"train": 200}, 1)
+    part = Shards(folder, small, "train", 200)
+    assert len(part.r2) == 200
+    assert (part.r2[part.accepted] >= small.floor).all()
+    assert 0 < len(part.accepted) < 200
+    picked = torch.tensor([len(part.accepted) - 1, 0, 3])
+    flat, ids = part.column("weights")[picked], part.column("ids")[picked]
+    for row, place in enumerate(part.accepted[picked.numpy()]):
+        shard = folder / f"train_{place // 64:05d}"
+        assert torch.equal(flat[row], torch.from_numpy(np.load(shard / "weights.npy")[place % 64]))
+        assert (ids[row].numpy() == np.load(shard / "ids.npy")[place % 64]).all()
+    np.save(folder / "train_00002" / "r2.npy", np.zeros(3, dtype=np.float32))
+    with pytest.raises(UserError, match=r"train_00002 is damaged or missing: delete it"):
+        Shards(folder, small, "train", 200)
+
+
+def test_other_settings_are_another_zoo() -> None:
+    assert ZooSettings().name == ZooSettings().name
+    assert ZooSettings().name != ZooSettings(training=TrainingSettings(steps=17)).name
+
+
+# ------------------------------------------------------------------------------------------------- one file
+
+
+@pytest.mark.parametrize(
+    "widths", [(1, 8, 7, 8, 1), (1, 3, 1), (1, *[2] * 11, 1)], ids=["slides", "small", "deep"]
+)
+def test_a_network_of_somebody_else(widths: tuple[int, ...], tmp_path: Path) -> None:
+    network = sequential(widths)
+    torch.save(network.state_dict(), tmp_path / "torch.pt")
+    save_file(network.state_dict(), tmp_path / "numbers.safetensors")
+    for name in ("torch.pt", "numbers.safetensors"):
+        shape, flat = read_network(tmp_path / name, "tanh")
+        assert shape == NetworkShape(widths)
+        assert torch.allclose(shape.run(flat, X)[0], network(X[:, None])[:, 0], atol=1e-6)
+
+
+def _nan(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return state | {"0.bias": torch.full((8,), torch.nan)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_nan, "not finite"),
+        (lambda state: {k: v for k, v in state.items() if k != "2.weight"}, "no chain of layers"),
+        (lambda state: {k: v for k, v in state.items() if k != "2.bias"}, "3 biases for 4 layers"),
+        (lambda state: state | {"7.weight": torch.zeros(1, 1, 3)}, "two or more matrices"),
+        (
+            lambda state: {"0.weight": torch.zeros(8, 2), "1.weight": torch.zeros(1, 8)},
+            "must be numbers from input",
+        ),
+    ],
+    ids=["nan", "a layer is missing", "a bias is missing", "a convolution", "two inputs"],
+)
+def test_files_that_are_no_network(spoil: Callable, words: str, tmp_path: Path) -> None:
+    torch.save(spoil(dict(sequential().state_dict())), tmp_path / "file.pt")
+    with pytest.raises(UserError, match=words):
+        read_network(tmp_path / "file.pt", "tanh")
+
+
+def test_files_that_are_something_else(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        read_network(tmp_path / "none.pt", "tanh")
+    (tmp_path / "text.pt").write_text("1 2 3")
+    with pytest.raises(UserError, match="cannot be read safely"):
+        read_network(tmp_path / "text.pt", "tanh")
+    torch.save(sequential(), tmp_path / "code.pt")  # a pickled module would run code
+    with pytest.raises(UserError, match="cannot be read safely"):
+        read_network(tmp_path / "code.pt", "tanh")
+    (tmp_path / "graph.onnx").write_bytes(b"\x08")
+    with pytest.raises(UserError, match="ONNX"):
+        read_network(tmp_path / "graph.onnx", "tanh")
