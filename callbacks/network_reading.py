@@ -75,8 +75,8 @@ class NetworkReading(Callback):
             return
         if datamodule.one is not None and not module.initialised and not trainer.global_step:
             raise UserError(
-                "no trained reader fits these settings: give ckpt_path=FILE of one, or leave the settings of data and "
-                "model as they are, for which the package has one"
+                "no trained reader fits these settings: give ckpt_path=FILE of one, or leave the settings of data "
+                "and model as they are, for which the package has one"
             )
         began = time.perf_counter()
         reader = module.average.eval()

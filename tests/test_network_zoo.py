@@ -1,5 +1,6 @@
 """Small networks: what a row of weights computes, how they are trained, kept and read from files."""
 
+import itertools
 import json
 import multiprocessing
 import shutil
@@ -29,7 +30,7 @@ def rows(shape: NetworkShape, count: int, seed: int = 0) -> torch.Tensor:
 def sequential(widths: tuple[int, ...] = (1, 8, 7, 8, 1), seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
-    for before, behind in zip(widths[:-1], widths[1:], strict=True):
+    for before, behind in itertools.pairwise(widths):
         layers += [nn.Linear(before, behind), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 

@@ -45,6 +45,17 @@ TINY_MAP = (
 )
 
 
+FEW_NETWORKS = (
+    *SHORT[:-1],
+    "data.networks=64",
+    "data.validation_networks=16",
+    "data.test_networks=16",
+    "data.processes=1",
+    "model.encoder_width=16",
+    "model.latents=16",
+)
+
+
 def refused(ended: Any, *words: str) -> None:
     """One sentence, exit code 2, no traceback, and all of the words."""
     lines = [line for line in ended.err.splitlines() if line]
@@ -84,6 +95,7 @@ def test_the_whole_way_leaves_a_complete_directory(tmp_path: Path, command: Call
 @pytest.mark.parametrize("model", shipped("model"))
 def test_every_model(model: str, command: Callable) -> None:
     short = (*FEW_EQUATIONS, *TINY_MAP) if model == "cvae" else SHORT
+    short = FEW_NETWORKS if model == "weights_to_tokens" else short
     ended = command(f"model={model}", *short)
     assert ended.code == 0, ended.err
 
@@ -92,6 +104,8 @@ def test_every_model(model: str, command: Callable) -> None:
 def test_every_kind_of_data(data: str, command: Callable) -> None:
     if data == "equations":  # no table that any model could learn from: the map's own
         ended = command("model=cvae", f"data={data}", *FEW_EQUATIONS, *TINY_MAP)
+    elif data == "network_weights":
+        ended = command("model=weights_to_tokens", f"data={data}", *FEW_NETWORKS)
     else:
         path = ["data.path=sklearn:diabetes", "data.target=target"] if data == "tabular" else []
         ended = command(f"data={data}", *path, *SHORT, "model.decode=target")
@@ -101,6 +115,7 @@ def test_every_kind_of_data(data: str, command: Callable) -> None:
 @pytest.mark.parametrize("experiment", shipped("experiment"))
 def test_every_experiment(experiment: str, command: Callable) -> None:
     short = (*FEW_EQUATIONS, *TINY_MAP) if experiment.startswith("cvae") else SHORT
+    short = FEW_NETWORKS if experiment.startswith("weights_to_tokens") else short
     ended = command(f"experiment={experiment}", *short)
     assert ended.code == 0, ended.err
 
