@@ -26,6 +26,8 @@ SUITES = {
     "families": "benchmarks.families",
     "equations": "benchmarks.equations_data",
     "scale": "benchmarks.scale",
+    "zoo": "benchmarks.network_zoo",
+    "readers": "benchmarks.weight_readers",
 }
 """Name -> module that holds it as `SUITE`; imported only when it is asked for."""
 

@@ -92,6 +92,7 @@ def read_weights_file(
             tensors = {name: file.get_tensor(name) for name in shapes}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} is no weights file, or a damaged one: give another file") from error
-    if not all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in tensors.values()):
+    kinds = (torch.float32, torch.int64)  # the latter are counts
+    if not all(value.dtype in kinds and bool(value.isfinite().all()) for value in tensors.values()):
         raise UserError(f"{path} is damaged, some of its weights are no finite float32: give another file")
     return WeightsFile(settings, tensors, card)
