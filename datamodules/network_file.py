@@ -46,6 +46,10 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
         raise UserError(f"data.network={path} is larger than 256 MB, which no small network is: give another file")
     tensors = [(name, value) for name, value in _tensors(path).items() if value.ndim > 0]
     matrices, biases = _layers(path, tensors)
+    if biases and len(biases) != len(matrices):
+        raise UserError(
+            f"data.network={path} has {len(biases)} biases for {len(matrices)} layers: give all or none"
+        )
     widths = [matrices[0].shape[1], *(len(matrix) for matrix in matrices)]
     sizes = "-".join(map(str, widths))
     fits = all(a.shape[1] == len(b) for a, b in zip(matrices[1:], matrices, strict=False))
@@ -54,10 +58,6 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
         shapes = ", ".join("x".join(map(str, value.shape)) for _, value in tensors)
         raise UserError(
             f"data.network={path} is no chain of layers ({shapes}): give the layers from input to output"
-        )
-    if biases and len(biases) != len(matrices):
-        raise UserError(
-            f"data.network={path} has {len(biases)} biases for {len(matrices)} layers: give all or none"
         )
     shape = NetworkShape.of(sizes, activation, bool(biases))
     parts = [
