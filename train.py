@@ -485,7 +485,7 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
     warnings.filterwarnings(
         "ignore", message=".*across ranks is zero.*"
-    )  # one network is read, and nothing trained
+    )  # one network is read
     warnings.filterwarnings("ignore", message=".*no `validation_step`.*")  # some models only fit and test
 
 
