@@ -483,9 +483,7 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # nothing is logged a step
     warnings.filterwarnings("ignore", message=".*Experiment logs directory.*")
-    warnings.filterwarnings(
-        "ignore", message=".*across ranks is zero.*"
-    )  # one network is read
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # one network is read
     warnings.filterwarnings("ignore", message=".*no `validation_step`.*")  # some models only fit and test
 
 

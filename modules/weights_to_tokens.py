@@ -33,6 +33,7 @@ _OF_THE_READER = (
     "widths", "activation", "biases", "low", "high", "degree", "largest", "canonical", "encoder", "latents",
     "encoder_width", "encoder_layers", "probes", "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
 )  # fmt: skip
+_OF_THE_NETWORKS = _OF_THE_READER[:3]
 _WAYS = ("greedy", "beam", "refit", "least_squares")
 
 
@@ -327,6 +328,8 @@ def initialise(readers: Sequence[WeightReader], init: str) -> bool:
     path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
     weights = read_reader_weights(path)
     ours = readers[0].settings
+    if readers[0].encoder.any_shape:  # which networks it was trained on does not matter
+        ours = {name: value for name, value in ours.items() if name not in _OF_THE_NETWORKS}
     different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
     if different is not None:
         if init == "auto":
