@@ -75,7 +75,7 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
     from torch import nn
 
     from datamodules.network_training import chebyshev_points, network_r2
-    from datamodules.network_zoo import polynomial_values
+    from datamodules.network_zoo import equation_values
 
     activation = {"tanh": nn.Tanh, "gelu": nn.GELU, "relu": nn.ReLU}[settings.shape.activation]
     layers: list[nn.Module] = []
@@ -83,7 +83,7 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
         layers += [nn.Linear(before, behind), activation()]
     network = nn.Sequential(*layers[:-1])
     x, compared = chebyshev_points(settings.points, -1.0, 1.0), torch.linspace(-1, 1, 64)
-    target = (polynomial_values(coefficients, x) / settings.scale).float().T
+    target = (equation_values(settings.vocabulary, coefficients, x) / settings.scale).float().T
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE, betas=(0.9, 0.95))
     for step in range(steps):
         rate = min(1.0, (step + 1) / (_WARMUP * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -92,9 +92,8 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
         nn.functional.mse_loss(network(x[:, None]), target).backward()
         optimizer.step()
     flat = nn.utils.parameters_to_vector(network.parameters()).detach()[None]
-    return network_r2(
-        settings.shape, flat, compared, (polynomial_values(coefficients, compared) / settings.scale).float()
-    )
+    values = equation_values(settings.vocabulary, coefficients, compared) / settings.scale
+    return network_r2(settings.shape, flat, compared, values.float())
 
 
 def report(records: Sequence[Record]) -> Report:

@@ -2,15 +2,23 @@
 
 Problems are tracks:
 
-- `independent`: networks from random starts of their own, with biases.
+- `independent`: networks from random starts of their own, with biases, polynomials of degree 2.
 - `shared`: all networks from one start. What can be read there is where training has moved the weights; a reader
   of such networks knows nothing about others.
+- `degree4`: as `independent`, polynomials of degree 4.
+- `functions`: as `independent`, sums of up to three of seven functions and powers up to the second.
 
 Every encoder is trained for `seconds` CPU-seconds on the same networks, with the same decoder and learning-rate
 schedule (a cosine over the time). Reported, of held-out equations: the share that is written exactly as it is,
 character by character without any search, so that the encoders that never run the network are not helped by
-running it; and the share with R2 >= 0.99 to the truth. `least_squares` learns nothing: the polynomial of degree 2
-that is nearest to the network's outputs, with its coefficients rounded.
+running it; that with the right terms, whatever their coefficients; and that with R2 >= 0.99 to the truth.
+`least_squares` learns nothing: the sum of all terms that is nearest to the network's outputs, with its
+coefficients rounded; `probe:beam` takes of eight equations of a beam search the one that agrees best with the
+network, and `probe:refit` fits its coefficients to the network's outputs and rounds them; both are measured on the
+reader of the cell `probe`.
+
+Readers of the track `independent` are also shown networks that they have never seen: of other widths and depths
+(where they can take them), of another activation, trained by another optimiser, or hardly trained.
 """
 
 from __future__ import annotations
@@ -22,46 +30,92 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, Record
-from benchmarks.report import Grid, Report, failures, good, group, median, status_note
+from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note
 from benchmarks.suites import Suite
 
 METHODS = ("probe", "graph", "canonical", "flat_bias", "flat", "least_squares")
-TRACKS = ("independent", "shared")
-_RATE, _WARMUP, _BATCH = 3e-3, 0.05, 128
+FUNCTIONS = ("sin(2*x)", "sin(3*x)", "cos(2*x)", "cos(3*x)", "exp(x)", "exp(-x)", "log(x+2)")
+TRACKS: dict[str, dict[str, Any]] = {
+    "independent": {},
+    "shared": {"start": "shared"},
+    "degree4": {"degree": 4},
+    "functions": {"functions": FUNCTIONS, "terms": 3},
+}
+"""Track -> what is different about its zoo."""
+
+UNSEEN: dict[str, dict[str, Any]] = {
+    "1-16-1": {"widths": "1-16-1"},
+    "1-12-12-12-1": {"widths": "1-12-12-12-1"},
+    "gelu": {"activation": "gelu"},
+    "by Adam": {"optimizer": "adam", "steps": 500, "gain": 1.5, "passes": 1},
+    "hardly trained": {"steps": 3, "passes": 1, "floor": 0.8},
+}
+"""Networks that nobody was trained on -> what is different about their zoo."""
+
+_MEASURES = ("exact_match", "structure_accuracy", "r2_above_0.99_rate")
+_RATE, _WARMUP, _BATCH, _BEAMS = 3e-3, 0.05, 128, 8
 
 
 def run(cell: Cell) -> dict[str, Any]:
     """Train a reader, and read."""
     import torch
 
-    from datamodules.network_weights import NetworkWeights
     from modules.networks.weight_reader import WeightReader
-    from modules.weights_to_tokens import ReadingMeasures
 
     torch.set_num_threads(1)
     torch.manual_seed(cell.seed)
-    data = NetworkWeights(
-        networks=int(cell.settings["networks"]),
-        validation_networks=1,
-        test_networks=int(cell.settings["test"]),
-        start=cell.problem,
-        batch_size=_BATCH,
-        cache=str(Path(cell.out) / "zoo"),
-        processes=1,
-        seed=cell.seed,
-    )
-    data.prepare_data()
-    data.setup()
+    data = _zoo(cell, **TRACKS[cell.problem])
     learns = cell.method != "least_squares"
     reader = WeightReader(**data.reader_arguments(), encoder=cell.method if learns else "probe")
     samples = _train(reader, data, float(cell.settings["seconds"])) if learns else 0
     reader.eval()
-    measures = ReadingMeasures(reader.longest + 1)
+    found: dict[str, Any] = {"samples": samples, **data.facts(), **_measured(cell, reader, data)}
+    if cell.problem == "independent":
+        for name, different in UNSEEN.items():
+            unseen = _zoo(cell, networks=1, **different)
+            if reader.encoder.any_shape or unseen.settings.shape == reader.shape:
+                measures = _measured(cell, reader, unseen)
+                found[f"unseen/{name}"] = {**measures, "r2_median": unseen.facts()["zoo/r2_median"]}
+    return found
+
+
+def _zoo(cell: Cell, **different: Any) -> Any:
+    """Networks, made if they are not there yet."""
+    from datamodules.network_weights import NetworkWeights
+
+    arguments = {"networks": int(cell.settings["networks"]), **different}
+    data = NetworkWeights(
+        validation_networks=1,
+        test_networks=int(cell.settings["test"]),
+        batch_size=_BATCH,
+        cache=str(Path(cell.out) / "zoo"),
+        processes=1,
+        seed=cell.seed,
+        **arguments,
+    )
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def _measured(cell: Cell, reader: Any, data: Any) -> dict[str, float]:
+    """How good the equations are that a reader reads from the test's networks."""
+    from modules.weights_to_tokens import ReadingMeasures
+
+    ways = {"": "least_squares" if cell.method == "least_squares" else "greedy"}
+    if cell.method == "probe":
+        ways |= {":beam": "beam", ":refit": "refit"}
+    measures = {end: ReadingMeasures(reader.longest + 1) for end in ways}
     for flat, ids in data.test_dataloader():
-        read = reader.read(reader.shape, flat, 1)
-        measures.update(reader, read.greedy if learns else read.least_squares, ids, read.outputs)
-    found = {name: float(value) for name, value in measures.compute().items()}
-    return {"samples": samples, **data.facts(), **found}
+        read = reader.read(data.settings.shape, flat, _BEAMS if len(ways) > 1 else 1)
+        for end, way in ways.items():
+            measures[end].update(reader, getattr(read, way), ids, read.outputs)
+    return {
+        name + end: float(value)
+        for end, measured in measures.items()
+        for name, value in measured.compute().items()
+        if end == "" or name in _MEASURES
+    }
 
 
 def _train(reader: Any, data: Any, seconds: float) -> int:
@@ -92,27 +146,53 @@ def _train(reader: Any, data: Any, seconds: float) -> int:
 
 
 def report(records: Sequence[Record]) -> Report:
-    """Encoders by tracks."""
-    rows = []
-    for method, own in group(records, lambda record: record.cell.method).items():
-        by_track = group(own, lambda record: record.cell.problem)
-        row = [method]
-        for track in TRACKS:
-            found = by_track.get(track, [])
-            note = status_note(found) if found else "-"
-            row += [note] * 2 if note else [_percent(found, key) for key in ("exact_match", "r2_above_0.99_rate")]
-        rows.append(row)
-    columns = ["encoder"] + [f"{track}: {words}" for track in TRACKS for words in ("exact", "R2 >= .99")]
+    """Encoders by tracks, and by networks that they have never seen."""
     settings = records[0].cell.settings if records else {}
     note = (
         f"{settings.get('seconds')} CPU-seconds of training on {settings.get('networks')} networks, held-out "
-        "equations of uniform length, written greedily; median over seeds. Protocol: benchmarks/weight_readers.py."
+        "equations of uniform length, written greedily but for :beam and :refit; median over seeds. Protocol: "
+        "benchmarks/weight_readers.py."
     )
-    return Report([Grid("Equations read from the weights of networks", columns, rows)], [note, *failures(records)])
+    by_method = group(records, lambda record: record.cell.method)
+    tracks = [track for track in TRACKS if any(record.cell.problem == track for record in records)]
+    words = ("exact", "terms", "R2 >= .99")
+    rows, unseen_rows = [], []
+    for method, own in by_method.items():
+        by_track = group(own, lambda record: record.cell.problem)
+        for end in ("", ":beam", ":refit") if method == "probe" else ("",):
+            row = [method + end]
+            for track in tracks:
+                found = by_track.get(track, [])
+                note_ = status_note(found) if found else "-"
+                row += (
+                    [note_] * 3
+                    if note_
+                    else [_percent([r.result for r in good(found)], n + end) for n in _MEASURES]
+                )
+            rows.append(row)
+            unseen_rows.append([method + end, *_of_unseen(good(by_track.get("independent", [])), end)])
+    columns = ["encoder"] + [f"{track}: {word}" for track in tracks for word in words]
+    grids = [Grid("Equations read from the weights of networks", columns, rows)]
+    if "independent" in tracks:
+        headings = [f"{name}: {word}" for name in UNSEEN for word in ("exact", "R2 >= .99", "their R2")]
+        grids.append(Grid("Networks that no reader has seen", ["encoder", *headings], unseen_rows))
+    return Report(grids, [note, *failures(records)])
 
 
-def _percent(records: Sequence[Record], key: str) -> str:
-    return f"{100 * median(record.result[key] for record in good(records)):.1f} %"
+def _of_unseen(records: Sequence[Record], end: str) -> list[str]:
+    cells = []
+    for name in UNSEEN:
+        found = [record.result[f"unseen/{name}"] for record in records if f"unseen/{name}" in record.result]
+        if not found:
+            cells += ["-"] * 3
+            continue
+        cells += [_percent(found, key + end) for key in ("exact_match", "r2_above_0.99_rate")]
+        cells.append(decimals(median(result["r2_median"] for result in found), 4))
+    return cells
+
+
+def _percent(results: Sequence[dict[str, Any]], key: str) -> str:
+    return f"{100 * median(result[key] for result in results):.1f} %"
 
 
 SUITE = Suite(
@@ -121,8 +201,9 @@ SUITE = Suite(
     methods=METHODS,
     seeds=(1,),
     settings={"seconds": 300.0, "networks": 98304, "test": 5000},
-    problems=lambda settings: TRACKS,
+    problems=lambda settings: tuple(TRACKS),
     estimate=lambda cell: 60.0 + 1.2 * float(cell.settings["seconds"]),
     run=run,
     report=report,
+    default_problems=("independent", "shared"),
 )

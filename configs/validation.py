@@ -195,6 +195,11 @@ RULES: dict[str, Rule] = {
     "data.equations": _choice("uniform", "slides"),
     "data.degree": _whole(1, 6),
     "data.largest": _whole(1, 9),
+    "data.functions": Rule(
+        lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
+        "a list of functions of x, such as [sin(2*x),exp(x)]",
+    ),
+    "data.terms": _or_null(_whole(1)),
     "data.zoo_seed": _whole(0, MAX_SEED),
     "data.cache": _text(),
     "data.processes": _or_null(_whole(1)),
@@ -297,6 +302,7 @@ def _check_zoo(config: DictConfig) -> None:
         return
     if data.x_low >= data.x_high:
         raise ConfigError(f"data.x_low={data.x_low} must be less than data.x_high={data.x_high}")
+    _check_sums(data)
     if data.network is not None and not Path(str(data.network)).is_file():
         raise ConfigError(
             f"data.network={data.network} does not exist: give a safetensors file, or a state_dict saved by torch"
@@ -305,6 +311,19 @@ def _check_zoo(config: DictConfig) -> None:
         raise ConfigError(
             "data.network needs a trained reader: give ckpt_path=FILE, or leave out model.init=scratch"
         )
+
+
+def _check_sums(data: DictConfig) -> None:
+    """The terms of the zoo's equations."""
+    from expressions.errors import UserError
+    from expressions.sum_vocabulary import SumVocabulary
+
+    canonical = data.equations == "uniform"
+    try:
+        vocabulary = SumVocabulary(data.degree, canonical, data.largest, list(data.functions), data.terms)
+        vocabulary.size(data.x_low, data.x_high)
+    except UserError as error:
+        raise ConfigError(f"data.{error}") from error
 
 
 def _check_end(config: DictConfig) -> None:

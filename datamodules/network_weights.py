@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class NetworkWeights(LightningDataModule):
     Args:
         networks, validation_networks, test_networks: of each part; those below `floor` are then left out.
         widths, activation, biases: of all networks, see `expressions.small_networks.NetworkShape.of`.
-        start, start_seed, passes, floor, equations, degree, largest: see
+        start, start_seed, passes, floor, equations, degree, largest, functions, terms: see
             `datamodules.network_zoo.ZooSettings`.
         train_points: that a network is trained on.
         x_low, x_high: the range of x.
@@ -75,6 +76,8 @@ class NetworkWeights(LightningDataModule):
         equations: str = "uniform",
         degree: int = 2,
         largest: int = 5,
+        functions: Sequence[str] = (),
+        terms: int | None = None,
         zoo_seed: int = 0,
         batch_size: int = 128,
         num_workers: int = 0,
@@ -108,9 +111,11 @@ class NetworkWeights(LightningDataModule):
             equations=equations,
             degree=degree,
             largest=largest,
+            functions=tuple(map(str, functions)),
+            terms=terms,
             seed=zoo_seed,
         )
-        self.vocabulary = self.settings.vocabulary  # refuses what it does not know
+        self.settings.vocabulary.size(x_low, x_high)  # refuses what it does not know, and what is not finite
         self.batch_size, self.num_workers = batch_size, num_workers
         self.cache, self.processes, self.seed = cache, processes, seed
         self.network, self.network_activation = network, network_activation or activation
@@ -129,6 +134,8 @@ class NetworkWeights(LightningDataModule):
             "high": settings.high,
             "degree": settings.degree,
             "largest": settings.largest,
+            "functions": list(settings.functions),
+            "terms": settings.terms,
             "canonical": settings.equations == "uniform",
         }
 

@@ -43,8 +43,8 @@ from datamodules.network_training import (
     train_networks,
 )
 from expressions.errors import UserError
-from expressions.polynomial_vocabulary import PolynomialVocabulary
 from expressions.small_networks import NetworkShape, rescaled
+from expressions.sum_vocabulary import SumVocabulary
 
 __all__ = [
     "SHARD",
@@ -52,8 +52,8 @@ __all__ = [
     "Shards",
     "ZooSettings",
     "draw_equations",
+    "equation_values",
     "make_zoo",
-    "polynomial_values",
     "trained",
 ]
 
@@ -85,6 +85,8 @@ class ZooSettings:
         equations: `uniform` by length in the canonical spelling, or `slides`.
         degree: highest power of x.
         largest: magnitude of a coefficient.
+        functions: of x, that terms may have instead of a power.
+        terms: of an equation, at most; None: any number.
         seed: of everything that is drawn.
     """
 
@@ -100,17 +102,19 @@ class ZooSettings:
     equations: str = "uniform"
     degree: int = 2
     largest: int = 5
+    functions: tuple[str, ...] = ()
+    terms: int | None = None
     seed: int = 0
 
     @property
-    def vocabulary(self) -> PolynomialVocabulary:
+    def vocabulary(self) -> SumVocabulary:
         """What the equations are written with."""
-        return PolynomialVocabulary(self.degree, self.equations == "uniform", self.largest)
+        return SumVocabulary(self.degree, self.equations == "uniform", self.largest, self.functions, self.terms)
 
     @property
     def scale(self) -> float:
         """By which targets are divided for the training: about their largest."""
-        return self.largest * max(1.0, max(abs(self.low), abs(self.high)) ** self.degree)
+        return self.vocabulary.size(self.low, self.high)
 
     @property
     def name(self) -> str:
@@ -152,16 +156,16 @@ def draw_equations(settings: ZooSettings, split: str, count: int, rng: np.random
     raise UserError(f"the {split} part has no equations: data.degree or data.largest is too small")
 
 
-def _by_length(vocabulary: PolynomialVocabulary, split: str):  # type: ignore[no-untyped-def]
+def _by_length(vocabulary: SumVocabulary, split: str):  # type: ignore[no-untyped-def]
     counts = np.array([vocabulary.count(length) for length in range(vocabulary.longest + 1)])
 
-    def draw(vocabulary: PolynomialVocabulary, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def draw(vocabulary: SumVocabulary, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return vocabulary.strings(lengths, rng.integers(counts[lengths]))
 
     return draw
 
 
-def _lengths(vocabulary: PolynomialVocabulary, split: str, count: int, rng: np.random.Generator) -> np.ndarray:
+def _lengths(vocabulary: SumVocabulary, split: str, count: int, rng: np.random.Generator) -> np.ndarray:
     """Lengths of strings, each as likely as any other, but for those of which there are few. `[count]`"""
     lengths = np.array(vocabulary.lengths)
     weights = np.array([min(1.0, vocabulary.count(length) / _PLENTY) for length in lengths])
@@ -173,7 +177,7 @@ def _lengths(vocabulary: PolynomialVocabulary, split: str, count: int, rng: np.r
     return rng.choice(lengths, count, p=weights / weights.sum())
 
 
-def _as_the_slides(vocabulary: PolynomialVocabulary, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _as_the_slides(vocabulary: SumVocabulary, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Each coefficient a whole number or one with a decimal, as likely; a term that is 0 is left out but the last.
 
     So most strings are long, and many have a second spelling, such as `+4.0` beside `+4`.
@@ -199,7 +203,7 @@ def _as_the_slides(vocabulary: PolynomialVocabulary, lengths: np.ndarray, rng: n
 
 
 def _belongs(coefficients: np.ndarray, split: str) -> np.ndarray:
-    """Whether equations are of a part of the zoo; which one is a hash of what they mean. `[n, powers] -> [n]`"""
+    """Whether equations are of a part of the zoo; which one is a hash of what they mean. `[n, terms] -> [n]`"""
     tenths = np.rint(coefficients * 10).astype(np.int64) + 128
     mixed = np.zeros(len(tenths), dtype=np.uint64)
     for column in tenths.T.astype(np.uint64):
@@ -215,34 +219,34 @@ def _belongs(coefficients: np.ndarray, split: str) -> np.ndarray:
     return belongs
 
 
-def polynomial_values(coefficients: Tensor, x: Tensor) -> Tensor:
-    """Values of polynomials. `[N, powers], [X] -> [N, X]`, in double precision"""
-    return coefficients.double() @ torch.stack([x.double() ** power for power in range(coefficients.shape[1])])
+def equation_values(vocabulary: SumVocabulary, coefficients: Tensor, x: Tensor) -> Tensor:
+    """Values of equations. `[N, terms], [X] -> [N, X]`, in double precision"""
+    return coefficients.double() @ torch.from_numpy(vocabulary.basis(x.double().numpy()))
 
 
 # -------------------------------------------------------------------------------------------------- networks
 
 
 def trained(settings: ZooSettings, coefficients: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Networks that compute polynomials.
+    """Networks that compute equations.
 
     They are trained on [-1, 1] to targets of the size of 1; their first and last layers then take up the range of
     x and the size.
 
     Args:
         settings: of the zoo.
-        coefficients: `[N, powers]`
+        coefficients: `[N, terms]`
         generator: of the starts.
 
     Returns:
         Weights `[N, P]`, and the R2 that they reach over the whole range `[N]`.
     """
-    shape, training = settings.shape, settings.training
+    shape, training, vocabulary, scale = settings.shape, settings.training, settings.vocabulary, settings.scale
     centre, half = (settings.low + settings.high) / 2, (settings.high - settings.low) / 2
     points, compared = chebyshev_points(settings.points, -1.0, 1.0), torch.linspace(-1, 1, _COMPARED)
 
     def wanted(x: Tensor) -> Tensor:
-        return (polynomial_values(coefficients, centre + half * x.double()) / settings.scale).float()
+        return (equation_values(vocabulary, coefficients, centre + half * x.double()) / scale).float()
 
     shared = torch.Generator().manual_seed(settings.start_seed)
     flat = torch.empty(len(coefficients), shape.size)
@@ -263,7 +267,7 @@ def trained(settings: ZooSettings, coefficients: Tensor, generator: torch.Genera
             break
         flat[poor] = train_networks(shape, flat[poor], points, targets[poor], training)
         r2[poor] = network_r2(shape, flat[poor], compared, values[poor])
-    return rescaled(shape, flat, centre, half, settings.scale), r2
+    return rescaled(shape, flat, centre, half, scale), r2
 
 
 def _made(settings: ZooSettings, split: str, number: int) -> dict[str, np.ndarray]:

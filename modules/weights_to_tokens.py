@@ -30,8 +30,9 @@ __all__ = ["ReadingMeasures", "WeightsToTokens"]
 
 ACCURATE_R2 = 0.999  # SRBench's accuracy solution
 _OF_THE_READER = (
-    "widths", "activation", "biases", "low", "high", "degree", "largest", "canonical", "encoder", "latents",
-    "encoder_width", "encoder_layers", "probes", "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
+    "widths", "activation", "biases", "low", "high", "degree", "largest", "canonical", "functions", "terms",
+    "encoder", "latents", "encoder_width", "encoder_layers", "probes",
+    "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
 )  # fmt: skip
 _OF_THE_NETWORKS = _OF_THE_READER[:3]
 _WAYS = ("greedy", "beam", "refit", "least_squares")
@@ -55,7 +56,7 @@ class WeightsToTokens(LightningModule):
     ways of `modules.networks.weight_reader.Reading`, of which the last learns nothing.
 
     Args:
-        widths, activation, biases, low, high, degree, largest, canonical: the data's, see
+        widths, activation, biases, low, high, degree, largest, canonical, functions, terms: the data's, see
             `modules.networks.weight_reader.WeightReader`.
         encoder, latents, encoder_width, encoder_layers, probes: of the encoder, see there.
         width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
@@ -84,6 +85,8 @@ class WeightsToTokens(LightningModule):
         degree: int,
         largest: int,
         canonical: bool,
+        functions: Sequence[str] = (),
+        terms: int | None = None,
         encoder: str = "probe",
         latents: int = 256,
         encoder_width: int = 256,

@@ -105,7 +105,7 @@ def test_networks_become_their_equations(settings: ZooSettings, share: float) ->
     flat, r2 = trained(settings, coefficients, torch.Generator().manual_seed(0))
     assert (r2 >= settings.floor).double().mean() >= share
     x = torch.linspace(settings.low, settings.high, 50)
-    wanted = network_zoo.polynomial_values(coefficients, x)
+    wanted = network_zoo.equation_values(settings.vocabulary, coefficients, x)
     spread = (wanted - wanted.mean(dim=1, keepdim=True)).square().mean(dim=1)
     error = (settings.shape.run(flat, x) - wanted).square().mean(dim=1)
     judged = (spread > 1e-6) & (r2 >= settings.floor)  # R2 is that of the function, in its own units

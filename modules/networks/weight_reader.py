@@ -6,12 +6,12 @@ an equation; other encoders (`modules.networks.weight_encoders`); and of several
 finds, the one is taken that agrees best with the network itself.
 
 Notation, in shapes: networks B, weights P of each, latents Z, ids T of an equation with start and end, beams W,
-points X, powers of x.
+points X, terms that an equation can have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from expressions.errors import UserError, near
-from expressions.polynomial_vocabulary import PolynomialVocabulary
 from expressions.small_networks import NetworkShape
+from expressions.sum_vocabulary import SumVocabulary
 from modules.networks.decoding import beams, decoded
 from modules.networks.equation_transformer import EquationDecoder
 from modules.networks.weight_encoders import ENCODERS, build_encoder
@@ -60,7 +60,7 @@ class Reading:
         beam: of the equations of a beam search, the one that agrees best with the network. `[B, T]`
         refit: that one, or one with its terms and with coefficients fitted to the network's outputs and rounded,
             if it agrees better. `[B, T]`
-        least_squares: what takes no learning: the polynomial fitted to the network's outputs, rounded. `[B, T]`
+        least_squares: what takes no learning: all terms fitted to the network's outputs, rounded. `[B, T]`
         outputs: of the networks. `[B, X]`
     """
 
@@ -77,7 +77,7 @@ class WeightReader(nn.Module):
     Args:
         widths, activation, biases: of the networks of the training, see `NetworkShape.of`.
         low, high: range of their inputs.
-        degree, largest, canonical: of the grammar, see `PolynomialVocabulary`.
+        degree, largest, canonical, functions, terms: of the grammar, see `SumVocabulary`.
         encoder: one of `modules.networks.weight_encoders.ENCODERS`.
         latents: Z.
         encoder_width, encoder_layers, probes: of the encoder.
@@ -97,6 +97,8 @@ class WeightReader(nn.Module):
         degree: int = 2,
         largest: int = 5,
         canonical: bool = True,
+        functions: Sequence[str] = (),
+        terms: int | None = None,
         encoder: str = "probe",
         latents: int = 256,
         encoder_width: int = 256,
@@ -109,11 +111,12 @@ class WeightReader(nn.Module):
         mlp_ratio: float = 2,
     ) -> None:
         super().__init__()
+        functions = list(functions)
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if encoder not in ENCODERS:
             raise UserError(f"encoder={encoder} does not exist; {near(encoder, ENCODERS)}")
         self.shape = NetworkShape.of(widths, activation, biases)
-        self.vocabulary = PolynomialVocabulary(degree, canonical, largest)
+        self.vocabulary = SumVocabulary(degree, canonical, largest, functions, terms)
         self.low, self.high, self.longest = low, high, self.vocabulary.longest
         self.encoder = build_encoder(
             encoder,
@@ -124,7 +127,7 @@ class WeightReader(nn.Module):
             probes=probes,
             low=low,
             high=high,
-            scale=largest * max(1.0, max(abs(low), abs(high)) ** degree),
+            scale=self.vocabulary.size(low, high),
         )
         self.decoder = EquationDecoder(
             len(self.vocabulary), self.longest + 1, latents, width, heads, decoder_layers, prefix, mlp_ratio
@@ -189,18 +192,17 @@ class WeightReader(nn.Module):
         return torch.linspace(self.low, self.high, COMPARED, device=device)
 
     def coefficients(self, ids: Tensor) -> Tensor:
-        """Of x to the power 0, 1, …. `[..., T] -> [..., powers]`, in double precision"""
+        """As `SumVocabulary.coefficients`. `[..., T] -> [..., terms]`, in double precision"""
         found = self.vocabulary.coefficients(ids.flatten(0, -2).cpu().numpy())
         return torch.from_numpy(found).to(ids.device).view(*ids.shape[:-1], -1)
 
     def values(self, ids: Tensor) -> Tensor:
         """Of equations at the points. `[..., T] -> [..., X]`, in double precision"""
-        return self.coefficients(ids) @ self._powers(ids.device)
+        return self.coefficients(ids) @ self._basis(ids.device)
 
-    def _powers(self, device: torch.device) -> Tensor:
-        """`[powers, X]`"""
-        x = self.points(device).double()
-        return torch.stack([x**power for power in range(self.vocabulary.degree + 1)])
+    def _basis(self, device: torch.device) -> Tensor:
+        """What coefficients are multiplied by. `[terms, X]`"""
+        return torch.from_numpy(self.vocabulary.basis(self.points().numpy())).to(device)
 
     def _best(self, candidates: Tensor, outputs: Tensor) -> Tensor:
         """The candidates `[B, W, T]` that are nearest to the networks, the first ones where several are."""
@@ -210,18 +212,18 @@ class WeightReader(nn.Module):
         return best
 
     def _fitted(self, outputs: Tensor, terms: Tensor | None) -> Tensor:
-        """Polynomials fitted to the networks' outputs, and rounded to the grammar.
+        """Sums of terms fitted to the networks' outputs, and rounded to the grammar.
 
         Args:
             outputs: `[B, X]`
-            terms: powers that each may have, `[B, powers]`; None: all.
+            terms: that each may have, `[B, terms]`; None: all.
 
         Returns:
             `[B, T]`
         """
-        powers = self._powers(outputs.device)
-        used = torch.ones(len(outputs), len(powers), device=outputs.device) if terms is None else terms
-        basis = powers.T * used[:, None].double()
+        all_terms = self._basis(outputs.device)
+        used = torch.ones(len(outputs), len(all_terms), device=outputs.device) if terms is None else terms
+        basis = all_terms.T * used[:, None].double()
         fitted = torch.linalg.pinv(basis) @ outputs.double()[:, :, None]
         texts = [self.vocabulary.spell(row) for row in np.nan_to_num(fitted[:, :, 0].cpu().numpy())]
         return torch.from_numpy(self.vocabulary.encode(texts)).to(outputs.device)
@@ -276,7 +278,10 @@ def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     for name, largest in _WHOLE.items():
         if type(settings.get(name)) is not int or not 1 <= settings[name] <= largest:
             return False
-    if settings["width"] % settings["heads"]:
+    functions, terms = settings.get("functions"), settings.get("terms")
+    if not isinstance(functions, list) or not all(isinstance(function, str) for function in functions):
+        return False
+    if settings["width"] % settings["heads"] or not (terms is None or type(terms) is int):
         return False
     try:
         with torch.device("meta"):
