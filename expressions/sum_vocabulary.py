@@ -91,7 +91,7 @@ class SumVocabulary:
         self._size = degree + 1 + len(self.functions)  # what a term can be
         if self._size > _MOST_UNLIMITED and (terms is None or terms > _MOST_UNLIMITED):
             raise UserError(
-                f"terms={terms} must be from 1 to {_MOST_UNLIMITED} where there are {self._size} powers and functions"
+                f"terms={terms} must be from 1 to {_MOST_UNLIMITED}: there are {self._size} powers and functions"
             )
         if terms is not None and terms < 1:
             raise UserError(f"terms={terms} must be at least 1, or null for any number")

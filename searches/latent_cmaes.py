@@ -41,6 +41,7 @@ from searches.latent_strategies import (
 )
 from searches.latent_tables import PreparedTable, Table
 from searches.regression import RegressionTask
+from searches.rewriting import Rewriter
 from searches.skeleton_fitting import SkeletonFitter
 from searches.skeleton_scores import Elite, SkeletonScores
 from searches.state import StateError, fingerprint, load_state, save_state
@@ -212,12 +213,13 @@ class _Run:
             simplify_seconds=settings.simplify_seconds,
         )
         self.strategy: Strategy | None = None
+        self.rewriter: Rewriter | None = None
         self.generation = -1  # the last finished one
         self.decodes = 0
         self.history: list[dict[str, float]] = []
         self.exact: Candidate | None = None
         self._refuted: set[Expression] = set()
-        self._posteriors: dict[Skeleton, np.ndarray] = {}
+        self._posteriors: dict[Skeleton, np.ndarray | None] = {}
         self._polish_evaluations = 0
 
     @property
@@ -261,6 +263,8 @@ class _Run:
             return GreedyStrategy(prior)
         if settings.method == "prior":
             return PriorStrategy(prior, settings, seed)
+        if settings.method == "cmaes" and settings.rewritten_share:
+            self.rewriter = Rewriter(views[0], self._one_prior, lambda: self.scores.elites, settings.power, seed)
         return CMAStrategy(prior, settings, seed, lambda: self.scores.elites, self._posterior)
 
     def _prior(self, views: Sequence[Table]) -> Prior:
@@ -270,8 +274,12 @@ class _Run:
             raise UserError("its prior is not finite")
         return Prior(means, deviations)
 
-    def _posterior(self, elite: Elite) -> np.ndarray:
-        """Mean of q(z | numbers, elite), remembered.
+    def _one_prior(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        prior = self._prior([table])
+        return prior.means[0], prior.deviations[0]
+
+    def _posterior(self, elite: Elite) -> np.ndarray | None:
+        """Mean of q(z | numbers, elite), remembered; None where the map cannot say, as of too long an elite.
 
         One elite a call: in a batch, its last bits would depend on the others, which a resumed search does not
         ask for again.
@@ -280,15 +288,20 @@ class _Run:
         if elite.decoded not in self._posteriors:
             if len(self._posteriors) > 8 * self.settings.elites:
                 self._posteriors.clear()
-            mean, _ = self.map.posterior(self.table.views(1, self.seed)[0], [elite.decoded])
-            self._posteriors[elite.decoded] = np.asarray(mean[0], dtype=np.float64)
+            try:
+                mean, _ = self.map.posterior(self.table.views(1, self.seed)[0], [elite.decoded])
+                self._posteriors[elite.decoded] = np.asarray(mean[0], dtype=np.float64)
+            except UserError:  # it was put together from several that the map has written
+                self._posteriors[elite.decoded] = None
         return self._posteriors[elite.decoded]
 
     def _generation(self) -> None:
         assert self.map is not None
         assert self.strategy is not None
         number = self.generation + 1
-        latents = self.strategy.ask(number)
+        own = self.strategy.ask(number)
+        rewritten = [] if self.rewriter is None else self.rewriter.ask(number, self.settings.rewritten)
+        latents = np.concatenate([own, *(latent[None] for latent, _ in rewritten)])
         left = math.inf if self.settings.decodes is None else self.settings.decodes - self.decodes
         whole = len(latents) <= left
         latents = latents if whole else latents[: int(left)]
@@ -298,16 +311,16 @@ class _Run:
             temperature=self.strategy.temperature,
             seed=int(np.random.SeedSequence([self.seed, 1, number]).generate_state(1)[0]),
         )
-        known = np.array([self.scores.is_known(skeleton) for skeleton in skeletons])
-        outcome = Outcome(
-            errors=self.scores.errors(skeletons),
-            scores=self.scores.scores(skeletons),
-            lengths=np.array([len(skeleton) for skeleton in skeletons]),
-            known=known,
-        )
+        answers = zip(
+            rewritten, skeletons[len(own) :], strict=False
+        )  # the budget may have cut the generation short
+        skeletons = [*skeletons[: len(own)], *(question.answered(answer) for (_, question), answer in answers)]
+        known = np.array([self.scores.is_known(skeleton) for skeleton in skeletons[: len(own)]])
+        errors, scores = self.scores.errors(skeletons), self.scores.scores(skeletons)
         self.decodes += len(latents)
         if whole:  # a generation that the budget has cut short is the last: nobody learns from it
-            self.strategy.tell(outcome)
+            lengths = np.array([len(skeleton) for skeleton in skeletons[: len(own)]])
+            self.strategy.tell(Outcome(errors[: len(own)], scores[: len(own)], lengths, known))
         self.generation = number
         self._check_exact()
         self._record()

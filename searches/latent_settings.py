@@ -26,7 +26,8 @@ class LatentSearchSettings:
 
     Attributes:
         method: how latents are proposed.
-            `cmaes`: CMA-ES from the prior of the table, with elites injected through their posteriors.
+            `cmaes`: CMA-ES from the prior of the table, with elites injected through their posteriors, and samples
+                of the priors of rewritten targets beside it.
             `restarts`: CMA-ES alone, begun anew at the prior of a random view.
             `prior`: fresh samples of the prior, nothing learned: what the others must beat at equal `decodes`.
             `greedy`: the prior mean, decoded greedily, once.
@@ -41,8 +42,10 @@ class LatentSearchSettings:
         temperature: of the decoder's sampling; 0: the most probable token.
         parsimony: what a token more must lower the logarithm of the normalised squared error by.
         inject: elites a generation whose posterior means CMA-ES is told about, with their scores; 0: none.
-        elite_share: share of a generation that is sampled around posterior means of elites; 0: none.
+        elite_share: share of what is not rewritten that is sampled around posterior means of elites; 0: none.
         elite_step: how far from them, 0 to 1: 0 is the mean itself, 1 a sample of the prior.
+        rewritten_share: share of a generation of `cmaes` that is sampled from the priors of rewritten targets, see
+            `searches.rewriting`; 0: none.
         elites: skeletons that are remembered as elites.
         power: of the power law on its rank by which an elite is drawn.
         patience: generations without progress after which CMA-ES begins anew, at the next view.
@@ -78,6 +81,7 @@ class LatentSearchSettings:
     inject: int = 1
     elite_share: float = 0.75
     elite_step: float = 0.7
+    rewritten_share: float = 0.6
     elites: int = 64
     power: float = 1.5
     patience: int = 10
@@ -107,6 +111,13 @@ class LatentSearchSettings:
             )
         object.__setattr__(self, "polish_operators", tuple(self.polish_operators))
         _check_settings(self)
+
+    @property
+    def rewritten(self) -> int:
+        """Latents a generation that answer rewritten questions; CMA-ES keeps two at least."""
+        if self.method != "cmaes":
+            return 0
+        return min(round(self.rewritten_share * self.population), self.population - 2)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> LatentSearchSettings:
@@ -141,7 +152,7 @@ _LEAST: dict[str, int] = {
     "polish_seeds": 0,
 }
 _NOT_NEGATIVE = ("temperature", "parsimony", "power", "simplify_seconds")
-_SHARES = ("elite_share", "elite_step", "fitted_share", "finish_share", "polish_share")
+_SHARES = ("elite_share", "elite_step", "rewritten_share", "fitted_share", "finish_share", "polish_share")
 
 
 def _check_settings(settings: LatentSearchSettings) -> None:

@@ -161,7 +161,7 @@ class CMAStrategy:
         settings: of the search.
         seed: of the search.
         elites: gives the elites there are, best first.
-        posterior: mean of the posterior of an elite. `[latents]`
+        posterior: mean of the posterior of an elite, `[latents]`; None where there is none.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class CMAStrategy:
         settings: LatentSearchSettings,
         seed: int,
         elites: Callable[[], Sequence[Elite]],
-        posterior: Callable[[Elite], np.ndarray],
+        posterior: Callable[[Elite], np.ndarray | None],
     ) -> None:
         self.prior, self.settings, self.seed = prior, settings, seed
         self.alone = settings.method == "restarts"
@@ -206,34 +206,39 @@ class CMAStrategy:
         rng = np.random.default_rng([self.seed, _STREAMS["elites"], generation])
         around = self._around(elites, rng)
         injected = self._injected(elites, rng)
-        own = self.settings.population - len(around)
+        own = self.settings.population - self.settings.rewritten - len(around)
         self._own = np.array(self._cma.ask(number=own)) if own else np.empty((0, len(self.moving)))
         latents = np.repeat(self.prior.means[self.view][None], own, axis=0)
         latents[:, self.moving] += self.prior.deviations[self.view][self.moving] * self._own
-        foreign = np.concatenate([around, *(self.posterior(elite)[None] for elite in injected)])
+        foreign = np.concatenate([around, *(place[None] for _, place in injected)])
         here = (foreign - self.prior.means[self.view]) / self.prior.deviations[self.view]
         self._others = here[:, self.moving].astype(np.float32)  # as they are kept on disk
-        self._known_scores = np.array([elite.score for elite in injected])
+        self._known_scores = np.array([elite.score for elite, _ in injected])
         return np.concatenate([latents, around])
 
     def _around(self, elites: Sequence[Elite], rng: np.random.Generator) -> np.ndarray:
         """Latents near those of elites: with `elite_step` 1, samples of the prior. `[some, latents]`"""
         latents = self.prior.means.shape[1]
-        count = round(self.settings.elite_share * self.settings.population) if elites else 0
+        whole = self.settings.population - self.settings.rewritten
+        count = round(self.settings.elite_share * whole) if elites else 0
         if not count:
             return np.empty((0, latents))
-        parents = rng.choice(len(elites), count, p=self._shares(len(elites)))
+        parents = [elites[k] for k in rng.choice(len(elites), count, p=self._shares(len(elites)))]
+        placed = [place for elite in parents if (place := self.posterior(elite)) is not None]
+        if not placed:
+            return np.empty((0, latents))
         mean, step = self.prior.means[0], self.settings.elite_step
-        offsets = np.stack([self.posterior(elites[k]) for k in parents]) - mean
-        noise = self.prior.deviations[0] * rng.normal(size=(count, latents))
-        return np.asarray(mean + math.sqrt(1.0 - step**2) * offsets + step * noise)
+        noise = self.prior.deviations[0] * rng.normal(size=(len(placed), latents))
+        return np.asarray(mean + math.sqrt(1.0 - step**2) * (np.stack(placed) - mean) + step * noise)
 
-    def _injected(self, elites: Sequence[Elite], rng: np.random.Generator) -> list[Elite]:
-        """Different elites that CMA-ES is told about; their scores are known, so nothing is decoded."""
+    def _injected(self, elites: Sequence[Elite], rng: np.random.Generator) -> list[tuple[Elite, np.ndarray]]:
+        """Different elites that CMA-ES is told about, and where; their scores are known, so nothing is decoded."""
         count = min(self.settings.inject, len(elites))
         if not count:
             return []
-        return [elites[k] for k in rng.choice(len(elites), count, replace=False, p=self._shares(len(elites)))]
+        chosen = rng.choice(len(elites), count, replace=False, p=self._shares(len(elites)))
+        found = [(elites[k], self.posterior(elites[k])) for k in chosen]
+        return [(elite, place) for elite, place in found if place is not None]
 
     def _shares(self, elites: int) -> np.ndarray:
         shares = (1.0 + np.arange(elites)) ** -self.settings.power
@@ -284,7 +289,7 @@ def _cma(dimensions: int, settings: LatentSearchSettings, seed: Sequence[int]) -
     options = {
         "CMA_diagonal": True,
         "CMA_active": False,
-        "popsize": settings.population,
+        "popsize": settings.population - settings.rewritten,
         "randn": lambda *shape: rng.normal(size=shape),
         "seed": np.nan,  # 0 would be the clock, and any other number would seed NumPy's own generator
         "verbose": -9,

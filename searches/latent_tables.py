@@ -16,7 +16,7 @@ import numpy as np
 from expressions.expression import Expression, variable_name
 from expressions.operators import CONSTANT, FIRST_VARIABLE
 
-__all__ = ["PreparedTable", "Table", "relevance"]
+__all__ = ["PreparedTable", "Table", "of_ordinary_size", "relevance"]
 
 Table = tuple[np.ndarray, np.ndarray]
 """Inputs `[rows, variables]` and target `[rows]`."""
@@ -71,8 +71,7 @@ class PreparedTable:
             )
         exponents = tuple(_exponent(inputs[:, column]) for column in columns)
         scaled = inputs[:, columns] / 10.0 ** np.array(exponents, dtype=np.float64)
-        scaled_target = target / 10.0 ** float(_exponent(target))
-        return cls(scaled, scaled_target, tuple(columns.tolist()), exponents, notes)
+        return cls(scaled, of_ordinary_size(target), tuple(columns.tolist()), exponents, notes)
 
     @property
     def factors(self) -> frozenset[float]:
@@ -132,6 +131,11 @@ class PreparedTable:
         inputs, target = self._rows(chosen)
         noise = _NOISES[number % len(_NOISES)] * float(np.std(self.target))
         return inputs, target + noise * rng.normal(size=len(target))
+
+
+def of_ordinary_size(target: np.ndarray) -> np.ndarray:
+    """A target divided by a power of ten, which an equation's outer factor takes up. `[rows] -> [rows]`"""
+    return np.asarray(target / 10.0 ** float(_exponent(target)))
 
 
 def relevance(inputs: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
 from expressions.parsing import parse
@@ -61,6 +62,8 @@ class CodeMap:
     ) -> tuple[np.ndarray, np.ndarray]:
         self.calls.append(("posterior", list(skeletons)))
         place = {skeleton: k for k, skeleton in reversed(list(enumerate(self.skeletons)))}
+        if any(skeleton not in place for skeleton in skeletons):
+            raise UserError("a skeleton is none of the code words")
         means = self.code[[place[skeleton] for skeleton in skeletons]]
         return means, np.full(means.shape, 0.1)
 

@@ -291,7 +291,10 @@ def test_a_skeleton_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return plain(self, skeletons, bar)
 
     monkeypatch.setattr(SkeletonFitter, "fit", counted)
-    result = run(data=table(noise=0.1), decodes=600)
+    result = run(data=table(noise=0.1), decodes=300)
+    assert len(fitted) == len(set(fitted)) == result.skeletons
+    fitted.clear()
+    result = run(data=table(noise=0.1), decodes=600, rewritten_share=0.0)
     assert len(fitted) == len(set(fitted)) == result.skeletons < 200
     assert set(fitted) <= {program_to_fit(skeleton) for skeleton in BOOK}
 
@@ -353,6 +356,7 @@ def strategy(**options: Any) -> tuple[CMAStrategy, list[Elite]]:
     def posterior(elite: Elite) -> np.ndarray:
         return np.full(6, 5.0 if elite is elites[0] else -5.0)
 
+    options = {"rewritten_share": 0.0, **options}
     return CMAStrategy(prior, settings(decodes=1, **options), 1, lambda: elites, posterior), elites
 
 
@@ -442,11 +446,11 @@ def test_without_elites_the_methods_are_what_they_say() -> None:
     """With nothing injected, `cmaes` and `restarts` differ by where they begin anew alone."""
     data = table(noise=0.1)
     one, other = CodeMap(BOOK), CodeMap(BOOK)
-    run(one, data, decodes=64, inject=0, elite_share=0.0, patience=50)
+    run(one, data, decodes=64, inject=0, elite_share=0.0, rewritten_share=0.0, patience=50)
     run(other, data, decodes=64, method="restarts", patience=50)
     assert all(np.array_equal(a, b) for a, b in zip(decoded(one), decoded(other), strict=True))
     with_elites = CodeMap(BOOK)
-    run(with_elites, data, decodes=64, patience=50)
+    run(with_elites, data, decodes=64, rewritten_share=0.0, patience=50)
     assert np.array_equal(decoded(with_elites)[0], decoded(one)[0]), "in the first generation there are none"
     assert not np.array_equal(decoded(with_elites)[1], decoded(one)[1])
     asked = [words for kind, words in with_elites.calls if kind == "posterior"]
