@@ -94,9 +94,10 @@ def test_a_step_is_that_of_levenberg_and_marquardt(activation: str, biases: bool
         (ZooSettings(shape=NetworkShape(activation="gelu"), low=-2.0, high=3.0), 0.98),
         (ZooSettings(shape=NetworkShape(activation="softplus", biases=False)), 0.98),
         (ZooSettings(start="shared"), 0.995),
+        (ZooSettings(functions=("sin(3*x)", "exp(-x)", "log(x+2)"), terms=3), 0.98),
         (ZooSettings(training=TrainingSettings("adam", 400, gain=1.5), floor=0.99, passes=1), 0.8),
     ],
-    ids=["tanh", "gelu far", "softplus without biases", "shared", "adam"],
+    ids=["tanh", "gelu far", "softplus without biases", "shared", "functions", "adam"],
 )
 def test_networks_become_their_equations(settings: ZooSettings, share: float) -> None:
     count = 256
