@@ -54,6 +54,7 @@ UNSEEN: dict[str, dict[str, Any]] = {
 
 _MEASURES = ("exact_match", "structure_accuracy", "r2_above_0.99_rate")
 _RATE, _WARMUP, _BATCH, _BEAMS = 3e-3, 0.05, 128, 8
+_UNSEEN_NETWORKS = 1000
 
 
 def run(cell: Cell) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def run(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = {"samples": samples, **data.facts(), **_measured(cell, reader, data)}
     if cell.problem == "independent":
         for name, different in UNSEEN.items():
-            unseen = _zoo(cell, networks=1, **different)
+            unseen = _zoo(cell, networks=1, test_networks=_UNSEEN_NETWORKS, **different)
             if reader.encoder.any_shape or unseen.settings.shape == reader.shape:
                 measures = _measured(cell, reader, unseen)
                 found[f"unseen/{name}"] = {**measures, "r2_median": unseen.facts()["zoo/r2_median"]}
@@ -83,10 +84,13 @@ def _zoo(cell: Cell, **different: Any) -> Any:
     """Networks, made if they are not there yet."""
     from datamodules.network_weights import NetworkWeights
 
-    arguments = {"networks": int(cell.settings["networks"]), **different}
+    arguments = {
+        "networks": int(cell.settings["networks"]),
+        "test_networks": int(cell.settings["test"]),
+        **different,
+    }
     data = NetworkWeights(
         validation_networks=1,
-        test_networks=int(cell.settings["test"]),
         batch_size=_BATCH,
         cache=str(Path(cell.out) / "zoo"),
         processes=1,
@@ -202,7 +206,7 @@ SUITE = Suite(
     seeds=(1,),
     settings={"seconds": 300.0, "networks": 98304, "test": 5000},
     problems=lambda settings: tuple(TRACKS),
-    estimate=lambda cell: 60.0 + 1.2 * float(cell.settings["seconds"]),
+    estimate=lambda cell: 180.0 + 1.2 * float(cell.settings["seconds"]),
     run=run,
     report=report,
     default_problems=("independent", "shared"),
