@@ -296,35 +296,36 @@ class _Run:
         return self._posteriors[elite.decoded]
 
     def _generation(self) -> None:
-        assert self.map is not None
         assert self.strategy is not None
         number = self.generation + 1
         own = self.strategy.ask(number)
-        rewritten = [] if self.rewriter is None else self.rewriter.ask(number, self.settings.rewritten)
-        latents = np.concatenate([own, *(latent[None] for latent, _ in rewritten)])
+        asked = [] if self.rewriter is None else self.rewriter.ask(number, self.settings.rewritten)
+        latents = np.concatenate([own, *(latent[None] for latent, _ in asked)])
         left = math.inf if self.settings.decodes is None else self.settings.decodes - self.decodes
         whole = len(latents) <= left
-        latents = latents if whole else latents[: int(left)]
-        skeletons = self.map.decode(
-            latents,
-            len(self.table.columns),
-            temperature=self.strategy.temperature,
-            seed=int(np.random.SeedSequence([self.seed, 1, number]).generate_state(1)[0]),
-        )
-        answers = zip(
-            rewritten, skeletons[len(own) :], strict=False
-        )  # the budget may have cut the generation short
-        skeletons = [*skeletons[: len(own)], *(question.answered(answer) for (_, question), answer in answers)]
-        known = np.array([self.scores.is_known(skeleton) for skeleton in skeletons[: len(own)]])
+        decoded = self._decoded(number, latents if whole else latents[: int(left)])
+        ours, answers = decoded[: len(own)], decoded[len(own) :]
+        known = np.array([self.scores.is_known(skeleton) for skeleton in ours])
+        skeletons = [*ours, *(one.answered(answer) for (_, one), answer in zip(asked, answers, strict=False))]
         errors, scores = self.scores.errors(skeletons), self.scores.scores(skeletons)
-        self.decodes += len(latents)
+        self.decodes += len(decoded)
         if whole:  # a generation that the budget has cut short is the last: nobody learns from it
-            lengths = np.array([len(skeleton) for skeleton in skeletons[: len(own)]])
+            lengths = np.array([len(skeleton) for skeleton in ours])
             self.strategy.tell(Outcome(errors[: len(own)], scores[: len(own)], lengths, known))
         self.generation = number
         self._check_exact()
         self._record()
         self._save()
+
+    def _decoded(self, generation: int, latents: np.ndarray) -> list[Skeleton]:
+        assert self.map is not None
+        assert self.strategy is not None
+        return self.map.decode(
+            latents,
+            len(self.table.columns),
+            temperature=self.strategy.temperature,
+            seed=int(np.random.SeedSequence([self.seed, 1, generation]).generate_state(1)[0]),
+        )
 
     def _leader(self) -> Expression:
         """The most accurate equation, without scale and offset, of the columns shown."""

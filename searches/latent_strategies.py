@@ -158,7 +158,7 @@ class CMAStrategy:
 
     Args:
         prior: of the views.
-        settings: of the search.
+        settings: of the search; `rewritten` latents of a generation are not this strategy's.
         seed: of the search.
         elites: gives the elites there are, best first.
         posterior: mean of the posterior of an elite, `[latents]`; None where there is none.

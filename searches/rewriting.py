@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expressions.errors import UserError
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.skeleton import Skeleton
 from searches.latent_tables import Table, of_ordinary_size
@@ -32,7 +33,7 @@ _LEFTOVERS = ("add", "mul")
 _TAKE_UP_OFFSETS = ("add", "exp")  # as the offset, and as the factor, of the whole equation
 
 PriorOf = Callable[[Table], tuple[np.ndarray, np.ndarray]]
-"""Mean and deviation of the prior of a table. Each `[latents]`"""
+"""Mean and deviation of the prior of a table, each `[latents]`; raises UserError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Rewriter:
     ) -> None:
         self.table, self.prior, self.elites, self.power, self.seed = table, prior, elites, power, seed
         self.transformations = transformations(table)
-        self._priors: dict[object, tuple[np.ndarray, np.ndarray]] = {}
+        self._priors: dict[object, tuple[np.ndarray, np.ndarray] | None] = {}
 
     def ask(self, generation: int, count: int) -> list[tuple[np.ndarray, Rewriting]]:
         """Latents with the questions that they answer: half transformations, half what elites leave.
@@ -157,8 +158,9 @@ class Rewriter:
         found = []
         for _ in range(count):
             question = self._question(elites, rng)
-            if question is not None:
-                mean, deviation = self._prior(question)
+            prior = None if question is None else self._prior(question)
+            if question is not None and prior is not None:
+                mean, deviation = prior
                 found.append((mean + deviation * rng.normal(size=len(mean)), question))
         return found
 
@@ -171,10 +173,13 @@ class Rewriter:
         elite = elites[rng.choice(len(elites), p=shares / shares.sum())]
         return leftover(self.table, elite, _LEFTOVERS[rng.integers(len(_LEFTOVERS))])
 
-    def _prior(self, question: Rewriting) -> tuple[np.ndarray, np.ndarray]:
-        """Remembered; one table a call, since in a batch the last bits would depend on the others."""
+    def _prior(self, question: Rewriting) -> tuple[np.ndarray, np.ndarray] | None:
+        """Remembered; None where the map has none. One table a call: in a batch, last bits depend on the others."""
         if question.name not in self._priors:
             if len(self._priors) >= _REMEMBERED:
                 self._priors.clear()
-            self._priors[question.name] = self.prior(question.table)
+            try:
+                self._priors[question.name] = self.prior(question.table)
+            except UserError:
+                self._priors[question.name] = None
         return self._priors[question.name]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.parsing import parse
 from expressions.skeleton import Skeleton, skeleton_of, structure_of
@@ -119,6 +120,18 @@ def test_draws_are_a_function_of_the_generation() -> None:
     known = len(asked)
     first.ask(6, 40)
     assert len(asked) == known, "priors are remembered"
+
+
+def test_a_question_that_the_map_cannot_take_is_not_asked() -> None:
+    def prior(of: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        if of[1].max() > 1.0:
+            raise UserError("too large")
+        return np.zeros(4), np.ones(4)
+
+    rewriter = Rewriter(table("exp(x0) + sin(x1)"), prior, list, 1.5, seed=3)
+    found = rewriter.ask(0, 60)
+    assert 0 < len(found) < 60
+    assert all(question.table[1].max() <= 1.0 for _, question in found)
     nothing = Rewriter((INPUTS[:, :0], np.array([0.0, 1.0, -1.0])), prior, list, 1.5, 0)
     nothing.transformations = []
     assert nothing.ask(0, 5) == []
