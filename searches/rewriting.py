@@ -174,7 +174,7 @@ class Rewriter:
         return leftover(self.table, elite, _LEFTOVERS[rng.integers(len(_LEFTOVERS))])
 
     def _prior(self, question: Rewriting) -> tuple[np.ndarray, np.ndarray] | None:
-        """Remembered; None where the map has none. One table a call: in a batch, last bits depend on the others."""
+        """Remembered; None where there is none. One table a call: in a batch, last bits depend on the others."""
         if question.name not in self._priors:
             if len(self._priors) >= _REMEMBERED:
                 self._priors.clear()
