@@ -7,40 +7,32 @@ sees it through `modules.networks.latent_map.LatentMap`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import ctypes
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from expressions.errors import UserError
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
+from modules.averaged_module import AveragedModule, initialise
 from modules.networks.conditional_vae import Batch, ConditionalVAE, Losses, divergence, token_losses
 from modules.networks.latent_map import PRETRAINED, LatentMap, read_weights
 from modules.networks.set_encoder import point_features
 
 __all__ = ["CVAE", "EquationMeasures"]
 
-LOWEST_SHARE = 0.05  # of the learning rate, at the end of the cosine
 ACTIVE_NATS = 0.01  # of a latent's mean KL, above which it counts as active
 BEAMS = 10
 BEAM_SAMPLES = 256  # of the test, over all ranks
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-_KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # the most that they take
 
 
-class CVAE(LightningModule):
+class CVAE(AveragedModule):
     """Prior, posterior and decoder of equations, and an average of their weights.
 
     The loss of a batch is the cross entropy a token of the rows decoded from a sample of the posterior, plus that
@@ -87,6 +79,8 @@ class CVAE(LightningModule):
     Raises:
         UserError: a value is outside what is listed.
     """
+
+    average: ConditionalVAE
 
     def __init__(
         self,
@@ -135,7 +129,7 @@ class CVAE(LightningModule):
             checkpoint_activations=checkpoint_activations,
         )
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        initialise((self.network, self.average), init)
+        initialise((self.network, self.average), init, PRETRAINED, read_weights)
         self.validation_measures, self.test_measures = EquationMeasures(latents), EquationMeasures(latents)
         self.decoded = DecodedMeasures()
         self._sums: list[Tensor] = []
@@ -157,48 +151,10 @@ class CVAE(LightningModule):
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW in one fused step; a warm-up and a cosine."""
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in self.network.named_parameters():
-            decays = parameter.ndim > 1 and not name.endswith(("embedding.weight", "positions", "queries"))
-            (matrices if decays else others).append(parameter)
-        groups = [
-            {"params": matrices, "weight_decay": self.hparams["weight_decay"]},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=self.hparams["learning_rate"],
-            betas=(0.9, 0.98),
-            fused=self.device.type in ("cpu", "cuda") and self._scaler() is None,
-        )
-        schedule = learning_rate_schedule(self.hparams["warmup_steps"], self._total_steps())
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _total_steps(self) -> int | None:
-        if self.hparams["total_steps"] is not None:
-            return int(self.hparams["total_steps"])
-        steps = self.trainer.estimated_stepping_batches
-        return int(steps) if math.isfinite(steps) and steps > 0 else None
-
-    def _scaler(self) -> Any:
-        """What scales the gradients, in float16 alone."""
-        return getattr(self.trainer.precision_plugin, "scaler", None)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """As Lightning does, which however refuses a fused optimiser under autocast even if nothing is scaled."""
-        if gradient_clip_val and str(gradient_clip_algorithm or "norm") == "norm" and self._scaler() is None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+    @property
+    def learned(self) -> ConditionalVAE:
+        """The network that is trained."""
+        return self.network
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -238,19 +194,6 @@ class CVAE(LightningModule):
         if not unused:
             return 0.0
         return 0.0 * torch.stack([p.sum() for module in unused for p in module.parameters()]).sum()
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
-        step = self.trainer.global_step
-        super().optimizer_step(*args, **kwargs)
-        decay = min(self.hparams["ema_decay"], (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
-
-    def on_fit_start(self) -> None:
-        """Memory of a step serves the next one."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
 
     def on_train_epoch_start(self) -> None:
         """An epoch that was cut off leaves nothing behind."""
@@ -422,58 +365,6 @@ class DecodedMeasures(Metric):
             "exact_skeleton_greedy": greedy / rows,
             "exact_skeleton_beam": beam / searched,
         }
-
-
-def initialise(networks: Sequence[ConditionalVAE], init: str) -> None:
-    """Give networks the weights that `init` names, see `CVAE`.
-
-    Raises:
-        UserError: there are no such weights, or they are of another network.
-    """
-    if init == "scratch" or (init == "auto" and not PRETRAINED.is_file()):
-        return
-    if init == "pretrained" and not PRETRAINED.is_file():
-        raise UserError("init=pretrained finds no weights in this installation: use init=scratch, or a path")
-    path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
-    weights = read_weights(path)
-    ours = networks[0].settings
-    different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
-    if different is not None:
-        if init == "auto":
-            return
-        raise UserError(
-            f"init={init} has {different}={weights.settings[different]}, the model {different}={ours[different]}: "
-            "give the model the same, or use init=scratch"
-        )
-    for network in networks:
-        network.load_state_dict(weights.tensors)
-    rank_zero_only(print)(f"starts from the weights {path.name}", flush=True)
-
-
-def keep_freed_memory() -> None:
-    """Tell the GNU allocator to keep what a step frees.
-
-    It gives it back to the system, page by page, to ask for it again in the next step: 9,000 page faults a step,
-    5 % of its time.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
-        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-
-
-def learning_rate_schedule(warmup_steps: int, total_steps: int | None) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: a linear rise, then a cosine to 5 %, or constant without an end."""
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        if total_steps is None:
-            return 1.0
-        done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
-        return LOWEST_SHARE + (1.0 - LOWEST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * done))
-
-    return factor
 
 
 def _check(hparams: Any) -> None:

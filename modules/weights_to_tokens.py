@@ -7,22 +7,17 @@ Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights"
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import Metric
 
 from expressions.errors import UserError
 from expressions.small_networks import shuffled
-from modules.cvae import keep_freed_memory, learning_rate_schedule
+from modules.averaged_module import AveragedModule, initialise
 from modules.networks.conditional_vae import token_losses
 from modules.networks.weight_reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
 
@@ -38,7 +33,7 @@ _OF_THE_NETWORKS = _OF_THE_READER[:3]
 _WAYS = ("greedy", "beam", "refit", "least_squares")
 
 
-class WeightsToTokens(LightningModule):
+class WeightsToTokens(AveragedModule):
     """A reader of weights, and an average of its weights, which is what validation, test and readings use.
 
     A batch is weights `[batch, P]` and the ids of their equations `[batch, T]`; the loss is the cross entropy of
@@ -74,6 +69,8 @@ class WeightsToTokens(LightningModule):
     Raises:
         UserError: a value is outside what is listed.
     """
+
+    average: WeightReader
 
     def __init__(
         self,
@@ -112,7 +109,11 @@ class WeightsToTokens(LightningModule):
             raise UserError(f"width={width} must be a multiple of heads={heads}")
         self.reader = WeightReader(**{name: self.hparams[name] for name in _OF_THE_READER})
         self.average = copy.deepcopy(self.reader).requires_grad_(False)
-        self.initialised = initialise((self.reader, self.average), init)
+        # A reader that takes any network may begin from one that was trained on others.
+        others = _OF_THE_NETWORKS if self.reader.encoder.any_shape else ()
+        self.initialised = initialise(
+            (self.reader, self.average), init, PRETRAINED, read_reader_weights, irrelevant=others
+        )
         """Whether it began from weights that know something."""
         lengths = self.reader.longest + 1
         self.validation_measures, self.test_measures = TokenMeasures(), TokenMeasures()
@@ -128,24 +129,10 @@ class WeightsToTokens(LightningModule):
 
     # --- training -------------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW in one fused step; a warm-up and a cosine."""
-        decays = [p.ndim > 1 and "embedding" not in n for n, p in self.reader.named_parameters()]
-        parameters = list(self.reader.parameters())
-        groups = [
-            {"params": [p for p, d in zip(parameters, decays, strict=True) if d == one], "weight_decay": decay}
-            for one, decay in ((True, self.hparams["weight_decay"]), (False, 0.0))
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.hparams["learning_rate"], betas=(0.9, 0.98), fused=True)
-        schedule = learning_rate_schedule(self.hparams["warmup_steps"], self._total_steps())
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _total_steps(self) -> int | None:
-        if self.hparams["total_steps"] is not None:
-            return int(self.hparams["total_steps"])
-        steps = self.trainer.estimated_stepping_batches
-        return int(steps) if math.isfinite(steps) and steps > 0 else None
+    @property
+    def learned(self) -> WeightReader:
+        """The network that is trained."""
+        return self.reader
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -158,21 +145,6 @@ class WeightsToTokens(LightningModule):
         self._losses.append(loss.detach())
         self._rows += len(flat)
         return loss
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
-        step = self.trainer.global_step
-        super().optimizer_step(*args, **kwargs)
-        decay = min(self.hparams["ema_decay"], (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.reader.parameters()), 1.0 - decay)
-            for mine, theirs in zip(self.average.buffers(), self.reader.buffers(), strict=True):
-                mine.copy_(theirs)
-
-    def on_fit_start(self) -> None:
-        """Memory of a step serves the next one."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
 
     def on_train_epoch_start(self) -> None:
         """An epoch that was cut off leaves nothing behind."""
@@ -316,32 +288,3 @@ class ReadingMeasures(Metric):
             measures[f"exact_match_length_{length}"] = exact[length] / rows[length]
             measures[f"r2_above_0.99_rate_length_{length}"] = r2_99[length] / rows[length]
         return measures
-
-
-def initialise(readers: Sequence[WeightReader], init: str) -> bool:
-    """Give readers the weights that `init` names, see `WeightsToTokens`; whether there were any.
-
-    Raises:
-        UserError: there are no such weights, or they are of another reader.
-    """
-    if init == "scratch" or (init == "auto" and not PRETRAINED.is_file()):
-        return False
-    if init == "pretrained" and not PRETRAINED.is_file():
-        raise UserError("init=pretrained finds no weights in this installation: use init=scratch, or a path")
-    path = PRETRAINED if init in ("auto", "pretrained") else Path(init)
-    weights = read_reader_weights(path)
-    ours = readers[0].settings
-    if readers[0].encoder.any_shape:  # which networks it was trained on does not matter
-        ours = {name: value for name, value in ours.items() if name not in _OF_THE_NETWORKS}
-    different = next((name for name, value in ours.items() if weights.settings[name] != value), None)
-    if different is not None:
-        if init == "auto":
-            return False
-        raise UserError(
-            f"init={init} has {different}={weights.settings[different]}, the model {different}={ours[different]}: "
-            "give the model the same, or use init=scratch"
-        )
-    for reader in readers:
-        reader.load_state_dict(weights.tensors)
-    rank_zero_only(print)(f"starts from the weights {path.name}", flush=True)
-    return True

@@ -17,7 +17,8 @@ from callbacks.throughput import Throughput, matmul_peak
 from expressions.errors import UserError
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from modules.cvae import CVAE, EquationMeasures, keep_freed_memory, learning_rate_schedule
+from modules.averaged_module import keep_freed_memory, learning_rate_schedule
+from modules.cvae import CVAE, EquationMeasures
 from modules.networks.latent_map import LatentMap
 
 OPERATORS, VARIABLES, LONGEST = ["add", "mul", "sin"], 2, 7
