@@ -39,7 +39,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from datamodules.numbered_batches import Batch, NumberedBatches
 from expressions.errors import UserError
 
-__all__ = ["Content", "Corpus", "CorpusLoader", "Source", "freeze"]
+__all__ = ["Content", "Corpus", "CorpusLoader", "Source", "freeze", "write_whole"]
 
 FORMAT = "rediscover corpus 1"
 HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
@@ -151,7 +151,7 @@ def _begin(folder: Path, content: Content, own: Mapping[str, int]) -> None:
         "batch_size": content.batch_size,
         **own,
     }
-    _replace(folder / HEADER, json.dumps(header, indent=1) + "\n")
+    write_whole(folder / HEADER, json.dumps(header, indent=1) + "\n")
 
 
 def _write(source: Source, folder: Path, header: Mapping[str, Any], missing: Sequence[int]) -> None:
@@ -237,7 +237,7 @@ def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
         "checksum": [_checksum(own) for own in arrays],
         "bytes": {name: (temporary / f"{name}.npy").stat().st_size for name in _TYPES},
     }
-    _replace(temporary / INDEX, json.dumps(index))
+    write_whole(temporary / INDEX, json.dumps(index))
     try:
         temporary.rename(shard)
     except OSError:
@@ -246,7 +246,7 @@ def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
         shutil.rmtree(temporary)  # where there are no locks, another process was faster; its shard is the same
 
 
-def _replace(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a text whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     with temporary.open("w", encoding="utf-8") as stream:

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.corpus import write_whole
 from datamodules.network_training import (
     TrainingSettings,
     chebyshev_points,
@@ -305,7 +306,7 @@ def make_zoo(
         folder.mkdir(parents=True, exist_ok=True)
         header = folder / "zoo.json"
         if not header.exists():
-            _replace(header, json.dumps({"format": FORMAT, **asdict(settings)}, indent=1) + "\n")
+            write_whole(header, json.dumps({"format": FORMAT, **asdict(settings)}, indent=1) + "\n")
         missing = [
             (split, number)
             for split, count in counts.items()
@@ -367,22 +368,12 @@ def _make_shard(settings: ZooSettings, folder: Path, split: str, number: int) ->
                 np.save(stream, array, allow_pickle=False)
                 stream.flush()
                 os.fsync(stream.fileno())
-        _replace(temporary / "facts.json", json.dumps({"cpu_seconds": time.process_time() - began}))
+        write_whole(temporary / "facts.json", json.dumps({"cpu_seconds": time.process_time() - began}))
         temporary.rename(shard)
 
 
 def _shard(folder: Path, split: str, number: int) -> Path:
     return folder / f"{split}_{number:05d}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 @contextlib.contextmanager
