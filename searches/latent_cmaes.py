@@ -187,6 +187,7 @@ class _Run:
         )
         known = self.task.variables if latent_map is None else latent_map.variables
         self.table = PreparedTable.of(self.task.inputs, self.task.target, known, names)
+        self._clean = self.table.views(1, seed)[0]
         self.notes = () if settings.method == "none" else self.table.notes
         self.scores = SkeletonScores(
             SkeletonFitter(
@@ -264,7 +265,7 @@ class _Run:
         if settings.method == "prior":
             return PriorStrategy(prior, settings, seed)
         if settings.method == "cmaes" and settings.rewritten_share:
-            self.rewriter = Rewriter(views[0], self._one_prior, lambda: self.scores.elites, settings.power, seed)
+            self.rewriter = Rewriter(self._clean, self._one_prior, lambda: self.scores.elites, settings.power, seed)
         return CMAStrategy(prior, settings, seed, lambda: self.scores.elites, self._posterior)
 
     def _prior(self, views: Sequence[Table]) -> Prior:
@@ -289,7 +290,7 @@ class _Run:
             if len(self._posteriors) > 8 * self.settings.elites:
                 self._posteriors.clear()
             try:
-                mean, _ = self.map.posterior(self.table.views(1, self.seed)[0], [elite.decoded])
+                mean, _ = self.map.posterior(self._clean, [elite.decoded])
                 self._posteriors[elite.decoded] = np.asarray(mean[0], dtype=np.float64)
             except UserError:  # it was put together from several that the map has written
                 self._posteriors[elite.decoded] = None

@@ -69,6 +69,7 @@ class LatentMap:
         self.variables = network.vocabulary.variables
         self.latents = network.latents
         self.longest = network.longest
+        self._last: tuple[Table, Tensor] | None = None
 
     # --- where things lie -----------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class LatentMap:
         mean = np.empty((len(skeletons), self.latents))
         std = np.empty_like(mean)
         with self._evaluating():
-            data = self._encoded([_finite_rows(*table)])
+            data = self._encoded_last(table)
             for begin in range(0, len(ids), _ROWS_AT_ONCE):
                 rows = slice(begin, begin + _ROWS_AT_ONCE)
                 mean[rows], std[rows] = _as_numpy(
@@ -213,6 +214,12 @@ class LatentMap:
         target = np.stack([target for _, target in tables]).astype(np.float32)
         parts = (torch.from_numpy(part).to(self._device) for part in (inputs, target, present))
         return self.network.encode(point_features(*parts))
+
+    def _encoded_last(self, table: Table) -> Tensor:
+        """The same for one table, remembered: a search asks about the same one hundreds of times."""
+        if self._last is None or self._last[0] is not table:
+            self._last = (table, self._encoded([_finite_rows(*table)]))
+        return self._last[1]
 
     def _places(self, latents: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(latents, dtype=np.float32)).to(self._device)
