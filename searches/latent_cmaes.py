@@ -264,9 +264,13 @@ class _Run:
             return GreedyStrategy(prior)
         if settings.method == "prior":
             return PriorStrategy(prior, settings, seed)
-        if settings.method == "cmaes" and settings.rewritten_share:
-            self.rewriter = Rewriter(self._clean, self._one_prior, lambda: self.scores.elites, settings.power, seed)
-        return CMAStrategy(prior, settings, seed, lambda: self.scores.elites, self._posterior)
+
+        def elites() -> list[Elite]:
+            return self.scores.elites
+
+        if settings.rewritten:
+            self.rewriter = Rewriter(self._clean, self._one_prior, elites, settings.power, seed)
+        return CMAStrategy(prior, settings, seed, elites, self._posterior)
 
     def _prior(self, views: Sequence[Table]) -> Prior:
         assert self.map is not None
