@@ -26,9 +26,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ class ZooSettings:
     @property
     def vocabulary(self) -> SumVocabulary:
         """What the equations are written with."""
-        return SumVocabulary(self.degree, self.equations == "uniform", self.largest, self.functions, self.terms)
+        return _vocabulary(self.degree, self.equations == "uniform", self.largest, self.functions, self.terms)
 
     @property
     def scale(self) -> float:
@@ -124,7 +125,13 @@ class ZooSettings:
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
+_vocabulary = cache(SumVocabulary)  # its automaton is asked for by every shard
+
+
 # ------------------------------------------------------------------------------------------------- equations
+
+Draw = Callable[[SumVocabulary, np.ndarray, np.random.Generator], np.ndarray]
+"""Equations of these lengths, as ids."""
 
 
 def draw_equations(settings: ZooSettings, split: str, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +164,7 @@ def draw_equations(settings: ZooSettings, split: str, count: int, rng: np.random
     raise UserError(f"the {split} part has no equations: data.degree or data.largest is too small")
 
 
-def _by_length(vocabulary: SumVocabulary, split: str):  # type: ignore[no-untyped-def]
+def _by_length(vocabulary: SumVocabulary, split: str) -> Draw:
     counts = np.array([vocabulary.count(length) for length in range(vocabulary.longest + 1)])
 
     def draw(vocabulary: SumVocabulary, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
