@@ -104,7 +104,7 @@ def leftover(table: Table, elite: Elite, operator: str) -> Rewriting | None:
     inputs, target = table
     with np.errstate(all="ignore"):
         values = np.broadcast_to(elite.expression(inputs), target.shape).astype(np.float64)
-        if not np.isfinite(values).all():
+        if not np.isfinite(values).all() or np.ptp(values) == 0:  # a constant takes nothing away
             return None
         if operator == "add":
             basis = np.stack([values, np.ones_like(values)], axis=1)

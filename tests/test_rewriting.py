@@ -77,6 +77,8 @@ def test_what_an_elite_leaves() -> None:
     for nothing in ("add", "mul"):
         assert leftover(table("3*sin(x0)"), elite("sin(x0)"), nothing) is None, "nothing is left"
     assert leftover(table("x0"), elite("log(x0 - 1)"), "add") is None, "it is not finite everywhere"
+    for nothing in ("add", "mul"):
+        assert leftover(table("x0"), elite("exp(-5000*x0)"), nothing) is None, "it is 0 in float64"
 
 
 def test_only_what_is_defined_is_asked() -> None:
