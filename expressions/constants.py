@@ -6,7 +6,8 @@ iterated: they are eliminated by variable projection in Kaufman's form (L. Kaufm
 method for solving separable nonlinear least squares problems, BIT 15, 1975): one joint Gauss-Newton system in
 which only the nonlinear constants are damped, and steps judged by the residual that is left *after* the best
 linear constants. So an iteration costs one evaluation of values and Jacobian, and all the algebra happens on
-the small Gram matrix of `[J, residual]`.
+the small Gram matrix of `[J, residual]`. Constants below one another, as in `a (g + b (h + c k))`, are eliminated
+together: the expression is affine in `a`, `a b` and `a b c`.
 
 `snap` proposes integers, small rationals, multiples of pi and shorter decimals for fitted constants and keeps
 those that the data cannot tell from the fit.
@@ -195,6 +196,7 @@ class _Instances:
     which: np.ndarray  # [width, instances] constant that parameter k is, the linear ones first; -1 for none
     linear: np.ndarray  # [width, instances], eliminated
     factors: np.ndarray  # [width, instances], those of them that derivatives by the others depend on
+    scaled_by: np.ndarray  # [width, instances], for those below a scale: which parameter that is; -1: none
     stale: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [instances], see `_is_stale`
     damping: np.ndarray = field(default_factory=lambda: np.empty(0))  # [instances]
     tableau: np.ndarray = field(default_factory=lambda: np.empty(0))  # [width + 1, width + 1, instances]
@@ -209,6 +211,7 @@ class _Instances:
             self.which[:, keep],
             self.linear[:, keep],
             self.factors[:, keep],
+            self.scaled_by[:, keep],
             self.stale[keep],
             self.damping[keep],
             self.tableau[..., keep],
@@ -246,7 +249,9 @@ class _Fit:
             self.trees = read_trees(programs, before=(TOKEN["add"], TOKEN["mul"], CONSTANT), after=(CONSTANT,))
         else:
             self.trees = read_trees(programs)
-        self.free, self.linear, self.factors = _free_and_linear(self.trees, affine, fixed)
+        self.free, linear = _free_and_linear(self.trees, affine, fixed)
+        self.linear, self.factors = linear.chosen, linear.chosen & ~linear.offset
+        self.scale_position = linear.scale
         with np.errstate(all="ignore"):
             self.columns = Columns(self.trees, table.inputs)
         self.workspace = Workspace(table.dtype)
@@ -377,18 +382,29 @@ class _Fit:
         width = int(counts.max(initial=0))
         which = np.full((width, len(expression)), -1, dtype=np.int64)
         linear = np.zeros((width, len(expression)), dtype=bool)
-        factors = np.zeros_like(linear)
+        factors, scaled_by = np.zeros_like(linear), np.full_like(which, -1)
         instance, position = parameters_in_order(self.free, expression, self.linear)
         rank = np.arange(len(instance)) - np.repeat(np.cumsum(counts) - counts, counts)
         which[rank, instance] = self.trees.ordinal[position, expression[instance]]
         linear[rank, instance] = self.linear[position, expression[instance]]
         factors[rank, instance] = self.factors[position, expression[instance]]
+        scaled_by[rank, instance] = self._rank_of_scale(instance, position, rank, expression)
         constants = self.given[expression].copy()
         later = number > 0
         if later.any():
             constants[later] = self._draw(drawn, expression[later], number[later], starts)
         nothing = np.zeros(len(expression))
-        return _Instances(expression, constants, which, linear, factors, nothing > 0, nothing + _FIRST_DAMPING)
+        damping = nothing + _FIRST_DAMPING
+        return _Instances(expression, constants, which, linear, factors, scaled_by, nothing > 0, damping)
+
+    def _rank_of_scale(
+        self, instance: np.ndarray, position: np.ndarray, rank: np.ndarray, expression: np.ndarray
+    ) -> np.ndarray:
+        """For every parameter, given as `[parameters]` arrays, the rank of the one that scales it; -1: none."""
+        above = self.scale_position[position, expression[instance]]
+        ranks = np.full((len(self.free), len(expression)), -1, dtype=np.int64)
+        ranks[position, instance] = rank
+        return np.where(above > 0, ranks[above, instance], -1)
 
     def _begin(self, instances: _Instances, tape: Tape, drawn: _Starts) -> np.ndarray:
         """Evaluate the starts, twice where there are linear constants to solve for.
@@ -505,10 +521,8 @@ class _Fit:
         return exact[instances.expression]
 
 
-def _free_and_linear(
-    trees: Trees, affine: bool, fixed: list[np.ndarray] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Constants to fit, of them those to eliminate, of these all but offsets; `[positions + 1, expressions]`."""
+def _free_and_linear(trees: Trees, affine: bool, fixed: list[np.ndarray] | None) -> tuple[np.ndarray, Linearity]:
+    """Constants to fit `[positions + 1, expressions]`, and of them those to eliminate."""
     free = trees.is_constant.copy()
     if fixed is not None:
         position, expression = np.nonzero(free)
@@ -517,12 +531,11 @@ def _free_and_linear(
             held[k, 1 if affine else 0 :][: len(flags)] = flags
         free[position, expression] = ~held[expression, trees.ordinal[position, expression]]
     if affine:
-        inner: Linearity = linear_constants(trees, free, root=3)
+        inner = linear_constants(trees, free, root=3)
         # An offset inside means the same as the one outside, a scale outside the same as those inside.
         free &= ~inner.offset
         free[2] &= ~inner.homogeneous
-    linear = linear_constants(trees, free)
-    return free, linear.chosen, linear.chosen & ~linear.offset
+    return free, linear_constants(trees, free)
 
 
 def _group_index(sorted_like: np.ndarray) -> np.ndarray:
@@ -574,7 +587,29 @@ def _eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
 def _projected_step(instances: _Instances) -> np.ndarray:
     """Step `[width, instances]` of the linear constants to their best values, the others staying."""
     solution = instances.tableau[:-1, -1] * (instances.scale[-1] / instances.scale[:-1])
-    return np.where(instances.linear & np.isfinite(solution), solution, 0.0)
+    return _with_moving_scales(instances, np.where(instances.linear & np.isfinite(solution), solution, 0.0))
+
+
+def _with_moving_scales(instances: _Instances, step: np.ndarray) -> np.ndarray:
+    """The step `[width, instances]` of constants whose scales move too.
+
+    The expression is affine not in a constant `c` but in its product with the scales `a_i` above it. The linear
+    system gives that product's relative change as `dc / c + sum_i da_i / a_i`; with `R` the sum, as it is for the
+    scales alone, `c` reaches it by moving by `dc / (1 + R)`. So the linear constants are exactly at their best.
+    """
+    scaled = instances.scaled_by >= 0
+    if not scaled.any():
+        return step
+    constants = instances.constants[np.arange(step.shape[1]), np.maximum(instances.which, 0)]
+    own = np.where(constants == 0, 0.0, step / np.where(constants == 0, 1.0, constants))
+    above = np.zeros_like(step)
+    for _ in range(len(step)):  # once for every scale that stands below another, and once to see that it is done
+        before = above
+        above = np.where(scaled, np.take_along_axis(own + before, instances.scaled_by, axis=0), 0.0)
+        if np.array_equal(above, before, equal_nan=True):
+            break
+    moved = step / np.where(above == -1.0, 1.0, 1.0 + above)
+    return np.where(scaled & np.isfinite(moved), moved, step)
 
 
 def _is_stale(instances: _Instances, tolerance: float) -> np.ndarray:
@@ -606,6 +641,7 @@ def _damped_step(instances: _Instances) -> tuple[np.ndarray, np.ndarray]:
     solved = _eliminate(tableau, nonlinear)
     solution = tableau[:-1, -1] * (instances.scale[-1] / instances.scale[:-1])
     step = np.where((solved | instances.linear) & np.isfinite(solution), solution, 0.0)
+    step = _with_moving_scales(instances, step)
     promised = (instances.tableau[-1, -1] - tableau[-1, -1]) * instances.scale[-1] ** 2
     return step, promised
 
