@@ -1,35 +1,39 @@
 """One small network from a file of somebody else: numbers alone, never code.
 
-A `safetensors` file, or what `torch.save(network.state_dict(), …)` wrote, read with `weights_only=True`.
+A `safetensors` file, what `torch.save(network.state_dict(), …)` wrote, read with `weights_only=True`, or an ONNX
+file, which says more: what the network computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from datamodules.onnx_network import PROBES, read_graph
 from expressions.errors import UserError
-from expressions.small_networks import NetworkShape
+from expressions.small_networks import ACTIVATIONS, NetworkShape
 
 __all__ = ["read_network"]
 
 _LARGEST_FILE = 1 << 28
+_SAME = 1e-3  # largest difference between a graph and the network read from it, in spreads of the outputs
 
 
 def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tensor]:
     """The shape and the weights of a network with one input and one output.
 
-    Its matrices must lie in the file in the order in which they are applied, as in a state dict of a
+    But for ONNX, its matrices must lie in the file in the order in which they are applied, as in a state dict of a
     `torch.nn.Sequential` of `Linear` layers: those with two dimensions are matrices, `[out, in]`, each followed by
     its bias or by none.
 
     Args:
         path: of the file.
-        activation: between its layers, which no such file says.
+        activation: between its layers, which no file of weights says; of an ONNX file it is found by running it.
 
     Returns:
         The shape, and the weights `[1, P]` float32.
@@ -40,11 +44,12 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"data.network={path} does not exist: give a safetensors file, or a state_dict saved by torch"
+            f"data.network={path} does not exist: give a safetensors file, a state_dict saved by torch, or ONNX"
         )
     if path.stat().st_size > _LARGEST_FILE:
         raise UserError(f"data.network={path} is larger than 256 MB, which no small network is: give another file")
-    tensors = [(name, value) for name, value in _tensors(path).items() if value.ndim > 0]
+    found, outputs = read_graph(path) if path.suffix == ".onnx" else (_tensors(path), None)
+    tensors = [(name, value) for name, value in found.items() if value.ndim > 0]
     matrices, biases = _layers(path, tensors)
     if biases and len(biases) != len(matrices):
         raise UserError(
@@ -66,7 +71,22 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
     flat = torch.cat([part.detach().float().flatten() for part in parts])[None]
     if not bool(flat.isfinite().all()):
         raise UserError(f"data.network={path} has weights that are not finite: give a network that was trained")
-    return shape, flat
+    return shape if outputs is None else _of_same_outputs(path, shape, flat, outputs), flat
+
+
+def _of_same_outputs(path: Path, shape: NetworkShape, flat: Tensor, outputs: Tensor) -> NetworkShape:
+    """The shape with the activation that makes it compute what a graph does at `PROBES`."""
+
+    def difference(candidate: NetworkShape) -> float:
+        return float((candidate.run(flat, PROBES)[0] - outputs).abs().max())
+
+    best = min((replace(shape, activation=name) for name in ACTIVATIONS), key=difference)
+    if not difference(best) <= _SAME * float(outputs.std()) + _SAME**2:
+        raise UserError(
+            f"data.network={path} computes something else than a chain of {len(shape.widths) - 1} layers with one "
+            f"of {', '.join(ACTIVATIONS)} between them: give a network that is such a chain"
+        )
+    return best
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
@@ -74,8 +94,6 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.suffix == ".onnx":
-        raise UserError(f"data.network={path} is an ONNX file: save the weights with safetensors or torch instead")
     found: Any
     try:
         found = load_file(path)

@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -244,12 +245,7 @@ class _Fit:
         fixed: list[np.ndarray] | None = None,
     ) -> None:
         self.expressions, self.table, self.affine = expressions, table, affine
-        programs = [expression.tokens for expression in expressions]
-        if affine:  # scale * f + offset, as constants like all others
-            self.trees = read_trees(programs, before=(TOKEN["add"], TOKEN["mul"], CONSTANT), after=(CONSTANT,))
-        else:
-            self.trees = read_trees(programs)
-        self.free, linear = _free_and_linear(self.trees, affine, fixed)
+        self.trees, self.free, linear = _read([expression.tokens for expression in expressions], affine, fixed)
         self.linear, self.factors = linear.chosen, linear.chosen & ~linear.offset
         self.scale_position = linear.scale
         with np.errstate(all="ignore"):
@@ -519,6 +515,32 @@ class _Fit:
         exact = np.zeros(len(self.expressions), dtype=bool)
         exact[instances.expression[self._exact(instances)]] = True
         return exact[instances.expression]
+
+
+def _read(
+    programs: list[np.ndarray], affine: bool, fixed: list[np.ndarray] | None
+) -> tuple[Trees, np.ndarray, Linearity]:
+    """The programs side by side, constants to fit, and of them those to eliminate."""
+    if len(programs) > 1:
+        trees = _trees(programs, affine)
+        return trees, *_free_and_linear(trees, affine, fixed)
+    held = None if fixed is None else np.asarray(fixed[0], dtype=bool).tobytes()
+    return _read_one(programs[0].astype(np.int16).tobytes(), affine, held)
+
+
+@lru_cache(maxsize=64)
+def _read_one(tokens: bytes, affine: bool, held: bytes | None) -> tuple[Trees, np.ndarray, Linearity]:
+    """`_read` for a single program: reading would be half of what rounding its constants takes."""
+    fixed = None if held is None else [np.frombuffer(held, dtype=bool)]
+    trees = _trees([np.frombuffer(tokens, dtype=np.int16)], affine)
+    return trees, *_free_and_linear(trees, affine, fixed)
+
+
+def _trees(programs: list[np.ndarray], affine: bool) -> Trees:
+    """The programs side by side; with `affine` each as `scale * f + offset`, these constants like all others."""
+    if affine:
+        return read_trees(programs, before=(TOKEN["add"], TOKEN["mul"], CONSTANT), after=(CONSTANT,))
+    return read_trees(programs)
 
 
 def _free_and_linear(trees: Trees, affine: bool, fixed: list[np.ndarray] | None) -> tuple[np.ndarray, Linearity]:

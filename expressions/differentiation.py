@@ -115,7 +115,7 @@ def read_trees(programs: Sequence[np.ndarray], before: Sequence[int] = (), after
     with np.errstate(over="ignore"):
         digest = _mix(tokens.astype(np.int64).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
         everyone = np.arange(count)
-        for i in range(longest - 1, -1, -1):
+        for i in np.flatnonzero((arity > 0).any(axis=1))[::-1].tolist():
             unary, binary = arity[i] >= 1, arity[i] == 2
             other = np.where(binary, i + 1 + size[i + 1], 0)
             second[i] = other
@@ -202,7 +202,9 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     all_first_only = (tokens == _NEG) | (tokens == _DIV)
     all_passing = all_sums | products | all_first_only
     scales_second, scales_first = np.zeros_like(vanishes), np.zeros_like(vanishes)
-    for i in range(longest - 1, root - 1, -1):
+    inner = np.flatnonzero((all_passing & trees.varies).any(axis=1))
+    inner = inner[inner >= root].tolist()
+    for i in reversed(inner):
         other, sums, passing = second[i], all_sums[i], all_passing[i]
         offer_1, offer_2 = offer[i + 1], offer[other, everyone]
         zero_1, zero_2 = vanishes[i + 1], vanishes[other, everyone]
@@ -220,7 +222,7 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     scale = np.zeros_like(only)
     chosen[root] = offset[root] = True
     passes_offset = all_sums | (tokens == _NEG)
-    for i in range(root, longest):
+    for i in inner:
         if not chosen[i].any():
             continue
         other, sums = second[i], all_sums[i]

@@ -1,15 +1,16 @@
 """SymPy behind a time limit: one worker process that is kept, and killed when it takes too long.
 
 SymPy's algorithms have no time limit of their own and some inputs run for hours, so they run in a process that
-can be killed. The worker is started when it is first needed (about a second), serves one request at a time and
-is restarted after a kill. Expressions cross the pipe as tokens and constants in JSON lines; no text of an equation
-and no pickle is ever evaluated, on either side.
+can be killed. The worker is started when it is first needed (importing SymPy takes a second or two) and forks a
+child for every request: a child that is out of time is killed without losing the import, and none finds what
+another has left behind in SymPy's caches. Expressions cross the pipe as tokens and constants in JSON lines; no
+text of an equation and no pickle is ever evaluated, on either side.
 
 The worker is an ordinary subprocess and not a `multiprocessing` one: daemonic pool workers may start it, it never
 imports the caller's main module, and nothing is left to join at exit. It ends by itself as soon as its input
-closes, which happens however its parent dies; an alarm ends it even if that happens in mid-computation. It has a
-session of its own, so that Ctrl-C in the terminal reaches only the parent. After a fork the child leaves the
-parent's worker alone and starts its own.
+closes, which happens however its parent dies, at the latest when the child is out of time; an alarm ends a child
+that has lost its worker. They have a session of their own, so that Ctrl-C in the terminal reaches only the parent.
+After a fork of the caller, its child leaves the worker alone and starts its own.
 
 Needs POSIX pipes; where there are none, every request is answered with "no answer in time".
 """
@@ -36,7 +37,7 @@ from expressions.operators import CONSTANT, TOKEN, Operator
 __all__ = ["count_nodes", "is_recovered", "rewritings", "shut_down"]
 
 _START_SECONDS = 60.0  # importing SymPy on a busy machine
-_ALARM_MARGIN = 5.0  # seconds after which a worker whose parent is gone ends itself
+_MARGIN = 3.0  # seconds beyond the time limit after which a worker that does not answer is killed
 
 # A request: {"task": name, "expressions": [[tokens, constants], …], "seconds": limit}
 # An answer: any number of lines {"item": …}, then {"done": true}.
@@ -62,13 +63,13 @@ class _Worker:
         """Yield the items of the answer as they come.
 
         Raises:
-            TimeoutError: not finished within `request["seconds"]`.
+            TimeoutError: the worker does not keep to `request["seconds"]`.
             EOFError: the worker died.
         """
         if not self.ready:
             self._line(time.monotonic() + _START_SECONDS)
             self.ready = True
-        deadline = time.monotonic() + request["seconds"]
+        deadline = time.monotonic() + request["seconds"] + _MARGIN
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -96,9 +97,11 @@ class _Worker:
         return line
 
     def kill(self) -> None:
-        """End the process now and reap it."""
+        """End the process and its child now, and reap it."""
         self._close_pipes()
-        self.process.kill()
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def abandon(self) -> None:
@@ -139,10 +142,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _ask(task: str, expressions: Sequence[Expression], seconds: float) -> Iterator[Any]:
-    """Items of the answer; ends early, and kills the worker, at the time limit or if the worker dies.
-
-    The last item is followed by the end of the iteration in either case; `_finished` tells which.
-    """
+    """Items of the answer, as many as come within the time limit."""
     global _worker
     request = {
         "task": task,
@@ -235,21 +235,47 @@ def serve() -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
+    send({"ready": True})
+    for line in sys.stdin.buffer:
+        for item in _items_of_a_child(json.loads(line)):
+            send({"item": item})
+        send({"done": True})
+
+
+def _items_of_a_child(request: dict[str, Any]) -> Iterator[Any]:
+    """What a child answers within the time limit."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _MARGIN)  # its default action ends the child
+        _answer(request, writing)
+        os._exit(0)
+    os.close(writing)
+    deadline = time.monotonic() + request["seconds"]
+    buffer = b""
+    try:
+        while (left := deadline - time.monotonic()) > 0 and select.select([reading], [], [], left)[0]:
+            data = os.read(reading, 1 << 16)
+            if not data:
+                return
+            *lines, buffer = (buffer + data).split(b"\n")
+            yield from map(json.loads, lines)
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _answer(request: dict[str, Any], writing: int) -> None:
+    """Write the items of an answer, as they are found, as lines of JSON."""
     tasks: dict[str, Callable[..., Iterator[Any]]] = {
         "count": _count,
         "rewrite": _rewrite,
         "recovered": _recovered,
     }
-    send({"ready": True})
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        # The parent kills this process in time; the alarm (whose default action is to end it) does if it cannot.
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ALARM_MARGIN)
-        with contextlib.suppress(Exception):  # SymPy raises all kinds: no answer is an answer
-            for item in tasks[request["task"]](*(Expression(*pair) for pair in request["expressions"])):
-                send({"item": item})
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        send({"done": True})
+    with contextlib.suppress(Exception):  # SymPy raises all kinds: no answer is an answer
+        for item in tasks[request["task"]](*(Expression(*pair) for pair in request["expressions"])):
+            os.write(writing, json.dumps(item).encode() + b"\n")
 
 
 def _count(expression: Expression) -> Iterator[int]:

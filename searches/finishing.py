@@ -6,6 +6,7 @@ data do not need are taken out, constants are rounded where the error allows it,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -32,7 +33,8 @@ class Finish:
         task: the data.
         iterations: steps of the last fit of constants, on up to 4,000 rows.
         polish_equations: how many equations of the front are pruned, rounded and simplified.
-        simplify_seconds: SymPy's time limit for one of them, beyond which the canonical form stands; 0: no SymPy.
+        simplify_seconds: SymPy's time limit for the picked one, and for all others together, beyond which the
+            canonical forms stand; 0: no SymPy.
         constants: whether equations have constants at all.
     """
 
@@ -57,20 +59,29 @@ class Finish:
         known: Sequence[Candidate] = (),
         fixed: Callable[[Expression], np.ndarray] | None = None,
     ) -> ParetoFront:
-        """The Pareto front of what a search found.
+        """The Pareto front of what a search found, polished.
 
         Args:
             best: size of an equation while searching -> lowest error of that size, and the equation.
             known: candidates that are complete already.
             fixed: which constants of an equation keep their value in the last fit, `[constants]` bool; None: none.
         """
+        return self.polished(self.rough_front(best, known, fixed))
+
+    def rough_front(
+        self,
+        best: Mapping[int, tuple[float, Expression]],
+        known: Sequence[Candidate] = (),
+        fixed: Callable[[Expression], np.ndarray] | None = None,
+    ) -> ParetoFront:
+        """The same before its equations are made shorter and rounder."""
         kept = near_front(best)
         equations = self.task.complete(
             kept,
             self.iterations if self.constants else 0,
             None if fixed is None else [fixed(equation) for equation in kept],
         )
-        return self.polished(ParetoFront.of([*(self.judged(e) for e in equations), *known]))
+        return ParetoFront.of([*(self.judged(e) for e in equations), *known])
 
     def judged(self, equation: Expression) -> Candidate:
         """An equation in its canonical form, scored on all rows."""
@@ -82,9 +93,9 @@ class Finish:
     def polished(self, front: ParetoFront) -> ParetoFront:
         """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
 
-        A number of equations, not a time: what is found must not depend on how busy the machine is. Where the
-        picked one is exact, it is the answer: longer ones differ by rounding and are dropped, shorter ones stay as
-        they are.
+        A number of equations, not a time: what is found must not depend on how busy the machine is, but for SymPy,
+        which seldom makes an equation shorter and can take forever. The picked one gets most of the work. Where it
+        is exact, it is the answer: longer ones differ by rounding and are dropped, shorter ones stay as they are.
         """
         if not len(front):
             return front
@@ -94,11 +105,18 @@ class Finish:
         count = self.polish_equations
         if picked.error < EXACT_NMSE:
             candidates, count = candidates[: order[0] + 1], min(1, count)
-        for k in order[:count]:
-            candidates[k] = self._widened(self._rounded(self._pruned(candidates[k])))
-            if not self.simplify_seconds:
+        left = self.simplify_seconds
+        for number, k in enumerate(order[:count]):
+            if number:
+                candidates[k] = self._rounded(self._pruned(candidates[k]), tried=1)
+            else:
+                candidates[k] = self._widened(self._rounded(self._pruned(candidates[k])))
+            if left <= 0:
                 continue
-            rewritten = simplify(candidates[k].expression, seconds=self.simplify_seconds)
+            begun = time.monotonic()
+            rewritten = simplify(candidates[k].expression, seconds=left)
+            if number:  # the time of the picked one is its own
+                left -= time.monotonic() - begun
             if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
                 candidates.append(self._widened(self._rounded(self._pruned(self.judged(rewritten)))))
         return ParetoFront.of(candidates)
@@ -144,14 +162,19 @@ class Finish:
         # Fitted constants that leave 0 or 1 again would make it as long as before, and the pruning endless.
         return again if again.error < shorter.error and again.complexity <= shorter.complexity else shorter
 
-    def _rounded(self, candidate: Candidate) -> Candidate:
-        """The candidate with the shortest constants, where no error rises by more than snapping may cost."""
+    def _rounded(self, candidate: Candidate, tried: int | None = None) -> Candidate:
+        """The candidate with the shortest constants, where no error rises by more than snapping may cost.
+
+        Args:
+            candidate: to be rounded.
+            tried: how many spellings of it, its own first; None: all.
+        """
         if not self.constants:
             return candidate
         task = self.task
         limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
         best = candidate
-        for spelling in spellings(candidate.expression):
+        for spelling in spellings(candidate.expression)[:tried]:
             snapped = snap(spelling, task.search_inputs, task.search_target)
             for form in (canonical(snapped), snapped):  # the canonical one may move the factor back
                 rounded = self._scored(form)

@@ -72,7 +72,7 @@ class GeneticProgrammingSettings:
         stop_when_exact: end as soon as an equation is exact on all rows.
         finish_iterations: steps of the last fit, on up to 4,000 rows.
         polish_equations: how many equations of the front are pruned, rounded and simplified at the end.
-        simplify_seconds: SymPy's time limit for one of them, beyond which the canonical form stands; 0: no SymPy.
+        simplify_seconds: SymPy's time limit for the picked one, and for all others together; 0: no SymPy.
 
     Raises:
         SettingsError: a value is not allowed.

@@ -152,10 +152,9 @@ def search(
         should_stop=should_stop,
     )
     stopped = run.search()
-    front = run.finish()
     if run.wants_polish(stopped):
-        stopped, front = run.polish(stopped, front)
-    return run.result(stopped, front)
+        return run.result(*run.polish())
+    return run.result(stopped, run.finish())
 
 
 class _Run:
@@ -434,14 +433,15 @@ class _Run:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def finish(self) -> ParetoFront:
-        """Fit on more rows in the table's own units, score on all rows, prune, simplify, round."""
+    def finish(self, *, rough: bool = False) -> ParetoFront:
+        """Fit on more rows in the table's own units, score on all rows; prune, simplify, round unless `rough`."""
         best = {
             size: (error, self.table.restored(equation))
             for size, (error, equation) in self.scores.fitter.best.items()
         }
         mean = self._finish.judged(Expression.constant(float(self.task.target.mean())))
-        return self._finish.front(best, [mean] + ([] if self.exact is None else [self.exact]), self._fixed)
+        known = [mean] + ([] if self.exact is None else [self.exact])
+        return (self._finish.rough_front if rough else self._finish.front)(best, known, self._fixed)
 
     def wants_polish(self, stopped: str) -> bool:
         """Whether genetic programming is to go on from here."""
@@ -453,10 +453,11 @@ class _Run:
         left = math.inf if settings.seconds is None else settings.seconds - self.seconds
         return left > _LEAST_POLISH_SECONDS or settings.method == "none" or stopped == "map"
 
-    def polish(self, stopped: str, front: ParetoFront) -> tuple[str, ParetoFront]:
-        """Genetic programming from the best equations, for the rest of the time; its fronts and ours as one.
+    def polish(self) -> tuple[str, ParetoFront]:
+        """Genetic programming from the best equations, for the rest of the time; its front and ours as one.
 
-        It works on the columns in ordinary units, too, and on all of them, whatever the map was shown.
+        It works on the columns in ordinary units, too, and on all of them, whatever the map was shown. It prunes,
+        simplifies and rounds what it ends with, so ours is left rough.
         """
         settings = self.settings
         before = self.seconds
@@ -483,15 +484,15 @@ class _Run:
                 should_stop=self.should_stop,
             )
         except KeyboardInterrupt:
-            return "interrupted", front
+            return "interrupted", self.finish()
         except StateError as error:
             if "cannot be written" not in str(error):
                 raise
-            return "disk", front
+            return "disk", self.finish()
         self.history = [*self.history, *(self._converted(entry, before) for entry in result.history)]
         self._polish_evaluations = result.evaluations
         found = [self._finish.judged(everything.restored(c.expression)) for c in result.front]
-        return result.stopped, ParetoFront.of([*front, *found])
+        return result.stopped, ParetoFront.of([*self.finish(rough=True), *found])
 
     def _seeds(self) -> list[Expression]:
         """Equations that are the best for their size, the most accurate first, then those of the elites."""

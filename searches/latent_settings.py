@@ -58,7 +58,7 @@ class LatentSearchSettings:
         finish_share: share of the time of the latent search kept for the last fit, simplification and rounding.
         finish_iterations: steps of the last fit, on up to 4,000 rows.
         polish_equations: how many equations of the front are pruned, rounded and simplified at the end.
-        simplify_seconds: SymPy's time limit for one of them, beyond which the canonical form stands; 0: no SymPy.
+        simplify_seconds: SymPy's time limit for the picked one, and for all others together; 0: no SymPy.
         polish: `gp`: what is not exact is taken up by genetic programming; `none`.
         polish_share: share of `seconds` that is kept for it.
         polish_generations: of it at most; None: as many as the time allows.

@@ -6,10 +6,13 @@ import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
@@ -241,5 +244,65 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read safely"):
         read_network(tmp_path / "code.pt", "tanh")
     (tmp_path / "graph.onnx").write_bytes(b"\x08")
-    with pytest.raises(UserError, match="ONNX"):
+    with pytest.raises(UserError, match="cannot be read as ONNX"):
         read_network(tmp_path / "graph.onnx", "tanh")
+
+
+# --- ONNX ---
+
+
+def save_graph(path: Path, layers: list[str], *, transposed: bool = True, **external: Any) -> nn.Module:
+    """A chain of layers, one number in and out, as operations of ONNX; `Gemm`, or `MatMul` and `Add`."""
+    network = sequential((1, 5, 4, 1))
+    nodes, tensors, name = [], [], "x"
+    for number, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        tensors.append(
+            numpy_helper.from_array(np.ascontiguousarray(weight if transposed else weight.T), f"w{number}")
+        )
+        tensors.append(numpy_helper.from_array(bias, f"b{number}"))
+        if transposed:
+            nodes.append(helper.make_node("Gemm", [name, f"w{number}", f"b{number}"], [f"y{number}"], transB=1))
+        else:
+            nodes.append(helper.make_node("MatMul", [name, f"w{number}"], [f"m{number}"]))
+            nodes.append(helper.make_node("Add", [f"b{number}", f"m{number}"], [f"y{number}"]))
+        name = f"y{number}"
+        for step, operation in enumerate(layers if number < 2 else []):
+            inputs = [name, f"y{number}"] if operation == "Mul" else [name]
+            nodes.append(helper.make_node(operation, inputs, [f"a{number}_{step}"]))
+            name = f"a{number}_{step}"
+    number_of = [helper.make_tensor_value_info(each, TensorProto.FLOAT, ["n", 1]) for each in ("x", name)]
+    model = helper.make_model(helper.make_graph(nodes, "network", number_of[:1], number_of[1:], tensors))
+    onnx.save(model, path, **external)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("layers", "activation", "function"),
+    [
+        (["Tanh"], "tanh", torch.tanh),
+        (["Relu"], "relu", torch.relu),
+        (["Sigmoid", "Mul"], "silu", nn.functional.silu),
+        (["Softplus"], "softplus", nn.functional.softplus),
+    ],
+)
+@pytest.mark.parametrize("transposed", [True, False], ids=["Gemm", "MatMul"])
+def test_a_graph_tells_its_activation(
+    layers: list[str], activation: str, function: Callable, transposed: bool, tmp_path: Path
+) -> None:
+    network = save_graph(tmp_path / "graph.onnx", layers, transposed=transposed)
+    shape, flat = read_network(tmp_path / "graph.onnx", "gelu")
+    assert shape == NetworkShape((1, 5, 4, 1), activation)
+    states = X[:, None]
+    for number, layer in enumerate(m for m in network if isinstance(m, nn.Linear)):
+        states = layer(function(states) if number else states)
+    assert torch.allclose(shape.run(flat, X)[0], states[:, 0], atol=1e-6)
+
+
+def test_graphs_that_cannot_be_read(tmp_path: Path) -> None:
+    save_graph(tmp_path / "graph.onnx", ["Cos"])
+    with pytest.raises(UserError, match="computes something else than a chain of 3 layers"):
+        read_network(tmp_path / "graph.onnx", "tanh")
+    save_graph(tmp_path / "outside.onnx", ["Tanh"], save_as_external_data=True, size_threshold=0)
+    with pytest.raises(UserError, match="weights in another file"):
+        read_network(tmp_path / "outside.onnx", "tanh")
