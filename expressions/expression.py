@@ -173,6 +173,15 @@ class Expression:
         count = int(np.count_nonzero(self.tokens[start:end] == CONSTANT))
         return self._trusted(self.tokens[start:end].copy(), self.constants[first : first + count].copy())
 
+    def with_subtree(self, start: int, other: Expression) -> Expression:
+        """The same equation with another subtree in the place of the one that starts at token `start`."""
+        end = self.subtree_end(start)
+        first, last = (int(np.count_nonzero(self.tokens[:at] == CONSTANT)) for at in (start, end))
+        return self._trusted(
+            np.concatenate([self.tokens[:start], other.tokens, self.tokens[end:]]),
+            np.concatenate([self.constants[:first], other.constants, self.constants[last:]]),
+        )
+
     def children(self) -> tuple[Expression, ...]:
         """Arguments of the root operator; empty for a leaf."""
         arity = int(ARITY[min(int(self.tokens[0]), FIRST_VARIABLE)])

@@ -1,13 +1,14 @@
 """The end of every search: from equations that were good while searching to the front that a person reads.
 
-Constants are fitted on more rows, equations are scored on all of them and on the held-out ones, terms that the
-data do not need are taken out, constants are rounded where the error allows it, and the whole is simplified.
+Constants are fitted on more rows, equations are scored on all of them and on the held-out ones, functions and
+terms that the data do not need are taken out, constants are rounded where the error allows it, and the whole is
+simplified.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = ["Finish"]
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
+_STRAIGHT = 1e-3  # relative squared error of a line, or a parabola, below which a function is tried as one
 
 
 class Finish:
@@ -107,10 +109,8 @@ class Finish:
             candidates, count = candidates[: order[0] + 1], min(1, count)
         left = self.simplify_seconds
         for number, k in enumerate(order[:count]):
-            if number:
-                candidates[k] = self._rounded(self._pruned(candidates[k]), tried=1)
-            else:
-                candidates[k] = self._widened(self._rounded(self._pruned(candidates[k])))
+            shorter = self._pruned(self._straightened(candidates[k]))
+            candidates[k] = self._rounded(shorter, tried=1) if number else self._widened(self._rounded(shorter))
             if left <= 0:
                 continue
             begun = time.monotonic()
@@ -120,6 +120,44 @@ class Finish:
             if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
                 candidates.append(self._widened(self._rounded(self._pruned(self.judged(rewritten)))))
         return ParetoFront.of(candidates)
+
+    def _straightened(self, candidate: Candidate) -> Candidate:
+        """The candidate without functions of which the data see no more than a straight or a parabolic piece.
+
+        A fit that has no use for a function makes its argument tiny: `1e9*tanh(1e-9*u)` is `u`, and `cos` becomes
+        a square.
+        """
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        start = 0
+        while start < len(candidate.expression):
+            for piece in self._straight_pieces(candidate.expression, start) if self.constants else ():
+                equation = candidate.expression.with_subtree(start, piece)
+                shorter = self._without(equation, candidate.complexity)
+                if shorter is not None and shorter.error <= limit:
+                    candidate, start = shorter, -1  # what is left may be ordered anew
+                    break
+            start += 1
+        return candidate
+
+    def _straight_pieces(self, equation: Expression, start: int) -> Iterator[Expression]:
+        """Lines and parabolas of its argument, without and with an offset, that a function is like on the data."""
+        function = equation.subtree(start)
+        if len(function.children()) != 1:
+            return
+        inner = function.children()[0]
+        inputs = self.task.search_inputs
+        with np.errstate(all="ignore"):
+            values, u = (np.broadcast_to(each(inputs), len(inputs)) for each in (function, inner))
+            for argument, x in ((inner, u), (Expression.apply("square", inner), u * u)):
+                for offset in (0.0, 1.0):
+                    size = np.sqrt(np.mean(x * x))
+                    basis = np.stack([x / size, np.full_like(x, offset)], axis=1)
+                    if not (np.isfinite(basis).all() and np.isfinite(values).all() and np.ptp(values)):
+                        continue
+                    line = np.linalg.lstsq(basis, values)[0]
+                    if np.mean(np.square(basis @ line - values)) <= _STRAIGHT * np.var(values):
+                        scaled = Expression.apply("mul", Expression.constant(line[0] / size), argument)
+                        yield Expression.apply("add", scaled, Expression.constant(line[1])) if offset else scaled
 
     def _pruned(self, candidate: Candidate) -> Candidate:
         """The candidate without the constants that the data do not need: set to 0, or else to 1.
@@ -152,7 +190,7 @@ class Finish:
         return candidate
 
     def _without(self, equation: Expression, complexity: int) -> Candidate | None:
-        """An equation of which a constant has just become 0 or 1, fitted again; None if it is no shorter."""
+        """An equation from which something has just been taken out, fitted again; None if it is no shorter."""
         shorter = self.judged(equation)
         if shorter.complexity >= complexity:
             return None

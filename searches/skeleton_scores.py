@@ -182,14 +182,13 @@ class SkeletonScores:
 def program_to_fit(decoded: Skeleton) -> Tokens:
     """What is fitted for a skeleton that a decoder has written in some spelling.
 
-    Its free constants are given values that no sum or product brings back to an integer, so that the canonical
-    form does away with those that stand for nothing; then it is completed.
+    It is completed, its constants are given values that no sum or product brings back to an integer or makes
+    equal, so that the canonical form does away with those that stand for nothing, and what is left is completed
+    again: `(x + y)*(x + y)`, which is not written as a square, stands for `(x + c*y)*(x + d*y)`.
     """
-    if not decoded.free:
-        return completed(skeleton_of(decoded.expression())).tokens
-    count = iter(range(len(decoded.values)))
-    filled = [_filling(next(count)) if value is None else value for value in decoded.values]
-    return completed(skeleton_of(decoded.expression().with_constants(filled))).tokens
+    general = completed(decoded)
+    filled = [_filling(number) for number in range(general.free)]
+    return completed(skeleton_of(general.expression().with_constants(filled))).tokens
 
 
 def _filling(number: int) -> float:

@@ -312,6 +312,8 @@ def test_spellings_of_a_skeleton_are_one() -> None:
     twice = parse("sin(0.5*x0)*sin(0.5*x1)")  # two constants of one value are still two
     free = program_to_fit(Skeleton(tuple(twice.tokens.tolist()), (None, None)))
     assert free.count(CONSTANT) == 2
+    factors = program_to_fit(Skeleton(tuple(parse("(x1 + x2)*(x1 + x2)").tokens.tolist())))  # as are two factors
+    assert factors.count(CONSTANT) == 2
 
 
 def test_scores_are_finite_and_say_what_they_should() -> None:
