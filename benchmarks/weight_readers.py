@@ -14,8 +14,8 @@ character by character without any search, so that the encoders that never run t
 running it; that with the right terms, whatever their coefficients; and that with R2 >= 0.99 to the truth.
 `least_squares` learns nothing: the sum of all terms that is nearest to the network's outputs, with its
 coefficients rounded; `probe:beam` takes of eight equations of a beam search the one that agrees best with the
-network, and `probe:refit` fits its coefficients to the network's outputs and rounds them; both are measured on the
-reader of the cell `probe`.
+network, `probe:sampled` does so with eight that are drawn, and `probe:refit` takes the better of these, fits its
+coefficients to the network's outputs and rounds them; all are measured on the reader of the cell `probe`.
 
 Readers of the track `independent` are also shown networks that they have never seen: of other widths and depths
 (where they can take them), of another activation, trained by another optimiser, or hardly trained.
@@ -108,7 +108,7 @@ def _measured(cell: Cell, reader: Any, data: Any) -> dict[str, float]:
 
     ways = {"": "least_squares" if cell.method == "least_squares" else "greedy"}
     if cell.method == "probe":
-        ways |= {":beam": "beam", ":refit": "refit"}
+        ways |= {":beam": "beam", ":sampled": "sampled", ":refit": "refit"}
     measures = {end: ReadingMeasures(reader.longest + 1) for end in ways}
     for flat, ids in data.test_dataloader():
         read = reader.read(data.settings.shape, flat, _BEAMS if len(ways) > 1 else 1)
@@ -154,8 +154,8 @@ def report(records: Sequence[Record]) -> Report:
     settings = records[0].cell.settings if records else {}
     note = (
         f"{settings.get('seconds')} CPU-seconds of training on {settings.get('networks')} networks, held-out "
-        "equations of uniform length, written greedily but for :beam and :refit; median over seeds. Protocol: "
-        "benchmarks/weight_readers.py."
+        "equations of uniform length, written greedily but for :beam, :sampled and :refit; median over seeds. "
+        "Protocol: benchmarks/weight_readers.py."
     )
     by_method = group(records, lambda record: record.cell.method)
     tracks = [track for track in TRACKS if any(record.cell.problem == track for record in records)]
@@ -163,7 +163,7 @@ def report(records: Sequence[Record]) -> Report:
     rows, unseen_rows = [], []
     for method, own in by_method.items():
         by_track = group(own, lambda record: record.cell.problem)
-        for end in ("", ":beam", ":refit") if method == "probe" else ("",):
+        for end in ("", ":beam", ":sampled", ":refit") if method == "probe" else ("",):
             row = [method + end]
             for track in tracks:
                 found = by_track.get(track, [])

@@ -39,8 +39,8 @@ _GOOD_R2 = 0.99
 class NetworkReading(Callback):
     """Reads networks with the averaged weights of a `modules.weights_to_tokens.WeightsToTokens`.
 
-    Of the equations that a beam search finds, and one whose coefficients are fitted to the network's outputs and
-    rounded, the one is taken that agrees best with the network.
+    Of the equations that a beam search finds, of those that are drawn, and of one whose coefficients are fitted to
+    the network's outputs and rounded, the one is taken that agrees best with the network.
 
     Example:
         ```yaml
@@ -53,7 +53,7 @@ class NetworkReading(Callback):
         run_dir: where results go.
         deferred: do not read in `on_fit_end`; `search(trainer, module, datamodule)` will be called later.
         examples: networks of the test that are read, where no file is given.
-        beams: of the search.
+        beams: of the search, and as many draws.
     """
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, examples: int = 24, beams: int = 16) -> None:

@@ -30,7 +30,7 @@ _OF_THE_READER = (
     "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
 )  # fmt: skip
 _OF_THE_NETWORKS = _OF_THE_READER[:3]
-_WAYS = ("greedy", "beam", "refit", "least_squares")
+_WAYS = ("greedy", "beam", "sampled", "refit", "least_squares")
 
 
 class WeightsToTokens(AveragedModule):
@@ -47,8 +47,8 @@ class WeightsToTokens(AveragedModule):
     `test/coefficient_mae`, `test/r2_above_0.99_rate`, `test/accuracy_rate` (R2 > 0.999) and `test/r2_median`, with
     R2 between the values of the equation that was read and those of the true one, and
     `test/network_r2_above_0.99_rate`, against the network itself; the same rates by length of the true string,
-    `test/exact_match_length_8` and so on; and `test/exact_match_beam`, `_refit`, `_least_squares` of the other
-    ways of `modules.networks.weight_reader.Reading`, of which the last learns nothing.
+    `test/exact_match_length_8` and so on; and `test/exact_match_beam`, `_sampled`, `_refit`, `_least_squares` of
+    the other ways of `modules.networks.weight_reader.Reading`, of which the last learns nothing.
 
     Args:
         widths, activation, biases, low, high, degree, largest, canonical, functions, terms: the data's, see
@@ -62,7 +62,7 @@ class WeightsToTokens(AveragedModule):
         total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, and where
             that is open, the rate stays constant.
         ema_decay: of the average of the weights, a step; 0 keeps no memory.
-        beams: of the test.
+        beams: of the test, and as many draws.
         init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
             path of a file that `modules.networks.weight_reader.save_reader` wrote.
 

@@ -96,15 +96,17 @@ def test_whatever_is_read_is_an_equation_and_the_search_agrees_better() -> None:
     reader = WeightReader(**TINY).eval()  # knows nothing
     flat, ids = zoo(64)
     read = reader.read(reader.shape, flat, 4)
-    errors = []
-    for equations in (read.greedy, read.beam, read.refit):
+    errors = {}
+    for way in ("greedy", "beam", "sampled", "refit"):
+        equations = getattr(read, way)
         for row in equations:
             reader.vocabulary.encode([reader.vocabulary.text(row)])
-        errors.append((reader.values(equations) - read.outputs).square().mean(dim=1))
-    assert (errors[1] <= errors[0]).all()
-    assert (errors[2] <= errors[1]).all()
-    assert (errors[1] < errors[0]).any()
-    assert (errors[2] < errors[1]).any()
+        errors[way] = (reader.values(equations) - read.outputs).square().mean(dim=1)
+    for worse, better in (("greedy", "beam"), ("greedy", "sampled"), ("beam", "refit"), ("sampled", "refit")):
+        assert (errors[better] <= errors[worse]).all()
+        assert (errors[better] < errors[worse]).any()
+    again = reader.read(reader.shape, flat, 4)
+    assert torch.equal(again.sampled, read.sampled)
     assert (read.least_squares == ids).all(dim=1).double().mean() > 0.9
 
 

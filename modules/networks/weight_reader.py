@@ -2,8 +2,8 @@
 
 Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights": weights, an encoder, a
 transformer decoder that writes characters. Other than there: the grammar is masked, so that whatever is written is
-an equation; other encoders (`modules.networks.weight_encoders`); and of several equations that a beam search
-finds, the one is taken that agrees best with the network itself.
+an equation; other encoders (`modules.networks.weight_encoders`); and of several equations that a beam search finds
+or that are drawn, the one is taken that agrees best with the network itself.
 
 Notation, in shapes: networks B, weights P of each, latents Z, ids T of an equation with start and end, beams W,
 points X, terms that an equation can have.
@@ -58,14 +58,16 @@ class Reading:
     Attributes:
         greedy: the likeliest character of each step. `[B, T]`
         beam: of the equations of a beam search, the one that agrees best with the network. `[B, T]`
-        refit: that one, or one with its terms and with coefficients fitted to the network's outputs and rounded,
-            if it agrees better. `[B, T]`
+        sampled: the same of as many equations that are drawn, and `greedy`. `[B, T]`
+        refit: the better of these two, or one with its terms and with coefficients fitted to the network's outputs
+            and rounded, if that agrees better. `[B, T]`
         least_squares: what takes no learning: all terms fitted to the network's outputs, rounded. `[B, T]`
         outputs: of the networks. `[B, X]`
     """
 
     greedy: Tensor
     beam: Tensor
+    sampled: Tensor
     refit: Tensor
     least_squares: Tensor
     outputs: Tensor
@@ -165,7 +167,7 @@ class WeightReader(nn.Module):
         Args:
             shape: of all of them.
             flat: `[B, P]`
-            width: W, beams.
+            width: W, beams, and as many draws.
 
         Raises:
             UserError: see `check`.
@@ -183,9 +185,19 @@ class WeightReader(nn.Module):
         found, logs = beams(self.decoder, self.vocabulary, self.longest, latents, present, width)
         found = torch.where(logs.isinf()[:, :, None], found[:, :1], found)  # the likeliest once more
         beam = self._best(torch.cat([greedy[:, None], found], dim=1), outputs)
-        refitted = self._fitted(outputs, self.coefficients(beam) != 0)
-        refit = self._best(torch.stack([beam, refitted], dim=1), outputs)
-        return Reading(greedy, beam, refit, self._fitted(outputs, None), outputs)
+        drawn = self._drawn(latents, present, width)
+        sampled = self._best(torch.cat([greedy[:, None], drawn], dim=1), outputs)
+        better = self._best(torch.stack([beam, sampled], dim=1), outputs)
+        refitted = self._fitted(outputs, self.coefficients(better) != 0)
+        refit = self._best(torch.stack([better, refitted], dim=1), outputs)
+        return Reading(greedy, beam, sampled, refit, self._fitted(outputs, None), outputs)
+
+    def _drawn(self, latents: Tensor, present: Tensor, count: int) -> Tensor:
+        """Equations drawn from the decoder; the same ones whenever it is asked. `[B, count, T]`"""
+        generator = torch.Generator(latents.device).manual_seed(0)
+        several, of_each = (part.repeat_interleave(count, dim=0) for part in (latents, present))
+        ids = decoded(self.decoder, self.vocabulary, self.longest, several, of_each, 1.0, generator)
+        return ids.view(len(latents), count, -1)
 
     def points(self, device: torch.device | None = None) -> Tensor:
         """Where equations and networks are compared. `[X]`"""
