@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from expressions.constants import fit_constants, snap
 from expressions.differentiation import Columns, Tape, Workspace, blocks, linear_constants, read_trees, uniforms
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.parsing import parse
 from expressions.sampling import SamplingSettings, sample
 
@@ -115,6 +115,8 @@ def test_the_jacobian_of_random_expressions_equals_torch(seed):
         assert np.array_equal(value, expression(X), equal_nan=True)
         reachable = [np.abs(expression.subtree(start)(X)) for start in range(len(expression))]
         tame = np.isfinite(value) & (np.max(reachable, axis=0) < 1e6)
+        for start in np.flatnonzero(np.isin(expression.tokens, (TOKEN["asin"], TOKEN["acos"]))).tolist():
+            tame &= 1.0 - reachable[start + 1] > 1e-8  # nearer to 1, the slope is made of what rounding left of it
         for slopes, expected in zip(jacobian, torch_derivatives(expression, X), strict=True):
             both = tame & np.isfinite(slopes) & np.isfinite(expected)
             # On a tie of max or min, and at the corner of an absolute value, any slope between is right.
