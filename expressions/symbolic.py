@@ -247,9 +247,11 @@ def _items_of_a_child(request: dict[str, Any]) -> Iterator[Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _MARGIN)  # its default action ends the child
-        _answer(request, writing)
-        os._exit(0)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _MARGIN)  # its default action ends the child
+            _answer(request, writing)
+        finally:  # whatever happens, a child never goes on as a second worker
+            os._exit(0)
     os.close(writing)
     deadline = time.monotonic() + request["seconds"]
     buffer = b""

@@ -127,10 +127,12 @@ class Finish:
         A fit that has no use for a function makes its argument tiny: `1e9*tanh(1e-9*u)` is `u`, and `cos` becomes
         a square.
         """
+        if not self.constants:
+            return candidate
         limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
         start = 0
         while start < len(candidate.expression):
-            for piece in self._straight_pieces(candidate.expression, start) if self.constants else ():
+            for piece in self._straight_pieces(candidate.expression.subtree(start)):
                 equation = candidate.expression.with_subtree(start, piece)
                 shorter = self._without(equation, candidate.complexity)
                 if shorter is not None and shorter.error <= limit:
@@ -139,25 +141,31 @@ class Finish:
             start += 1
         return candidate
 
-    def _straight_pieces(self, equation: Expression, start: int) -> Iterator[Expression]:
+    def _straight_pieces(self, function: Expression) -> Iterator[Expression]:
         """Lines and parabolas of its argument, without and with an offset, that a function is like on the data."""
-        function = equation.subtree(start)
         if len(function.children()) != 1:
             return
-        inner = function.children()[0]
+        [inner] = function.children()
+        values = self._values(function)
+        if not np.ptp(values) > 0:  # constant, or not finite
+            return
+        for argument in (inner, Expression.apply("square", inner)):
+            x = self._values(argument)
+            size = np.sqrt(np.mean(x * x))
+            if not (np.isfinite(size) and size > 0):
+                continue
+            for offset in (0.0, 1.0):
+                basis = np.stack([x / size, np.full_like(x, offset)], axis=1)
+                line = np.linalg.lstsq(basis, values)[0]
+                if np.mean(np.square(basis @ line - values)) <= _STRAIGHT * np.var(values):
+                    scaled = Expression.apply("mul", Expression.constant(line[0] / size), argument)
+                    yield Expression.apply("add", scaled, Expression.constant(line[1])) if offset else scaled
+
+    def _values(self, expression: Expression) -> np.ndarray:
+        """On the search rows. `[rows]`"""
         inputs = self.task.search_inputs
         with np.errstate(all="ignore"):
-            values, u = (np.broadcast_to(each(inputs), len(inputs)) for each in (function, inner))
-            for argument, x in ((inner, u), (Expression.apply("square", inner), u * u)):
-                for offset in (0.0, 1.0):
-                    size = np.sqrt(np.mean(x * x))
-                    basis = np.stack([x / size, np.full_like(x, offset)], axis=1)
-                    if not (np.isfinite(basis).all() and np.isfinite(values).all() and np.ptp(values)):
-                        continue
-                    line = np.linalg.lstsq(basis, values)[0]
-                    if np.mean(np.square(basis @ line - values)) <= _STRAIGHT * np.var(values):
-                        scaled = Expression.apply("mul", Expression.constant(line[0] / size), argument)
-                        yield Expression.apply("add", scaled, Expression.constant(line[1])) if offset else scaled
+            return np.broadcast_to(expression(inputs), len(inputs))
 
     def _pruned(self, candidate: Candidate) -> Candidate:
         """The candidate without the constants that the data do not need: set to 0, or else to 1.
