@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -14,14 +15,18 @@ from torch.utils.flop_counter import FlopCounterMode
 __all__ = ["Throughput", "matmul_peak"]
 
 MEASURED_SECONDS = 0.3
+COUNTED_SHAPES = 64
+Shape = tuple[int, ...]
 _SIZES = {"cpu": 1024, "cuda": 8192}
 
 
 class Throughput(Callback):
     """Logs `fit/flops_per_second`, of all ranks, and `fit/flop_utilisation`, the share of the peak, once an epoch.
 
-    The floating-point operations of a step, forward and backward, are counted by torch once for each shape of a
-    batch. The peak is measured, too: the speed of large matrix products in the trainer's precision, for 0.3 s at
+    The floating-point operations of a step, forward and backward, are counted by torch for the first 64 shapes of
+    a batch: a counted step takes several times as long, and a stream has a thousand shapes. For others they are
+    taken as linear in the sizes of the tensors, which nearly all of them are. The peak is measured, too: the
+    speed of large matrix products in the trainer's precision, for 0.3 s at
     the start of the fit. Waiting for data counts as time; validation does not.
 
     Example:
@@ -34,8 +39,9 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self.peak = 0.0
         """Operations a second of matrix products."""
-        self._counted: dict[Hashable, int] = {}
-        self._done = 0
+        self._counted: dict[Shape, float] = {}
+        self._known: dict[Shape, float] = {}
+        self._done = 0.0
         self._began = self._ended = 0.0
         self._counter: FlopCounterMode | None = None
 
@@ -45,14 +51,14 @@ class Throughput(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._done = 0
+        self._done = 0.0
         self._began = self._ended = time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count, if there has been no batch like this one."""
-        if _shape(batch) not in self._counted:
+        """Count, if there has been no batch like this one, and few others."""
+        if len(self._counted) < COUNTED_SHAPES and _shape(batch) not in self._counted:
             self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()
 
@@ -63,9 +69,11 @@ class Throughput(Callback):
         shape = _shape(batch)
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
-            self._counted[shape] = self._counter.get_total_flops()
+            self._counted[shape] = self._known[shape] = float(self._counter.get_total_flops())
             self._counter = None
-        self._done += self._counted.get(shape, 0)
+        if shape not in self._known:
+            self._known[shape] = estimate(self._counted, shape)
+        self._done += self._known[shape]
         if trainer.is_last_batch:
             _wait_for(pl_module.device)
         self._ended = time.perf_counter()
@@ -121,12 +129,23 @@ def _dtype(precision: str) -> torch.dtype:
     return torch.float64 if precision.startswith("64") else torch.float32
 
 
-def _shape(batch: Any) -> Hashable:
-    """What decides how much work a batch is."""
+def _shape(batch: Any) -> Shape:
+    """The sizes of all tensors of a batch, which decide how much work it is."""
     if isinstance(batch, Tensor):
         return tuple(batch.shape)
     if isinstance(batch, dict):
-        return tuple((key, _shape(value)) for key, value in batch.items())
-    if isinstance(batch, (list, tuple)):
-        return tuple(map(_shape, batch))
-    return None
+        batch = batch.values()
+    elif not isinstance(batch, (list, tuple)):
+        return ()
+    return tuple(size for part in batch for size in _shape(part))
+
+
+def estimate(counted: Mapping[Shape, float], shape: Shape) -> float:
+    """What a batch of this shape takes, if that is linear in its sizes, by what others took."""
+    alike = {sizes: value for sizes, value in counted.items() if len(sizes) == len(shape)}
+    if not alike:
+        return 0.0
+    sizes = np.array([*alike, shape], dtype=np.float64)
+    sizes = np.concatenate([np.ones((len(sizes), 1)), sizes], axis=1)
+    weights = np.linalg.lstsq(sizes[:-1], np.array(list(alike.values())), rcond=None)[0]
+    return float(max(0.0, sizes[-1] @ weights))

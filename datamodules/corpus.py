@@ -37,9 +37,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datamodules.numbered_batches import Batch, NumberedBatches
+from datamodules.writing import duration, locked, write_whole
 from expressions.errors import UserError
 
-__all__ = ["Content", "Corpus", "CorpusLoader", "Source", "freeze", "write_whole"]
+__all__ = ["Content", "Corpus", "CorpusLoader", "Source", "freeze"]
 
 FORMAT = "rediscover corpus 1"
 HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
@@ -124,8 +125,8 @@ def freeze(
             return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder) as locked:
-            if locked:
+        with locked(folder / LOCK, f"freezing {folder}") as alone:
+            if alone:
                 _clear(folder)
             if not (folder / HEADER).exists():
                 own = {"seed": seed, "epoch_samples": epoch_samples}
@@ -189,16 +190,10 @@ def _announce(source: Source, folder: Path, batches: int, batch_size: int) -> No
     if seconds > _SAYS_SO_SECONDS:
         print(
             f"Freezing {batches * batch_size:,} samples ({size / 1e9:.1f} GB) into {folder} takes about "
-            f"{_duration(seconds)}, once; what is done is kept if it is broken off.",
+            f"{duration(seconds)}, once; what is done is kept if it is broken off.",
             file=sys.stderr,
             flush=True,
         )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _bytes(batch: Batch) -> int:
@@ -244,33 +239,6 @@ def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
         if not shard.exists():
             raise
         shutil.rmtree(temporary)  # where there are no locks, another process was faster; its shard is the same
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Keep other writers out, where there are locks; the end of the process gives it back, whatever ends it."""
-    with (folder / LOCK).open("a", encoding="utf-8") as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield False
-            return
-        try:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Another process is freezing {folder}: waiting for it.", file=sys.stderr, flush=True)
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
-        yield True
 
 
 def _clear(folder: Path) -> None:

@@ -112,16 +112,22 @@ class EquationStream:
         seed: Of everything.
         split: `train`, `validation` or `test`: which skeletons.
         block: Samples of a block.
+        kept: The skeletons of all epochs; None draws new ones every `pool_epochs` epochs.
     """
 
-    def __init__(self, settings: StreamSettings, seed: int, split: str, block: int) -> None:
+    def __init__(
+        self, settings: StreamSettings, seed: int, split: str, block: int, kept: SkeletonPool | None = None
+    ) -> None:
         self.settings, self.seed, self.split, self.block = settings, seed, split, block
+        self._kept = kept
         self._pool: tuple[int, SkeletonPool] | None = None
         weights = np.array([settings.points.get(kind, 0.0) for kind in KINDS])
         self._shares = weights / weights.sum()
 
     def pool(self, epoch: int) -> SkeletonPool:
         """The skeletons of an epoch; the newest pool is remembered."""
+        if self._kept is not None:
+            return self._kept
         number = epoch // self.settings.pool_epochs
         if self._pool is None or self._pool[0] != number:
             rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _POOL, number])

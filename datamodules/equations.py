@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,15 @@ from datamodules.equation_stream import EquationStream, StreamSettings
 from datamodules.heldout import heldout_problems
 from datamodules.numbered_batches import Batch, NumberedBatches
 from datamodules.problems import Problem
+from datamodules.skeleton_file import KeptSkeletons, keep_skeletons, read_skeletons, structures_of
 from datamodules.skeleton_pool import OPERATOR_NAMES, PoolSettings
-from expressions.skeleton import INTEGERS, structure_of
+from expressions.errors import UserError
+from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
 
 __all__ = ["Equations", "StreamLoader"]
+
+_HELD_OUT_PROGRAMS = 16_384  # of which a twentieth is for validation, and another for the test
 
 
 class Equations(LightningDataModule):
@@ -57,6 +61,8 @@ class Equations(LightningDataModule):
             `datamodules.skeleton_pool.PoolSettings`.
         num_workers: Processes that make batches; 0: they are made between the steps, which takes a few percent of
             the time.
+        skeletons: File of the training's skeletons, see `datamodules.skeleton_file`, which `prepare_data` draws
+            where it is missing: then all epochs have these; None: new ones every `pool_epochs` epochs.
         corpus: Folder of a corpus for the training, see `datamodules.corpus`, which `prepare_data` makes where it
             is missing; None: the stream, which never repeats itself.
         corpus_samples: That are read of it, and made where it has fewer.
@@ -95,6 +101,7 @@ class Equations(LightningDataModule):
         deepest: int = 2,
         exclude: Sequence[str] = ("feynman", "strogatz", "nguyen", "gmeql"),
         num_workers: int = 0,
+        skeletons: str | None = None,
         corpus: str | None = None,
         corpus_samples: int = 1_048_576,
         seed: int = 0,
@@ -104,7 +111,9 @@ class Equations(LightningDataModule):
         self.variables, self.longest = variables, longest
         self.batch_size, self.epoch_samples, self.held_out_samples = batch_size, epoch_samples, held_out_samples
         self.num_workers, self.seed = num_workers, seed
-        self.corpus, self.corpus_samples = corpus, corpus_samples
+        self.skeletons, self.corpus, self.corpus_samples = skeletons, corpus, corpus_samples
+        if skeletons is not None and corpus is not None:
+            raise UserError(f"data.skeletons={skeletons} and data.corpus={corpus} exclude each other: give one")
         self.operators: list[str] = list(OPERATOR_NAMES)
         """Names that skeletons are written with."""
         self.feature_names = [f"x{j}" for j in range(variables)]
@@ -144,7 +153,9 @@ class Equations(LightningDataModule):
         return Vocabulary(self.operators, self.variables, INTEGERS)
 
     def prepare_data(self) -> None:
-        """Freeze the corpus where it is missing or too short; other processes wait for the first one."""
+        """Draw the skeletons or freeze the corpus where these are missing; other processes wait for the first."""
+        if self.skeletons is not None:
+            keep_skeletons(self.skeletons, self.settings.programs, self.seed, self.settings.pool)
         if self.corpus is not None:
             freeze(
                 lambda seed, samples: self._loader("train", samples, seed),
@@ -166,7 +177,10 @@ class Equations(LightningDataModule):
     def train_dataloader(self) -> StreamLoader | CorpusLoader:
         """The stream, or the corpus; Lightning tells it the epoch."""
         if self.corpus is None:
-            return self._loader("train", self.epoch_samples)
+            kept = None
+            if self.skeletons is not None:
+                kept = read_skeletons(self.skeletons, self.settings.programs, self.settings.pool)
+            return self._loader("train", self.epoch_samples, kept=kept)
         corpus = Corpus(self.corpus, self.corpus_samples, self._content)
         return CorpusLoader(corpus, self.epoch_samples, self.seed, self.num_workers)
 
@@ -182,9 +196,17 @@ class Equations(LightningDataModule):
         """Problems to search for, of the test's skeletons; see `datamodules.heldout`."""
         return heldout_problems(count, self.settings.pool, seed, **limits)
 
-    def _loader(self, split: str, samples: int, seed: int | None = None) -> StreamLoader:
-        stream = EquationStream(self.settings, self.seed if seed is None else seed, split, self.batch_size)
-        return StreamLoader(stream, self.vocabulary, samples, self.num_workers, fixed=split != "train")
+    def _loader(
+        self, split: str, samples: int, seed: int | None = None, kept: KeptSkeletons | None = None
+    ) -> StreamLoader:
+        own, settings = self.seed if seed is None else seed, self.settings
+        if self.skeletons is not None and kept is None:  # the many programs of the file are the training's
+            settings = replace(settings, programs=min(settings.programs, _HELD_OUT_PROGRAMS))
+        stream = EquationStream(settings, own, split, self.batch_size, None if kept is None else kept.pool)
+        structures = None if kept is None else kept.structures
+        return StreamLoader(
+            stream, self.vocabulary, samples, self.num_workers, fixed=split != "train", structures=structures
+        )
 
 
 class StreamLoader(NumberedBatches):
@@ -198,6 +220,7 @@ class StreamLoader(NumberedBatches):
         fixed: Whether all epochs are the first.
         rank: This process among the sharing ones; None asks `torch.distributed`.
         world_size: How many processes share the samples; None asks `torch.distributed`.
+        structures: Of the stream's skeletons, if it has one pool for all epochs; None works them out.
     """
 
     def __init__(
@@ -209,9 +232,11 @@ class StreamLoader(NumberedBatches):
         fixed: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        structures: np.ndarray | None = None,
     ) -> None:
         super().__init__(samples, stream.block, num_workers, fixed, stream.seed, rank, world_size)
         self.stream, self.vocabulary = stream, vocabulary
+        self._structures = structures
         self._ids: tuple[int, np.ndarray] | None = None
 
     @property
@@ -220,8 +245,8 @@ class StreamLoader(NumberedBatches):
         return -(-self.samples // self.batch_size) * self.stream.settings.pool_epochs
 
     def prepare(self) -> None:
-        """Draw the skeletons."""
-        self.stream.pool(self.epoch)
+        """Draw the skeletons, and say them in ids."""
+        self._pool_ids()
 
     def batch(self, number: int) -> Batch:
         """One batch of the epoch, whichever rank's."""
@@ -232,14 +257,15 @@ class StreamLoader(NumberedBatches):
             torch.from_numpy(block.inputs),
             torch.from_numpy(block.target),
             torch.from_numpy(block.present),
-            torch.from_numpy(ids[:, :longest].copy()),
+            torch.from_numpy(ids[:, :longest].astype(np.int64)),
         )
 
     def _pool_ids(self) -> np.ndarray:
+        """`[skeletons, longest + 2]` int16"""
         pool = self.stream.pool(self.epoch)
         if self._ids is None or self._ids[0] != id(pool):
-            structures = [structure_of(pool.skeleton(number)) for number in range(len(pool))]
-            self._ids = (id(pool), self.vocabulary.encode_skeletons(structures, pool.tokens.shape[1] + 2))
+            structures = structures_of(pool) if self._structures is None else self._structures
+            self._ids = (id(pool), self.vocabulary.encode_tokens(structures))
         return self._ids[1]
 
 

@@ -17,7 +17,6 @@ length, `equations=slides` is as they drew.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -26,7 +25,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -36,7 +35,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.corpus import write_whole
 from datamodules.network_training import (
     TrainingSettings,
     chebyshev_points,
@@ -44,6 +42,7 @@ from datamodules.network_training import (
     network_r2,
     train_networks,
 )
+from datamodules.writing import locked, write_whole
 from expressions.errors import UserError
 from expressions.small_networks import NetworkShape, rescaled
 from expressions.sum_vocabulary import SumVocabulary
@@ -357,7 +356,7 @@ def _make(settings: ZooSettings, folder: Path, missing: Sequence[tuple[str, int]
 def _make_shard(settings: ZooSettings, folder: Path, split: str, number: int) -> None:
     """One shard, unless it is there, or another process is making it, for which this one waits."""
     shard = _shard(folder, split, number)
-    with _locked(folder / f".{shard.name}.lock"):
+    with locked(folder / f".{shard.name}.lock"):
         if shard.is_dir():
             return
         for left in folder.glob(f"{shard.name}.*.part"):  # by a process that was killed
@@ -381,17 +380,6 @@ def _make_shard(settings: ZooSettings, folder: Path, split: str, number: int) ->
 
 def _shard(folder: Path, split: str, number: int) -> Path:
     return folder / f"{split}_{number:05d}"
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other makers of a shard out, where there are locks; whatever ends the process opens it."""
-    with path.open("a", encoding="utf-8") as stream:
-        with contextlib.suppress(ImportError):  # Windows
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
-        yield
 
 
 class Shards:

@@ -97,6 +97,7 @@ class NumberedBatches(ABC):
             num_workers=self.num_workers,
             collate_fn=_unchanged,
             generator=torch.Generator().manual_seed(self.seed),  # of its own
+            pin_memory=torch.cuda.is_available(),  # copied to the GPU while it works
         )
         for batch in loader:
             if isinstance(batch, UserError):

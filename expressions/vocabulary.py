@@ -148,6 +148,30 @@ class Vocabulary:
             constants[k, : len(values)] = values
         return ids, constants
 
+    def encode_tokens(self, tokens: np.ndarray) -> np.ndarray:
+        """Ids of many programs whose constants are all placeholders, with start and end, padded.
+
+        Args:
+            tokens: padded behind with -1. `[programs, length]`
+
+        Returns:
+            `[programs, length + 2]` int16
+
+        Raises:
+            UserError: a program uses an operator or a variable that has no id.
+        """
+        written = tokens >= 0
+        known = written & (tokens < len(self._id_of_token))
+        ids = np.where(known, self._id_of_token[np.where(known, tokens, 0)], -1)
+        if (ids[written] < 0).any():
+            raise UserError(f"the vocabulary has no {self._called(int(tokens[written & (ids < 0)][0]))}")
+        lengths = written.sum(axis=1)
+        rows = np.full((len(tokens), tokens.shape[1] + 2), PAD, dtype=np.int16)
+        rows[:, 1:-1] = np.where(written, ids, PAD)
+        rows[:, 0] = START
+        rows[np.arange(len(rows)), lengths + 1] = END
+        return rows
+
     # --- ids to expressions ---
 
     def decode(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -24,6 +25,7 @@ from modules.networks.weights_file import WeightsFile
 __all__ = ["AveragedModule", "initialise", "keep_freed_memory", "learning_rate_schedule"]
 
 LOWEST_SHARE = 0.05  # of the learning rate, at the end of the cosine
+_CLOCK_STEPS = 16  # after which the clock is looked at again
 _NOT_DECAYED = ("embedding.weight", "positions", "queries")  # rows that are looked up, not matrices
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # the most that they take
@@ -33,8 +35,8 @@ class AveragedModule(LightningModule):
     """Trains a network, and keeps an exponential moving average of its weights beside it.
 
     Of the hyperparameters it reads `learning_rate`, `weight_decay` (of matrices), `warmup_steps`, `total_steps`
-    (at which the cosine ends; None: where the trainer ends, and where that is open, the rate stays constant) and
-    `ema_decay`.
+    (at which the cosine ends; None: where the trainer ends, by its epochs or else by `max_time`; where both are
+    open, the rate stays constant) and `ema_decay`.
 
     Attributes:
         average: the averaged network.
@@ -64,7 +66,9 @@ class AveragedModule(LightningModule):
             betas=(0.9, 0.98),
             fused=self.device.type in ("cpu", "cuda") and self._scaler() is None,
         )
-        schedule = learning_rate_schedule(self.hparams["warmup_steps"], self._total_steps())
+        schedule = learning_rate_schedule(
+            self.hparams["warmup_steps"], self._total_steps() or self._share_of_time()
+        )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -73,6 +77,25 @@ class AveragedModule(LightningModule):
             return int(self.hparams["total_steps"])
         steps = self.trainer.estimated_stepping_batches
         return int(steps) if math.isfinite(steps) and steps > 0 else None
+
+    def _share_of_time(self) -> Callable[[int], float] | None:
+        """How much of `max_time` has gone at a step; the same on all ranks, whose weights would drift apart."""
+        timer = next((one for one in vars(self.trainer)["callbacks"] if isinstance(one, Timer)), None)
+        left = None if timer is None else timer.time_remaining()
+        if timer is None or left is None:
+            return None
+        duration = timer.time_elapsed() + left
+        gone = 0.0
+
+        def share(step: int) -> float:
+            nonlocal gone
+            if step % _CLOCK_STEPS == 0:
+                gone = min(1.0, timer.time_elapsed() / duration)
+                if self.trainer.world_size > 1:
+                    gone = float(self.trainer.strategy.broadcast(gone))
+            return gone
+
+        return share
 
     def _scaler(self) -> Any:
         """What scales the gradients, in float16 alone."""
@@ -159,15 +182,25 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def learning_rate_schedule(warmup_steps: int, total_steps: int | None) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: a linear rise, then a cosine to 5 %, or constant without an end."""
+def learning_rate_schedule(warmup_steps: int, end: int | Callable[[int], float] | None) -> Callable[[int], float]:
+    """Factor of the learning rate at a step: a linear rise, and a cosine to 5 %, or constant without an end.
+
+    Args:
+        warmup_steps: of the rise.
+        end: the step at which the cosine ends, which begins after the rise; or what share of the training is done
+            at a step; None: there is no end.
+    """
 
     def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        if total_steps is None:
-            return 1.0
-        done = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
-        return LOWEST_SHARE + (1.0 - LOWEST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * done))
+        rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+        if end is None:
+            return rise
+        if callable(end):
+            return rise * _cosine(end(step))
+        return rise if step < warmup_steps else _cosine((step - warmup_steps) / max(1, end - warmup_steps))
 
     return factor
+
+
+def _cosine(done: float) -> float:
+    return LOWEST_SHARE + (1.0 - LOWEST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))

@@ -63,8 +63,8 @@ class CVAE(AveragedModule):
         learning_rate: of AdamW, after the warm-up.
         weight_decay: of matrices; biases, norms and embeddings have none.
         warmup_steps: over which the learning rate rises from 0.
-        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, and where
-            that is open, the rate stays constant.
+        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, by its
+            epochs or else by `max_time`; where both are open, the rate stays constant.
         kl_weight: of the KL, summed over the latents.
         free_bits: nats of a latent's mean KL that cost no less when there are fewer.
         kl_warmup_steps: over which `kl_weight` rises from 0.
@@ -73,6 +73,8 @@ class CVAE(AveragedModule):
         presence_weight: of the presence head's loss; 0 does not work it out.
         ema_decay: of the average of the weights, a step; 0 keeps no memory.
         checkpoint_activations: work blocks out again in the backward pass, to save memory.
+        decoder_width: of the decoder's vectors, a multiple of `heads`; None: `width`. The decoder is what a search
+            waits for, the encoders read a table once.
         init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
             path of a file that `LatentMap.save` wrote.
 
@@ -108,6 +110,7 @@ class CVAE(AveragedModule):
         presence_weight: float = 0.1,
         ema_decay: float = 0.999,
         checkpoint_activations: bool = False,
+        decoder_width: int | None = None,
         init: str = "scratch",
     ) -> None:
         super().__init__()
@@ -127,6 +130,7 @@ class CVAE(AveragedModule):
             latents=latents,
             mlp_ratio=mlp_ratio,
             checkpoint_activations=checkpoint_activations,
+            decoder_width=decoder_width,
         )
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         initialise((self.network, self.average), init, PRETRAINED, read_weights)
@@ -378,8 +382,10 @@ def _check(hparams: Any) -> None:
     for name in ("learning_rate", "weight_decay", "kl_weight", "free_bits", "value_weight", "presence_weight"):
         if hparams[name] < 0:
             raise UserError(f"{name}={hparams[name]} must be at least 0")
-    if hparams["width"] % hparams["heads"]:
-        raise UserError(f"width={hparams['width']} must be a multiple of heads={hparams['heads']}")
+    for name in ("width", "decoder_width"):
+        value = hparams[name]
+        if value is not None and (value < 1 or value % hparams["heads"]):
+            raise UserError(f"{name}={value} must be a multiple of heads={hparams['heads']}")
     if not 0 <= hparams["posterior_share"] < 1:
         raise UserError(f"posterior_share={hparams['posterior_share']} must be at least 0 and less than 1")
     if not 0 <= hparams["ema_decay"] < 1:

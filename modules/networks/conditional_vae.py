@@ -119,6 +119,8 @@ class ConditionalVAE(nn.Module):
         latents: Z.
         mlp_ratio: hidden width of the feed-forward networks, in multiples of D.
         checkpoint_activations: work blocks out again in the backward pass, to save memory.
+        decoder_width: of the decoder, which runs for each token of each latent that is looked at, where the
+            encoders run once a table; None: D.
     """
 
     def __init__(
@@ -135,9 +137,11 @@ class ConditionalVAE(nn.Module):
         latents: int = 128,
         mlp_ratio: float = 2,
         checkpoint_activations: bool = False,
+        decoder_width: int | None = None,
     ) -> None:
         super().__init__()
         size = len(vocabulary)
+        decoder_width = width if decoder_width is None else decoder_width
         self.vocabulary = vocabulary
         self.longest = longest
         self.latents = latents
@@ -155,6 +159,7 @@ class ConditionalVAE(nn.Module):
             "prefix": prefix,
             "latents": latents,
             "mlp_ratio": mlp_ratio,
+            "decoder_width": decoder_width,
         }
         """What says which network this is, as `build` takes it."""
         again = checkpoint_activations
@@ -163,7 +168,7 @@ class ConditionalVAE(nn.Module):
         )
         self.equation_encoder = EquationEncoder(size, longest + 2, width, heads, equation_layers, mlp_ratio, again)
         self.decoder = EquationDecoder(
-            size, longest + 1, latents, width, heads, decoder_layers, prefix, mlp_ratio, again
+            size, longest + 1, latents, decoder_width, heads, decoder_layers, prefix, mlp_ratio, again
         )
         self.prior_head = _gaussian_head(queries * width, latents)
         self.posterior_head = _gaussian_head(queries * width, latents)

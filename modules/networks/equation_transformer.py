@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from modules.networks.attention import Block, Cache, scaled_initialisation
+from modules.networks.attention import Block, Cache, Norm, in_working_precision, scaled_initialisation
 
 __all__ = ["EquationDecoder", "EquationEncoder"]
 
@@ -44,7 +44,7 @@ class EquationEncoder(nn.Module):
         self.embedding = nn.Embedding(size, width)
         self.positions = nn.Parameter(torch.randn(longest, width) * 0.5)
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         scaled_initialisation(self, 2 * layers)
 
     def forward(self, data: Tensor, ids: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class EquationEncoder(nn.Module):
         """
         queries = data.shape[1]
         tokens = self.embedding(ids) + self.positions[: ids.shape[1]]
-        states = torch.cat([data, tokens], dim=1)
+        states = in_working_precision(torch.cat([data, tokens], dim=1))
         bias = data.new_zeros(len(ids), 1, 1, states.shape[1], dtype=torch.float32)
         bias[..., queries:].masked_fill_((ids == 0)[:, None, None, :], -torch.inf)
         for block in self.blocks[:-1]:
@@ -108,7 +108,7 @@ class EquationDecoder(nn.Module):
         self.embedding = nn.Embedding(size, width)
         self.positions = nn.Parameter(torch.randn(prefix + longest, width) * 0.5)
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.head = nn.Linear(width, size)
         scaled_initialisation(self, 2 * layers)
         self.bias: Tensor
@@ -126,7 +126,7 @@ class EquationDecoder(nn.Module):
         Returns:
             `[B, T, size]` float32
         """
-        states = torch.cat([self._prefix(latents), self._tokens(ids, 0)], dim=1)
+        states = in_working_precision(torch.cat([self._prefix(latents), self._tokens(ids, 0)], dim=1))
         total = states.shape[1]
         bias = self.bias[:total, :total]
         for block in self.blocks[:-1]:

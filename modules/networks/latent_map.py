@@ -26,7 +26,7 @@ __all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "cvae_small.safetensors"
 """The weights that come with the package."""
 
-FORMAT = "rediscover latent map 1"
+FORMAT = "rediscover latent map 2"
 MOST_ROWS = 200
 _ROWS_AT_ONCE = 512  # of latents that are decoded together
 _TABLES_AT_ONCE = 64
@@ -35,6 +35,7 @@ _LIMITS = {  # of a file's settings: a file must not make this machine allocate 
     "variables": 4096,
     "longest": 4096,
     "width": 65536,
+    "decoder_width": 65536,
     "queries": 65536,
     "heads": 1024,
     "encoder_layers": 256,
@@ -181,14 +182,15 @@ class LatentMap:
         network.load_state_dict(weights.tensors)
         return cls(network.to(device).eval().requires_grad_(False), weights.card)
 
-    def save(self, path: str | Path, card: Mapping[str, Any]) -> None:
+    def save(self, path: str | Path, card: Mapping[str, Any], half: bool = False) -> None:
         """Write the weights, their settings and a card, whole or not at all.
 
         Args:
             path: of the file, which is replaced if it is there.
             card: what is to be said of the weights, JSON values: data, steps, measures.
+            half: in float16, in half the room; a weight is then off by up to 1 part in 2,048.
         """
-        write_weights_file(path, FORMAT, self.network.settings, self.network.state_dict(), card)
+        write_weights_file(path, FORMAT, self.network.settings, self.network.state_dict(), card, half)
 
     # --- small things ---------------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     for name, largest in _LIMITS.items():
         if not isinstance(settings.get(name), int) or not 1 <= settings[name] <= largest:
             return False
-    if settings["width"] % settings["heads"]:
+    if settings["width"] % settings["heads"] or settings["decoder_width"] % settings["heads"]:
         return False
     try:
         with torch.device("meta"):

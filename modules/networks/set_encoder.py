@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from modules.networks.attention import Block, CrossAttention, scaled_initialisation, split_heads
+from modules.networks.attention import (
+    Block,
+    CrossAttention,
+    Norm,
+    in_working_precision,
+    scaled_initialisation,
+    split_heads,
+)
 from modules.networks.columns import SMALLEST_SPREAD, over_largest, standardised
 from modules.networks.probes import probe_rows, probe_width, probes
 from modules.networks.table_statistics import statistic_rows, statistic_width, table_statistics
@@ -156,7 +163,7 @@ class SetEncoder(nn.Module):
         self.probes = _keys_and_values(probe_width(variables), width)
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.blocks = nn.ModuleList(PerceiverBlock(width, heads, mlp_ratio) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         scaled_initialisation(self, 3 * layers)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -170,7 +177,8 @@ class SetEncoder(nn.Module):
         seen = torch.cat([network(rows[..., : network[0].in_features]) for network, rows in parts], dim=1)
         # Copied once here, not by the products of every block.
         keys, values = (part.contiguous() for part in split_heads(seen, 2, self.heads))
-        states = self.queries[None]  # the same for all tables, until the first block has looked at their points
+        # The same for all tables, until the first block has looked at their points.
+        states = in_working_precision(self.queries)[None]
         for block in self.blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():
                 states = checkpoint(block, states, keys, values, use_reentrant=False)
@@ -186,6 +194,6 @@ def _keys_and_values(features: int, width: int) -> nn.Sequential:
         nn.SiLU(),
         nn.Linear(width, width),
         nn.SiLU(),
-        nn.LayerNorm(width),
+        Norm(width),
         nn.Linear(width, 2 * width),
     )

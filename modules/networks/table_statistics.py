@@ -10,8 +10,11 @@ Notation, in shapes: batch B, points N, variables V, pairs P = V (V - 1) / 2.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from modules.networks.columns import standardised
 
@@ -52,14 +55,14 @@ def table_statistics(
     batch, _, variables = inputs.shape
     wanted = standardised(unit_target[..., None])
     single = _of_variables(inputs, target, unit_inputs, wanted)
-    rows = [torch.cat([single, _names(batch, variables, [[j] for j in range(variables)], single)], dim=-1)]
+    of_one, of_two = (names.to(single).expand(batch, -1, -1) for names in _names(variables))
+    rows = [torch.cat([single, of_one], dim=-1)]
     here = [present]
     first, second = torch.triu_indices(variables, variables, 1, device=inputs.device)
     if len(first):
         pairs = _of_pairs(inputs, unit_inputs, wanted, first, second)
-        names = _names(batch, variables, torch.stack([first, second], 1).tolist(), pairs)
         empty = pairs.new_zeros(batch, len(first), _OF_A_VARIABLE - _OF_A_PAIR)
-        rows.append(torch.cat([pairs, empty, names], dim=-1))
+        rows.append(torch.cat([pairs, empty, of_two], dim=-1))
         here.append(present[:, first] & present[:, second])
     return torch.cat(rows, dim=1) * torch.cat(here, dim=1)[..., None]
 
@@ -85,9 +88,9 @@ def _of_variables(inputs: Tensor, target: Tensor, unit_inputs: Tensor, wanted: T
         (target > 0).float().mean(dim=1, keepdim=True).expand_as(linear), x.amin(dim=1).asinh(),
         x.amax(dim=1).asinh(),
     ]  # fmt: skip
-    correlations = [_correlation(column, wanted) for column in bank]
-    correlations += [_correlation(column, target_logarithm) for column in (x, logarithm)]
-    return torch.stack([*correlations, *whole], dim=-1)
+    of_target = _correlations(torch.stack(bank, dim=-1), wanted)
+    of_logarithm = _correlations(torch.stack([x, logarithm], dim=-1), target_logarithm)
+    return torch.cat([of_target, of_logarithm, torch.stack(whole, dim=-1)], dim=-1)
 
 
 def _of_pairs(inputs: Tensor, unit_inputs: Tensor, wanted: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -100,21 +103,22 @@ def _of_pairs(inputs: Tensor, unit_inputs: Tensor, wanted: Tensor, first: Tensor
         a * b, a / divisor_b, b / divisor_a, a + b, a - b, (a - b).square(), (a * a + b * b).sqrt(), a * a * b,
         unit_inputs[..., first] * unit_inputs[..., second],
     ]  # fmt: skip
-    return torch.stack([_correlation(column, wanted) for column in bank], dim=-1)
+    return _correlations(torch.stack(bank, dim=-1), wanted)
 
 
-def _names(batch: int, variables: int, of: list[list[int]], like: Tensor) -> Tensor:
-    """Which variables a row is of, and a 1. `[B, rows, V + 1]`"""
-    names = like.new_zeros(len(of), variables + 1)
-    for row, numbers in enumerate(of):
-        names[row, numbers] = 1.0
-    names[:, -1] = 1.0
-    return names.expand(batch, -1, -1)
+@cache
+def _names(variables: int) -> tuple[Tensor, Tensor]:
+    """Which variables a row is of, and a 1: of the rows of one and of two. `[V, V + 1]`, `[P, V + 1]`"""
+    eye = torch.eye(variables)
+    first, second = torch.triu_indices(variables, variables, 1)
+    one, two = eye, eye[first] + eye[second]
+    return functional.pad(one, (0, 1), value=1.0), functional.pad(two, (0, 1), value=1.0)
 
 
-def _correlation(values: Tensor, wanted: Tensor) -> Tensor:
-    """Of columns `[B, N, columns]` with a standardised target `[B, N, 1]`. `[B, columns]`"""
-    return (standardised(values) * wanted).mean(dim=1)
+def _correlations(values: Tensor, wanted: Tensor) -> Tensor:
+    """Of columns `[B, N, columns, functions]` with a target `[B, N, 1]`. `[B, columns, functions]`"""
+    unit = standardised(values.flatten(2))
+    return (unit * wanted).mean(dim=1).unflatten(1, values.shape[2:])
 
 
 def _regression(columns: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,6 +127,7 @@ def _regression(columns: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     gram = columns.transpose(1, 2) @ columns / points
     gram = gram + _RIDGE * torch.eye(columns.shape[2], dtype=columns.dtype, device=columns.device)
     moments = columns.transpose(1, 2) @ wanted / points
-    coefficients = torch.linalg.solve(gram, moments)
+    # Unchecked: with the ridge it is never singular, and a check waits for the GPU.
+    coefficients = torch.linalg.solve_ex(gram, moments).result
     share = (coefficients * moments).sum(dim=1)
     return coefficients[..., 0].clamp(-_CLIPPED, _CLIPPED), share.clamp(0.0, 1.0)

@@ -28,7 +28,7 @@ class WeightsFile:
 
     Attributes:
         settings: of the network.
-        tensors: its state dict.
+        tensors: its state dict, in float32 also where the file has float16.
         card: what was said of it.
     """
 
@@ -43,6 +43,7 @@ def write_weights_file(
     settings: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     card: Mapping[str, Any],
+    half: bool = False,
 ) -> None:
     """Write a file, whole or not at all.
 
@@ -52,8 +53,11 @@ def write_weights_file(
         settings: of the network, JSON values.
         tensors: its state dict.
         card: what is to be said of the weights, JSON values: data, steps, measures.
+        half: write float32 as float16, in half the room.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    if half:
+        plain = {name: value.half() if value.dtype == torch.float32 else value for name, value in plain.items()}
     words = {"format": kind, "settings": json.dumps(dict(settings)), "card": json.dumps(dict(card))}
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
@@ -92,7 +96,10 @@ def read_weights_file(
             tensors = {name: file.get_tensor(name) for name in shapes}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} is no weights file, or a damaged one: give another file") from error
-    kinds = (torch.float32, torch.int64)  # the latter are counts
+    kinds = (torch.float32, torch.float16, torch.int64)  # the latter are counts
     if not all(value.dtype in kinds and bool(value.isfinite().all()) for value in tensors.values()):
-        raise UserError(f"{path} is damaged, some of its weights are no finite float32: give another file")
+        raise UserError(
+            f"{path} is damaged, some of its weights are no finite float32 or float16: give another file"
+        )
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     return WeightsFile(settings, tensors, card)
