@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import callbacks.throughput
 import modules.cvae
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
-from callbacks.throughput import Throughput, matmul_peak
+from callbacks.throughput import Throughput, estimate, matmul_peak
 from expressions.errors import UserError
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
@@ -266,6 +267,64 @@ def test_where_the_cosine_ends(given: int | None, epochs: int, expected: int | N
     trainer(max_epochs=epochs, min_epochs=0, callbacks=[Looked()], max_time="00:00:01:00").fit(
         model(total_steps=given), Batches(4)
     )
+
+
+class Rates(pl.Callback):
+    """What the learning rate was, a share of the full one."""
+
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+        self.seen: list[float] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"] / module.hparams["learning_rate"])
+        trainer.should_stop |= len(self.seen) == self.steps
+
+
+def test_where_nothing_else_ends_it_the_cosine_ends_with_the_time() -> None:
+    rates = Rates(None)
+    trainer(max_epochs=-1, callbacks=[rates], max_time="00:00:00:04").fit(
+        model(warmup_steps=1, total_steps=None), Batches(100)
+    )
+    assert rates.seen == sorted(rates.seen, reverse=True)
+    assert rates.seen[0] > 0.99
+    assert rates.seen[-1] < 0.2
+
+
+def test_two_processes_agree_about_the_time(tmp_path: Path) -> None:
+    class Written(Rates):
+        def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+            weights = torch.cat([p.detach().flatten() for p in module.network.parameters()])
+            torch.save((self.seen, weights), tmp_path / f"{trainer.global_rank}.pt")
+
+    fitter = trainer(
+        max_epochs=-1, devices=2, strategy="ddp_fork", callbacks=[Written(40)], max_time="00:00:00:20"
+    )
+    fitter.fit(model(warmup_steps=1, total_steps=None), Batches(100))
+    (rates, weights), (others, other_weights) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert rates == others
+    assert len(set(rates)) > 1
+    assert torch.equal(weights, other_weights)
+
+
+def test_the_operations_of_shapes_that_are_not_counted_are_estimated() -> None:
+    counted = {(4, rows, ids): 100.0 + 7.0 * rows + 3.0 * ids for rows in (16, 50, 200) for ids in (5, 20)}
+    assert estimate(counted, (4, 120, 9)) == pytest.approx(100.0 + 7.0 * 120 + 3.0 * 9)
+    assert estimate({}, (4, 120, 9)) == 0.0
+
+
+def test_few_shapes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OfManySizes(Batches):
+        def batch(self, number: int) -> Any:
+            inputs, target, present, ids = super().batch(number)
+            return inputs[:, : 4 + number], target[:, : 4 + number], present, ids
+
+    exact, bounded = Throughput(), Throughput()
+    trainer(max_epochs=1, callbacks=[exact]).fit(model(), OfManySizes(6))
+    monkeypatch.setattr(callbacks.throughput, "COUNTED_SHAPES", 3)
+    trainer(max_epochs=1, callbacks=[bounded]).fit(model(), OfManySizes(6))
+    assert (len(exact._counted), len(bounded._counted)) == (6, 3)
+    assert bounded._done == pytest.approx(exact._done, rel=0.05)
 
 
 def test_decay_is_for_matrices_alone() -> None:

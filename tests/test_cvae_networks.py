@@ -12,7 +12,7 @@ from torch import Tensor
 
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from modules.networks.attention import attend
+from modules.networks.attention import Norm, attend, in_working_precision
 from modules.networks.conditional_vae import Batch, ConditionalVAE, Gaussian, divergence, token_losses
 from modules.networks.decoding import decoded
 from modules.networks.set_encoder import feature_count, point_features, table_rows
@@ -408,6 +408,19 @@ def test_bf16_autocast_on_the_cpu_comes_close() -> None:
         assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
         values.append(loss.item())
     assert values[1] == pytest.approx(values[0], rel=0.02)
+
+
+def test_a_norm_works_in_the_type_of_its_input() -> None:
+    norm, states = Norm(8), torch.randn(5, 8)
+    torch.nn.init.normal_(norm.weight)
+    plain = torch.nn.functional.layer_norm(states, (8,), norm.weight, norm.bias)
+    assert torch.equal(norm(states), plain)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = norm(in_working_precision(states))
+        assert torch.equal(norm(states), plain)
+    assert low.dtype == torch.bfloat16
+    assert torch.allclose(low.float(), plain, atol=0.05)
+    assert in_working_precision(states) is states
 
 
 def test_decoded_rows_are_put_aside_without_a_trace(net: ConditionalVAE) -> None:

@@ -51,6 +51,13 @@ def places(count: int, seed: int = 0) -> np.ndarray:
     return 2 * np.random.default_rng(seed).normal(size=(count, SIZES["latents"]))
 
 
+def with_another_decoder(width: int) -> LatentMap:
+    network = new_map().network
+    return LatentMap(
+        ConditionalVAE(network.vocabulary, LONGEST, **SIZES, decoder_width=width).requires_grad_(False)
+    )
+
+
 # -------------------------------------------------------------------------------------------- numbers
 
 
@@ -202,8 +209,28 @@ STRANGE = {
     "an unknown operator": rewritten(lambda tensors, settings: settings["operators"].append("evil")),
     "a weight too few": rewritten(lambda tensors, settings: tensors.popitem()),
     "a weight that is none": rewritten(lambda tensors, settings: next(iter(tensors.values())).fill_(torch.nan)),
-    "halves": rewritten(lambda tensors, settings: tensors.update({k: v.half() for k, v in tensors.items()})),
+    "another type": rewritten(
+        lambda tensors, settings: tensors.update({k: v.double() for k, v in tensors.items()})
+    ),
 }
+
+
+def test_a_file_in_float16_is_half_as_long_and_nearly_the_same(latent_map: LatentMap, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    latent_map.save(whole, {})
+    latent_map.save(half, {}, half=True)
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    for name, value in LatentMap.load(half).network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, latent_map.network.state_dict()[name], rtol=2**-11, atol=2**-24)
+
+
+def test_a_decoder_may_be_narrower_than_the_encoders(tmp_path: Path) -> None:
+    narrow = with_another_decoder(6)
+    assert narrow.network.decoder.head.in_features == 6
+    narrow.save(tmp_path / "narrow.safetensors", {})
+    again = LatentMap.load(tmp_path / "narrow.safetensors")
+    assert again.decode(places(9), 2, seed=4) == narrow.decode(places(9), 2, seed=4)
 
 
 @pytest.mark.parametrize("kind", STRANGE)

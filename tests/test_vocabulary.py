@@ -130,6 +130,19 @@ def test_numpy_and_torch_agree():
     assert np.array_equal(here, there.numpy())
 
 
+def test_programs_of_free_constants_are_encoded_all_at_once():
+    vocabulary = Vocabulary(["add", "mul", "sin"], variables=3, integers=(1, 2))
+    programs = [parse("sin(x0) + 1.5 * x2"), parse("x1"), parse("0.7")]
+    tokens = np.full((3, 7), -1, dtype=np.int16)
+    for row, program in enumerate(programs):
+        tokens[row, : len(program.tokens)] = program.tokens
+    assert np.array_equal(vocabulary.encode_tokens(tokens), vocabulary.encode_batch(programs, 9)[0])
+    with pytest.raises(UserError, match="no x2"):
+        Vocabulary(["add", "mul", "sin"], variables=2).encode_tokens(tokens)
+    with pytest.raises(UserError, match="no sin"):
+        Vocabulary(["add", "mul"], variables=3).encode_tokens(tokens)
+
+
 def test_what_has_no_id_is_named():
     small = Vocabulary(["add"], variables=1)
     with pytest.raises(UserError, match="no sin"):
