@@ -52,10 +52,8 @@ def places(count: int, seed: int = 0) -> np.ndarray:
 
 
 def with_another_decoder(width: int) -> LatentMap:
-    network = new_map().network
-    return LatentMap(
-        ConditionalVAE(network.vocabulary, LONGEST, **SIZES, decoder_width=width).requires_grad_(False)
-    )
+    sizes = {**SIZES, "decoder_width": width}
+    return LatentMap(ConditionalVAE(new_map().vocabulary, LONGEST, **sizes).requires_grad_(False))
 
 
 # -------------------------------------------------------------------------------------------- numbers

@@ -1,4 +1,4 @@
-"""Skeletons in a file: the same whoever draws them, complete, and refused where they are not those that are wanted."""
+"""Skeletons in a file: the same whoever draws them, complete, and refused where they are not what is wanted."""
 
 import os
 import subprocess
@@ -95,9 +95,11 @@ def test_held_out_problems_are_drawn_as_ever(path: Path, monkeypatch: pytest.Mon
 def test_two_processes_draw_it_once(tmp_path: Path) -> None:
     path = tmp_path / "shared.npz"
     program = (
-        "import sys; from datamodules import skeleton_file as s; from datamodules.skeleton_pool import PoolSettings\n"
-        "s._PART = 200\n"
-        f"s.keep_skeletons({str(path)!r}, 400, int(sys.argv[1]), PoolSettings(variables=2, longest=8))"
+        "import sys\n"
+        "from datamodules import skeleton_file\n"
+        "from datamodules.skeleton_pool import PoolSettings\n"
+        "skeleton_file._PART = 200\n"
+        f"skeleton_file.keep_skeletons({str(path)!r}, 400, int(sys.argv[1]), PoolSettings(variables=2, longest=8))"
     )
     started = [subprocess.Popen([sys.executable, "-c", program, str(k)]) for k in range(2)]
     assert [process.wait(120) for process in started] == [0, 0]
