@@ -24,7 +24,7 @@ from expressions.paired_evaluation import PAD, evaluate_pairs
 __all__ = ["LARGEST_TARGET", "Block", "EquationStream", "StreamSettings"]
 
 _SPARE_ROWS = 1.2  # rows drawn for one that is wanted: an equation need not be defined on all of them
-_SPARE_SAMPLES = 1.4  # samples drawn for one that is wanted: many equations are hardly defined anywhere
+_SPARE_SAMPLES = 1.1, 0.018  # drawn for one that is wanted, and more a token: many equations are hardly defined
 _ROUNDS = 8  # of drawing what is still missing
 _GROUPS = 100  # of lengths that are tried for a block, where some have no equation that is defined
 LARGEST_TARGET = 1e8  # in magnitude
@@ -147,7 +147,9 @@ class EquationStream:
         rows = round(float(np.exp(rng.uniform(np.log(settings.fewest_rows), np.log(settings.most_rows + 1)))))
         for _ in range(_GROUPS):
             found = self._of_group(pool, *self._lengths(pool, rng), rows, rng)
-            if len(found.target):  # hardly ever too few: then what there is, once more
+            if len(found.target) == self.block:
+                return found
+            if len(found.target):  # hardly ever: then what there is, once more
                 return _taken(found, np.resize(np.arange(len(found.target)), self.block))
         raise UserError(
             f"no equation of the {self.split} split is defined on {rows} rows of its table: draw more "
@@ -158,12 +160,15 @@ class EquationStream:
         """A block of skeletons of one group, or as many samples of it as can be had."""
         parts: list[Block] = []
         missing = self.block
+        spare = _SPARE_SAMPLES[0] + _SPARE_SAMPLES[1] * int(pool.lengths[high - 1])
         for _ in range(_ROUNDS):
-            found = self._attempt(pool, low, high, rows, int(missing * _SPARE_SAMPLES) + 8, rng)
-            parts.append(_taken(found, np.arange(min(missing, len(found.target)))))
+            found = self._attempt(pool, low, high, rows, int(missing * spare) + 8, rng)
+            parts.append(_taken(found, slice(missing)))
             missing -= len(parts[-1].target)
             if not missing:
                 break
+        if len(parts) == 1:
+            return parts[0]
         return Block(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
 
     def _lengths(self, pool: SkeletonPool, rng: np.random.Generator) -> tuple[int, int]:
@@ -188,20 +193,22 @@ class EquationStream:
         with np.errstate(all="ignore"):
             defined = np.abs(values) < LARGEST_TARGET  # false for what is not finite
         good = np.flatnonzero(defined.sum(axis=1) >= rows)
-        first = np.argsort(~defined[good], axis=1, kind="stable")[:, :rows]
-        clean = np.take_along_axis(values[good], first, axis=1)
+        first = _FirstDefined(defined, rows)
+        clean = first(values, good)
         spread, size = clean.std(axis=1), np.abs(clean).max(axis=1)
         kept = np.flatnonzero((spread > _FLATTEST * size) & (spread > 1e-30))
-        good, first, clean = good[kept], first[kept], clean[kept]
-        clean = self._with_affine(clean, spread[kept], rng)
-        inputs = np.take_along_axis(points[:, good], first[None], axis=2)
+        good, clean, spread = good[kept], clean[kept], spread[kept]
+        clean = self._with_affine(clean, spread, rng)
         present = np.arange(settings.pool.variables) < pool.columns[chosen[good], None]
-        inputs *= present.T[:, :, None]
+        inputs = np.zeros((*clean.shape, settings.pool.variables), dtype=np.float32)
+        for variable, column in enumerate(points):
+            has = np.flatnonzero(present[:, variable])
+            inputs[has, :, variable] = first(column, good[has])
         full = np.zeros((len(good), pool.tokens.shape[1]))
         full[:, :longest] = constants[good]
         return Block(
-            np.ascontiguousarray(np.moveaxis(inputs, 0, 2)),
-            self._with_noise(clean, spread[kept], rng),
+            inputs,
+            self._with_noise(clean, spread, rng),
             present,
             chosen[good],
             full,
@@ -223,12 +230,15 @@ class EquationStream:
 
     def _with_noise(self, clean: np.ndarray, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         settings, samples = self.settings, len(clean)
-        level = np.exp(rng.uniform(np.log(settings.noise_low), np.log(settings.noise_high), samples))
-        level *= rng.random(samples) < settings.noise_share
-        scale = (level * spread).astype(np.float32)[:, None]
-        target = clean + scale * rng.standard_normal(clean.shape, dtype=np.float32)
-        odd = (rng.random((samples, 1)) < settings.outlier_share) & (rng.random(clean.shape) < 0.05)
-        target[odd] += (5.0 * spread[:, None] * rng.standard_normal(clean.shape))[odd].astype(np.float32)
+        target = clean.copy()
+        noisy = np.flatnonzero(rng.random(samples) < settings.noise_share)
+        level = np.exp(rng.uniform(np.log(settings.noise_low), np.log(settings.noise_high), len(noisy)))
+        scale = (level * spread[noisy]).astype(np.float32)[:, None]
+        target[noisy] += scale * rng.standard_normal((len(noisy), clean.shape[1]), dtype=np.float32)
+        outlying = np.flatnonzero(rng.random(samples) < settings.outlier_share)
+        sample, row = np.nonzero(rng.random((len(outlying), clean.shape[1])) < 0.05)
+        sample = outlying[sample]
+        target[sample, row] += (5.0 * spread[sample] * rng.standard_normal(len(sample))).astype(np.float32)
         return target
 
     def truth(self, epoch: int, block: Block, sample: int) -> Expression:
@@ -239,8 +249,31 @@ class EquationStream:
         return Expression(tokens, block.constants[sample, : len(tokens)][tokens == CONSTANT])
 
 
+class _FirstDefined:
+    """Takes of each sample the first rows on which its equation is defined.
+
+    Args:
+        defined: `[samples, drawn]`
+        rows: How many; a sample that has fewer must not be asked for.
+    """
+
+    def __init__(self, defined: np.ndarray, rows: int) -> None:
+        self._rows = rows
+        self._gap: np.ndarray = ~defined[:, :rows].all(axis=1)
+        self._place = np.cumsum(self._gap) - 1  # among those that have gaps
+        self._order = np.argsort(~defined[self._gap], axis=1, kind="stable")[:, :rows]
+
+    def __call__(self, values: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """`[all samples, drawn]`, `[samples] -> [samples, rows]`"""
+        found = values[samples, : self._rows]
+        gaps = np.flatnonzero(self._gap[samples])
+        which = samples[gaps]
+        found[gaps] = np.take_along_axis(values[which], self._order[self._place[which]], axis=1)
+        return found
+
+
 _FIELDS = ("inputs", "target", "present", "skeletons", "constants", "clean")
 
 
-def _taken(block: Block, samples: np.ndarray) -> Block:
+def _taken(block: Block, samples: np.ndarray | slice) -> Block:
     return Block(*(getattr(block, name)[samples] for name in _FIELDS))

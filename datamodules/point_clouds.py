@@ -7,6 +7,7 @@ from the states that a system passes through. Each table is of one of these kind
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def draw_points(tables: int, rows: int, columns: int, shares: Array, rng: np.ran
     points = np.empty((columns, tables, rows), dtype=np.float32)
     kind = rng.choice(len(KINDS), tables, p=shares)
     for number, draw in enumerate(KINDS.values()):
-        chosen = np.flatnonzero(kind == number)
+        chosen = rng.permutation(np.flatnonzero(kind == number))  # a kind may put like tables side by side
         if len(chosen):
             points[:, chosen] = draw(len(chosen), rows, columns, rng)
     return points
@@ -64,18 +65,22 @@ def _log_uniform(tables: int, rows: int, columns: int, rng: np.random.Generator)
 
 
 def _clusters(tables: int, rows: int, columns: int, rng: np.random.Generator) -> Array:
-    """Up to five Gaussians, each turned and stretched in its own way."""
+    """Up to five Gaussians of about as many rows, each turned and stretched in its own way."""
     most = 5
-    used = rng.integers(1, most + 1, (tables, 1))
-    member = np.minimum((rng.random((tables, rows)) * used).astype(np.int64), most - 1)
     spread = 0.2 * 15.0 ** rng.random((tables, 1, 1, 1))
-    turn = rng.normal(0.0, 1.0, (tables, most, columns, columns)) * spread / np.sqrt(columns)
+    turn = (rng.normal(0.0, 1.0, (tables, most, columns, columns)) * spread / np.sqrt(columns)).astype(np.float32)
     shift = rng.choice((0.0, 3.0), (tables, 1, 1))  # away from 0, where much is undefined
-    centre = rng.normal(0.0, 1.5, (tables, most, columns)) + shift
-    table = np.arange(tables)[:, None]
+    centre = (rng.normal(0.0, 1.5, (tables, most, columns)) + shift).astype(np.float32)
     normal = rng.standard_normal((tables, rows, columns), dtype=np.float32)
-    turned = (turn[table, member].astype(np.float32) @ normal[..., None])[..., 0]
-    return np.moveaxis(turned + centre[table, member].astype(np.float32), 2, 0)
+    points = np.empty((columns, tables, rows), dtype=np.float32)
+    ends = np.cumsum(rng.multinomial(tables, [1 / most] * most))
+    for clusters, (start, end) in enumerate(pairwise([0, *ends]), 1):  # tables of as many clusters together
+        alike = slice(start, end)
+        for number in range(clusters):
+            members = slice(number, None, clusters)
+            turned = normal[alike, members] @ turn[alike, number] + centre[alike, number, None]
+            points[:, alike, members] = np.moveaxis(turned, 2, 0)
+    return points
 
 
 def _paths(tables: int, rows: int, columns: int, rng: np.random.Generator) -> Array:

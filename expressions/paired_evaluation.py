@@ -28,8 +28,8 @@ def evaluate_pairs(tokens: np.ndarray, constants: np.ndarray, inputs: np.ndarray
         `[programs, rows]`, not finite where a program is not defined.
     """
     _, programs, rows = inputs.shape
-    stack = np.empty((_deepest(tokens), programs, rows), dtype=inputs.dtype)
-    height = np.zeros(programs, dtype=np.int64)  # of each program's stack
+    stack = np.empty((_deepest(tokens) * programs, rows), dtype=inputs.dtype)  # by level
+    top = np.arange(programs)  # of each program's stack, the first free place
     with np.errstate(all="ignore"):
         for position in range(tokens.shape[1] - 1, -1, -1):
             column = tokens[:, position]
@@ -39,27 +39,26 @@ def evaluate_pairs(tokens: np.ndarray, constants: np.ndarray, inputs: np.ndarray
             for start, end in zip(starts, [*starts[1:], programs], strict=True):
                 token, group = int(ordered[start]), order[start:end]
                 if token != PAD:
-                    _step(token, group, constants[:, position], inputs, stack, height)
-    return stack[0]
+                    _step(token, group, constants[:, position], inputs, stack, top)
+    return stack[:programs]
 
 
 def _step(
-    token: int, group: np.ndarray, constants: np.ndarray, inputs: np.ndarray, stack: np.ndarray, height: np.ndarray
+    token: int, group: np.ndarray, constants: np.ndarray, inputs: np.ndarray, stack: np.ndarray, top: np.ndarray
 ) -> None:
     """One token of the programs `group`."""
-    top = height[group]
+    level = inputs.shape[1]
+    place = top[group]
     if token == CONSTANT:
-        stack[top, group] = constants[group, None]
+        stack[place] = constants[group, None]
     elif token >= FIRST_VARIABLE:
-        stack[top, group] = inputs[token - FIRST_VARIABLE, group]
+        stack[place] = inputs[token - FIRST_VARIABLE].take(group, axis=0)
     else:
         row = OPERATORS[token - 1]
-        arguments = [stack[top - 1 - k, group] for k in range(row.arity)]  # the first argument is on top
-        target = top - row.arity
-        stack[target, group] = row.numpy(*arguments, np.empty_like(arguments[0]))
-        height[group] = target + 1
-        return
-    height[group] = top + 1
+        arguments = [stack.take(place - (1 + k) * level, axis=0) for k in range(row.arity)]  # the first is on top
+        place -= row.arity * level
+        stack[place] = row.numpy(*arguments, np.empty_like(arguments[0]))
+    top[group] = place + level
 
 
 def _deepest(tokens: np.ndarray) -> int:
