@@ -259,7 +259,7 @@ class _FirstDefined:
 
     def __init__(self, defined: np.ndarray, rows: int) -> None:
         self._rows = rows
-        self._gap: np.ndarray = ~defined[:, :rows].all(axis=1)
+        self._gap = np.logical_not(defined[:, :rows].all(axis=1))
         self._place = np.cumsum(self._gap) - 1  # among those that have gaps
         self._order = np.argsort(~defined[self._gap], axis=1, kind="stable")[:, :rows]
 
