@@ -36,8 +36,8 @@ class AveragedModule(LightningModule):
 
     Of the hyperparameters it reads `learning_rate`, `weight_decay` (of matrices), `warmup_steps`, `total_steps`
     (at which the cosine ends; None: where the trainer ends, by its epochs or else by `max_time`; where both are
-    open, the rate stays constant) and `ema_decay`. What ends with the time depends on the clock, step by step: for a
-    run that can be repeated bit by bit, give `total_steps` or `max_epochs`.
+    open, the rate stays constant) and `ema_decay`. What ends with the time depends on the clock, step by step: for
+    a run that can be repeated bit by bit, give `total_steps` or `max_epochs`.
 
     Attributes:
         average: the averaged network.

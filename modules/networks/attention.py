@@ -69,8 +69,8 @@ def in_working_precision(states: Tensor) -> Tensor:
 class Norm(nn.LayerNorm):
     """A layer norm in the type of its input, where autocast would work in float32.
 
-    Its sums are in float32 whatever the type; autocast's copies to float32 and back were a fifth of a step on a
-    GPU.
+    Its sums are in float32 whatever the type; autocast's copies to float32 and back were a tenth of a step's time
+    on a GPU.
     """
 
     def forward(self, input: Tensor) -> Tensor:
