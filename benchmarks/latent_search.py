@@ -3,8 +3,8 @@
 Held-out problems (`datamodules.heldout`): equations whose skeletons no training set has, 1 to 3 variables, `short`
 of 4 to 12 tokens and `long` of 13 to 20; 200 rows, with noise of `noise_level` times the target's root mean square
 (0 unless it is set), and 200 fresh rows without noise to judge by. Solved: NRMSE below 1e-6 on the fresh rows.
-Right: the structure is the true one, whatever the constants, which is what can be asked for where there is noise. A
-cell is one method on all problems of a group.
+Right: the structure is the true one, whatever the constants, which is what can be asked for where there is noise.
+A cell is one method on all problems of a group.
 
 Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 320) or search for equal time
 (`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
