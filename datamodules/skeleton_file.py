@@ -33,7 +33,7 @@ from expressions.skeleton import structure_of
 __all__ = ["KeptSkeletons", "keep_skeletons", "read_skeletons", "structures_of"]
 
 FORMAT = "rediscover skeletons 1"
-_PART = 16_384  # programs that are drawn together
+_PART = 16_384  # programs that are drawn together, at most
 _DRAWING = 13  # tells these generators apart from the stream's
 _PROGRAMS_A_SECOND = 2_000.0  # of a core, about
 _SAYS_SO_SECONDS = 5.0
@@ -68,7 +68,7 @@ def keep_skeletons(path: str | Path, programs: int, seed: int, settings: PoolSet
 
     Args:
         path: Of the file.
-        programs: Random programs that they are drawn from, rounded up to whole parts of 16,384.
+        programs: Random programs that they are drawn from.
         seed: Of the draws.
         settings: What to draw.
 
@@ -107,16 +107,17 @@ def _drawn(path: Path, programs: int, seed: int, settings: PoolSettings) -> Kept
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("drawing skeletons, parts", total=parts)
-        for part in executor.map(_part, [(number, seed, settings) for number in range(parts)]):
+        sizes = [min(_PART, programs - number * _PART) for number in range(parts)]
+        for part in executor.map(_part, [(size, number, seed, settings) for number, size in enumerate(sizes)]):
             found.append(part)
             progress.advance(task)
     return _together(found)
 
 
-def _part(of: tuple[int, int, PoolSettings]) -> KeptSkeletons:
-    number, seed, settings = of
+def _part(of: tuple[int, int, int, PoolSettings]) -> KeptSkeletons:
+    programs, number, seed, settings = of
     rng = np.random.default_rng([seed, SPLITS.index("train"), _DRAWING, number])
-    pool = draw_pool(_PART, rng, settings, "train")
+    pool = draw_pool(programs, rng, settings, "train")
     return KeptSkeletons(pool, structures_of(pool))
 
 

@@ -37,6 +37,7 @@ TINY_MAP = (
     "++trainer.precision=32-true",
     *(f"model.{name}=1" for name in ("encoder_layers", "equation_layers", "decoder_layers")),
     "model.width=16",
+    "model.decoder_width=8",
     "model.heads=2",
     "model.queries=2",
     "model.prefix=2",
