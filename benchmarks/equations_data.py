@@ -40,7 +40,7 @@ def run(cell: Cell) -> dict[str, Any]:
     config = configuration(cell.problem)
     batches = int(cell.settings["batches"])
     changes: dict[str, Any] = {"seed": cell.seed}
-    changes |= {name: int(cell.settings[name]) for name in ("programs",) if cell.settings[name]}
+    changes |= {name: int(cell.settings[name]) for name in ("programs", "batch_size") if cell.settings.get(name)}
     measured = {"stream": _stream, "corpus": _corpus}[cell.method](config, changes, batches)
     return {**measured, "peak": core_peak()}
 
@@ -159,7 +159,7 @@ SUITE = Suite(
     summary="samples per second of the generated equations, what is refused, and the same from a corpus",
     methods=METHODS,
     seeds=(1,),
-    settings={"batches": 200, "programs": 0},
+    settings={"batches": 200, "programs": 0, "batch_size": 0},  # 0: the preset's
     problems=lambda settings: list(PRESETS),
     estimate=lambda cell: 30.0 + {"small": 20.0, "base": 90.0, "paper": 250.0}[cell.problem],
     run=run,

@@ -149,7 +149,7 @@ def _columns(cells: Sequence[Record]) -> list[str]:
 
 def _estimate(cell: Cell) -> float:
     budget = _BUDGETS[cell.method.partition(":")[0]]
-    each = 0.5 + 0.015 * budget["decodes"] if "decodes" in budget else float(cell.settings["seconds"])
+    each = 0.5 + 0.03 * budget["decodes"] if "decodes" in budget else float(cell.settings["seconds"])
     return 10.0 + float(cell.settings["count"]) * each
 
 
