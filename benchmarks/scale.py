@@ -397,7 +397,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
     peaks = ", ".join(f"{name} {peak / 1e12:.0f} TFLOP/s" for name, (peak, _) in GPUS.items())
     cpu = float(np.median([record.result["cpu_peak"] for record in found])) / 1e9 if found else float("nan")
     return [
-        f"From one H200: {100 * float(settings.get('utilisation', 0)):.0f} % of the dense bfloat16 peak "
+        f"From one H200: {100 * float(settings.get('utilisation', 0)):.1f} % of the dense bfloat16 peak "
         f"as published ({peaks}), and {settings.get('launch')} microseconds an operation. A step takes the longer "
         "of the two times; where launches decide, a larger batch is free.",
         "Counted: FLOPs and operations of a training step, forward and backward, at the mean shape of a batch "
