@@ -22,8 +22,9 @@ bytes:
 Two numbers are settings of the suite: `utilisation`, the share of the GPU's peak that its matrix products reach,
 and `launch`, the microseconds that eager PyTorch takes for an operation. They are those of `small` on the H200 of
 a virtual machine: 49,000 samples a second for nine minutes with batches of 4,096, where the arithmetic decides;
-and before that 82 ms a step of 2,900 operations with batches of 2,048, where launches did. Norms, sums and copies,
-not products, bound the large batches; wider networks have fewer of them a product, so there it is a lower end.
+and, timed once by hand, 82 ms a step of some 2,900 operations with batches of 2,048, where launches did. Norms,
+sums and copies, not products, bound the large batches; wider networks have fewer of them a product, so there it is
+a lower end.
 Peaks are the published dense bfloat16 ones. Beside them stands what was measured here: the same step on one core
 of this machine, against the speed of a large matrix product there.
 """

@@ -26,7 +26,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from datamodules.skeleton_pool import SPLITS, PoolSettings, SkeletonPool, benchmark_fingerprints, draw_pool
 from datamodules.writing import duration, locked, writing
 from expressions.errors import UserError
-from expressions.operators import CONSTANT
 from expressions.sampling import PAD
 from expressions.skeleton import structure_of
 
@@ -191,7 +190,6 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
         raise UserError(f"data.skeletons={path} is damaged, or no file of skeletons: choose another file")
     _check_settings(path, header, {"programs": programs, **asdict(settings)})
     lengths = (tokens != PAD).sum(axis=1)
-    values[tokens != CONSTANT] = np.nan
     return KeptSkeletons(SkeletonPool(tokens, values, columns, lengths, *counts), structures)
 
 

@@ -61,6 +61,17 @@ def test_the_number_of_processes_changes_nothing(
         assert np.array_equal(getattr(one.pool, name), getattr(other.pool, name), equal_nan=name == "values")
 
 
+def test_what_is_read_is_what_was_drawn(path: Path) -> None:
+    drawn = skeleton_file._drawn(path, PROGRAMS, 5, SETTINGS)
+    kept = read_skeletons(path, PROGRAMS, SETTINGS)
+    assert np.isfinite(drawn.pool.values).any(), "fixed constants are among them"
+    for name in ("tokens", "values", "columns", "lengths", "drawn", "excluded"):
+        assert np.array_equal(getattr(drawn.pool, name), getattr(kept.pool, name), equal_nan=name == "values"), (
+            name
+        )
+    assert np.array_equal(drawn.structures, kept.structures)
+
+
 def test_it_is_not_drawn_again(path: Path) -> None:
     before = path.read_bytes()
     keep_skeletons(path, PROGRAMS, 77, SETTINGS)
