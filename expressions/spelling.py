@@ -15,7 +15,7 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["digits", "spellings", "unsigned", "widened"]
+__all__ = ["digits", "spellings", "unrooted", "unsigned", "widened"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
@@ -79,20 +79,66 @@ def unsigned(expression: Expression) -> Expression:
     return Expression(tokens, expression.constants)
 
 
+def unrooted(expression: Expression) -> Expression:
+    """The equation with `u * sqrt(v)` for `sqrt(u**2 * v)`: the same where no `u` is negative, as data can say."""
+
+    def leaf(token: int, value: float) -> Expression:
+        return Expression.constant(value) if token == CONSTANT else Expression([token])
+
+    def combine(row: Operator, *arguments: Expression) -> Expression:
+        whole = Expression.apply(row.name, *arguments)
+        if row.name != "sqrt":
+            return whole
+        factor, parts = _factors(arguments[0])
+        outside = [(part.children()[0], power) for part, power in parts if part.tokens[0] == TOKEN["square"]]
+        if not outside or not math.isfinite(factor):
+            return whole
+        inside = [(part, power) for part, power in parts if part.tokens[0] != TOKEN["square"]]
+        if factor != 1.0 or not inside:
+            inside.append((Expression.constant(factor), 1.0))
+        return _product(1.0, [*outside, (Expression.apply("sqrt", _product(1.0, inside)), 1.0)])
+
+    return expression.fold(leaf, combine)
+
+
 def _exponential(exponent: Expression) -> Expression:
-    """exp of an expression, as a power where that is a multiple of a logarithm."""
-    token = int(exponent.tokens[0])
+    """exp of an expression, its terms that are multiples of logarithms as powers."""
+    powers: list[Expression] = []
+    others: list[Expression] = []
+    for term in _terms(exponent):
+        power = _logarithm(term)
+        (others if power is None else powers).append(term if power is None else power)
+    if not powers:
+        return Expression.apply("exp", exponent)
+    return _multiplied([*powers, Expression.apply("exp", _added(others))] if others else powers)
+
+
+def _terms(expression: Expression) -> list[Expression]:
+    """What an expression is the sum of."""
+    token = int(expression.tokens[0])
+    if token not in _SUMS:
+        return [expression]
+    first, second = (_terms(child) for child in expression.children())
+    return first + (second if token == TOKEN["add"] else [_scaled(term, -1.0) for term in second])
+
+
+def _logarithm(term: Expression) -> Expression | None:
+    """`u**a` of a term `a*log(u)`, None of any other."""
+    token, children = int(term.tokens[0]), term.children()
     if token == TOKEN["log"]:
-        return exponent.children()[0]
+        return children[0]
+    if token == TOKEN["neg"]:
+        power = _logarithm(children[0])
+        return None if power is None else Expression.apply("inv", power)
     if token == TOKEN["mul"]:
-        for factor, logarithm in (exponent.children(), exponent.children()[::-1]):
-            power = _constant_value(factor)
-            if power is not None and int(logarithm.tokens[0]) == TOKEN["log"]:
+        for factor, logarithm in (children, children[::-1]):
+            power_of = _constant_value(factor)
+            if power_of is not None and int(logarithm.tokens[0]) == TOKEN["log"]:
                 base = logarithm.children()[0]
-                if power in POWER_ROWS:
-                    return Expression.apply(POWER_ROWS[int(power)], base)
-                return Expression.apply("pow", base, factor)
-    return Expression.apply("exp", exponent)
+                if power_of in POWER_ROWS:
+                    return Expression.apply(POWER_ROWS[int(power_of)], base)
+                return _with_power(base, power_of)
+    return None
 
 
 def _constant_value(expression: Expression) -> float | None:
@@ -157,6 +203,8 @@ def _with_power(base: Expression, power: float) -> Expression:
     names = {0.5: "sqrt", 2.0: "square", -1.0: "inv"}
     if power == 1.0:
         return base
+    if power in (-0.5, -2.0):
+        return Expression.apply("inv", _with_power(base, -power))
     if power in names:
         return Expression.apply(names[power], base)
     return Expression.apply("pow", base, Expression.constant(power))
@@ -185,6 +233,13 @@ def _product(sign: float, parts: Sequence[tuple[Expression, float]]) -> Expressi
         total = Expression.apply("inv", divisor) if total is None else Expression.apply("div", total, divisor)
     assert total is not None  # there is at least the sum that took the factor
     return Expression.apply("neg", total) if sign < 0 else total
+
+
+def _added(parts: Sequence[Expression]) -> Expression:
+    total, *others = parts
+    for part in others:
+        total = Expression.apply("add", total, part)
+    return total
 
 
 def _multiplied(parts: Sequence[Expression]) -> Expression:

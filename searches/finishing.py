@@ -16,7 +16,7 @@ from expressions.constants import snap
 from expressions.expression import Expression
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
-from expressions.spelling import digits, spellings, unsigned, widened
+from expressions.spelling import digits, spellings, unrooted, unsigned, widened
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.regression import RegressionTask
 
@@ -189,7 +189,7 @@ class Finish:
 
     def _widened(self, candidate: Candidate) -> Candidate:
         """The candidate without what only narrows where it is finite, or makes no difference on the data."""
-        for change in (widened, unsigned):
+        for change in (widened, unrooted, unsigned):
             found = self.judged(change(candidate.expression))
             # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
             shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))

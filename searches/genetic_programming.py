@@ -25,6 +25,7 @@ from searches.regression import RegressionTask
 from searches.state import StateError, fingerprint, load_state, save_state
 
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
+_TRIED_AT_ONCE = 3  # of these, a generation
 
 
 @dataclass
@@ -231,15 +232,17 @@ class _Run:
         )
 
     def _check_exact(self) -> None:
-        """Whether the most accurate equation is the formula itself, on every row and in float64."""
-        error, expression = self._leader()
-        if error > _NEARLY_EXACT or expression in self._refuted:
+        """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
+        if self._leader()[0] > _NEARLY_EXACT:
             return
-        for equation in self.task.complete([expression], iterations=20):
-            candidate = self._finish.judged(equation)
-            if candidate.error < EXACT_NMSE:
-                self.exact = candidate
-        self._refuted.add(expression)
+        near = [expression for _, (error, expression) in sorted(self.best.items()) if error <= _NEARLY_EXACT]
+        for expression in [one for one in near if one not in self._refuted][:_TRIED_AT_ONCE]:
+            for equation in self.task.complete([expression], iterations=20):
+                candidate = self._finish.judged(equation)
+                if candidate.error < EXACT_NMSE:
+                    self.exact = candidate
+                    return
+            self._refuted.add(expression)
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""

@@ -60,6 +60,8 @@ class GeneticProgrammingSettings:
         max_height, max_length: limits on trees, in levels and nodes.
         bank_size, bank_interval: functions in the bank from which the mutations `term` and `factor` draw, see
             `searches.feature_bank`, and the generations after which it is renewed.
+        linked_sums: how many equations that regression alone finds (`searches.linked_sums`: a second or two, up to
+            some ten where there are eight variables) the first population of the first island is given; 0: none.
         greedy_terms: the longest sums of functions of the bank that the first population is given.
         refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once
             where there are no constants, which would be other starting points), and keep one a skeleton.
@@ -96,6 +98,7 @@ class GeneticProgrammingSettings:
     max_height: int = 12
     max_length: int = 60
     bank_size: int = 1000
+    linked_sums: int = 40
     greedy_terms: int = 8
     bank_interval: int = 5
     refuse_duplicates: bool = True
@@ -149,6 +152,7 @@ _LEAST: dict[str, int] = {
     "max_length": 1,
     "bank_size": 0,
     "bank_interval": 0,
+    "linked_sums": 0,
     "greedy_terms": 0,
     "skeleton_tries": 1,
     "fit_iterations": 0,

@@ -34,16 +34,9 @@ class Island:
         task: data and scoring.
         settings: of the search.
         seed: of this island's own two random generators.
-        seeds: expressions to start from, beside random trees.
     """
 
-    def __init__(
-        self,
-        task: RegressionTask,
-        settings: GeneticProgrammingSettings,
-        seed: Sequence[int],
-        seeds: Sequence[Expression] = (),
-    ) -> None:
+    def __init__(self, task: RegressionTask, settings: GeneticProgrammingSettings, seed: Sequence[int]) -> None:
         self.task = task
         self.settings = settings
         self.breeder = Breeder(
@@ -63,22 +56,24 @@ class Island:
         self.best: dict[int, tuple[float, Expression]] = {}  # per complexity: the island's own front
         self.population: list[Individual] = []
         self.evaluations = 0
-        self._seeds = list(seeds)
 
     # --- a generation -------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Make and score the first population."""
+    def begin(self, seeds: Sequence[Expression] = ()) -> None:
+        """Make and score the first population.
+
+        Args:
+            seeds: expressions to start from, beside random trees.
+        """
         self._renew_bank()
         with self._own_random_state():
-            first = self._scored(list(self._first_individuals()), self.settings.polish_iterations)
+            first = self._scored(list(self._first_individuals(seeds)), self.settings.polish_iterations)
             if not first:
                 raise ValueError(
                     f"no random tree is within max_length={self.settings.max_length} and "
                     f"max_height={self.settings.max_height}: allow more"
                 )
             self.population = self._survivors(first)
-            self._seeds = []
 
     def step(self) -> None:
         """One generation."""
@@ -91,8 +86,8 @@ class Island:
             else:
                 self.population = offspring or self.population
 
-    def _first_individuals(self) -> Iterator[Individual]:
-        for expression in self._seeds:
+    def _first_individuals(self, seeds: Sequence[Expression]) -> Iterator[Individual]:
+        for expression in seeds:
             try:
                 individual = self.breeder.from_expression(expression)
             except KeyError:  # a seed with an operator that this search was not given
@@ -323,7 +318,6 @@ class Island:
         version, numbers, gauss = state["python_random"]
         self._python_state = (version, tuple(numbers), gauss)
         self.rng.bit_generator.state = state["numpy_random"]
-        self._seeds = []
 
 
 def _best_of_each_skeleton(individuals: Sequence[Individual]) -> list[Individual]:

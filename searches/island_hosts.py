@@ -14,6 +14,7 @@ from typing import Any
 from expressions.expression import Expression
 from searches.gp_settings import GeneticProgrammingSettings
 from searches.island import Island
+from searches.linked_sums import linked_sums
 from searches.parallel import died, end_with_parent, interrupts_held_back
 from searches.regression import RegressionTask
 from searches.seeding import adapted
@@ -32,17 +33,25 @@ class LocalIslands:
         seeds: Sequence[Expression],
         numbers: Sequence[int],
     ) -> None:
-        # Island 0 starts from the seeds; the others stay independent until the first migration.
-        first = adapted(
-            seeds, settings.operators, constants=settings.constants, linear_scaling=settings.linear_scaling
-        )
-        self.islands = [Island(task, settings, (seed, n), first if n == 0 else ()) for n in numbers]
+        self._task, self._settings, self._seeds, self._numbers = task, settings, seeds, numbers
+        self.islands = [Island(task, settings, (seed, number)) for number in numbers]
 
     def begin(self) -> list[Report]:
-        """First populations."""
-        for island in self.islands:
-            island.begin()
+        """First populations: that of island 0 holds the seeds; the others stay independent until a migration."""
+        for number, island in zip(self._numbers, self.islands, strict=True):
+            island.begin(self._first_seeds() if number == 0 else ())
         return self.reports()
+
+    def _first_seeds(self) -> list[Expression]:
+        task, settings = self._task, self._settings
+        count = settings.linked_sums if settings.constants else 0
+        sums = linked_sums(task.search_inputs, task.search_target, settings.operators, count)
+        return adapted(
+            [*self._seeds, *sums],
+            settings.operators,
+            constants=settings.constants,
+            linear_scaling=settings.linear_scaling,
+        )
 
     def step(self) -> list[Report]:
         """One generation of every island."""

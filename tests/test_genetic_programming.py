@@ -105,8 +105,8 @@ def test_migration_carries_the_best_to_the_next_island() -> None:
     second = Island(task, settings(**islands), (1, 1))
     second.begin()
     alone = min(error for error, _ in second.best.values())
-    first = Island(task, settings(**islands), (1, 0), [seed])
-    first.begin()
+    first = Island(task, settings(**islands), (1, 0))
+    first.begin([seed])
     best = min(error for error, _ in first.best.values())
     second.immigrate(first.emigrants(2))
     assert alone > 10 * best

@@ -1,0 +1,134 @@
+"""Targets of which outer steps are undone: if y = sqrt(v), then v = y**2; if y = v / x0, then v = y * x0.
+
+After S.-M. Udrescu and M. Tegmark, "AI Feynman: a physics-inspired method for symbolic regression", Science
+Advances 2020, who undo a step at a time, too. What is new here is that an undone target knows what its errors cost
+in y, so that all of them can be compared, and fitted as well as y itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expressions.evaluation import Evaluator
+from expressions.expression import Expression
+from expressions.operators import BY_NAME
+
+__all__ = ["Divisors", "Undone", "undone_once"]
+
+_MOST_LINKS = 2  # operators of one argument in a chain
+_LARGEST = 1e6  # of an undone target, relative to its median: beyond, one row is all that is left of the table
+_FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
+
+_INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "inv": lambda v: 1.0 / v,
+    "square": np.sqrt,
+    "sqrt": np.square,
+    "exp": np.log,
+    "log": np.exp,
+    "tanh": np.arctanh,
+    "asin": np.sin,
+    "acos": np.cos,
+    "atan": np.tan,
+}
+_WITH_A_SCALE = ("log", "tanh", "asin", "acos", "atan")
+"""Undone right only where the target is not multiplied by anything; so they stand alone."""
+_ONE_SIGN = ("square", "sqrt", "exp")  # give positive values alone; those of a negative target are negated first
+_TURNED_BACK = {("inv", "inv"), ("square", "sqrt"), ("sqrt", "square")}
+
+
+@dataclass(frozen=True)
+class Divisors:
+    """Functions, their values and one over these. Each `[functions, rows]`"""
+
+    functions: list[Expression]
+    values: np.ndarray
+    inverses: np.ndarray
+
+    @classmethod
+    def of(cls, functions: Sequence[Expression], inputs: np.ndarray) -> Divisors:
+        """On a table `[rows, variables]`."""
+        values = Evaluator(inputs, np.float64).values(functions)
+        with np.errstate(all="ignore"):
+            return cls(list(functions), values, 1.0 / values)
+
+
+Step = tuple[str, Expression | None]
+"""An operator, and for a product or quotient what the values are multiplied with or divided by."""
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A target of which outer steps are undone.
+
+    Attributes:
+        steps: y = steps[0](steps[1](… values)).
+        values: what is left to explain. `[rows]`
+        slopes: the magnitude of dy / dvalues, in any unit: what an error of the values costs in y. `[rows]`
+    """
+
+    steps: tuple[Step, ...]
+    values: np.ndarray
+    slopes: np.ndarray
+
+    def may_undo(self, name: str) -> bool:
+        """Whether an operator of one argument is worth undoing after the others of the chain."""
+        links = [step for step, other in self.steps if other is None and step != "neg"]
+        if name in _WITH_A_SCALE or any(link in _WITH_A_SCALE for link in links):
+            return not links
+        turned_back = bool(self.steps) and (self.steps[-1][0], name) in _TURNED_BACK
+        return len(links) < _MOST_LINKS and not turned_back
+
+    def redone(self, expression: Expression) -> Expression:
+        """An equation of y, given one of what is left."""
+        for name, other in reversed(self.steps):
+            arguments = (expression,) if other is None else (expression, other)
+            expression = Expression.apply(name, *arguments)
+        return expression
+
+    def key(self) -> bytes:
+        """Equal for targets that are equal but for a factor, say since two steps were undone in another order."""
+        values = self.values[:: max(1, len(self.values) // 32)]
+        return (np.round(values / np.abs(values).max() * np.sign(values[0]), 6) + 0.0).tobytes()
+
+
+def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) -> Iterator[Undone]:
+    """The target with one step more undone: an operator of one argument, a factor or a divisor.
+
+    Args:
+        target: to go on from.
+        operators: names that may occur.
+        divisors: functions by which the target may be divided and multiplied.
+    """
+    with np.errstate(all="ignore"):
+        for name, inverse in _INVERSE.items():
+            if name in operators and target.may_undo(name):
+                yield from _unlinked(target, name, inverse)
+        for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
+            values, slopes = target.values * factors, target.slopes / np.abs(factors)
+            for k in np.flatnonzero(_are_targets(values, slopes)):
+                if not target.steps or target.steps[-1] != (opposite, divisors.functions[k]):
+                    yield Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
+
+
+def _unlinked(target: Undone, name: str, inverse: Callable[[np.ndarray], np.ndarray]) -> Iterator[Undone]:
+    values, steps = target.values, target.steps
+    if name in _ONE_SIGN and (values < 0).all():
+        values, steps = -values, (*steps, ("neg", None))
+    left = inverse(values)
+    [partial] = BY_NAME[name].partials(np, values, left)
+    slopes = target.slopes * np.abs(partial)
+    if _are_targets(left[None], slopes[None])[0]:
+        yield Undone((*steps, (name, None)), left, slopes)
+
+
+def _are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Which of them can be regressed at all: finite, not constant, no row beyond measure. `[targets]`"""
+    size = np.abs(values)
+    largest = size.max(axis=1)
+    finite = np.isfinite(largest) & np.isfinite(slopes).all(axis=1)
+    varying = np.ptp(values, axis=1) > _FLATTEST * largest
+    tame = largest <= _LARGEST * np.median(size, axis=1)
+    return finite & varying & tame & (slopes.max(axis=1) <= _LARGEST * np.median(slopes, axis=1))
