@@ -35,7 +35,8 @@ class NetworkWeights(LightningDataModule):
     Args:
         networks, validation_networks, test_networks: of each part; those below `floor` are then left out.
         widths, activation, biases: of all networks, see `expressions.small_networks.NetworkShape.of`.
-        start, start_seed, passes, floor, equations, degree, largest, functions, terms: see
+        start, start_seed, passes, floor, target_size, equations, degree, largest, functions, terms:
+            see
             `datamodules.network_zoo.ZooSettings`.
         train_points: that a network is trained on.
         x_low, x_high: the range of x.
@@ -73,6 +74,7 @@ class NetworkWeights(LightningDataModule):
         train_points: int = 16,
         x_low: float = -1.0,
         x_high: float = 1.0,
+        target_size: float = 1.0,
         equations: str = "uniform",
         degree: int = 2,
         largest: int = 5,
@@ -95,6 +97,8 @@ class NetworkWeights(LightningDataModule):
                 raise UserError(f"{name}={word} does not exist; {near(word, allowed)}")
         if x_low >= x_high:
             raise UserError(f"x_low={x_low} must be less than x_high={x_high}")
+        if not target_size > 0:
+            raise UserError(f"target_size={target_size} is not allowed: it must be greater than 0")
         if not biases and x_low != -x_high:
             raise UserError(f"without biases x must range from -x_high to x_high, not from {x_low} to {x_high}")
         self.counts = {"train": networks, "validation": validation_networks, "test": test_networks}
@@ -108,6 +112,7 @@ class NetworkWeights(LightningDataModule):
             points=train_points,
             low=x_low,
             high=x_high,
+            target_size=target_size,
             equations=equations,
             degree=degree,
             largest=largest,

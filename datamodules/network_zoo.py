@@ -83,6 +83,8 @@ class ZooSettings:
         floor: R2 that a network must reach to be read; what it has reached is kept with each.
         points: that a network is trained on.
         low, high: the range of x.
+        target_size: of the targets while networks are trained; their last layer takes it up. A small one leaves
+            networks so near their start that they differ from it by a linear function of the target.
         equations: `uniform` by length in the canonical spelling, or `slides`.
         degree: highest power of x.
         largest: magnitude of a coefficient.
@@ -100,6 +102,7 @@ class ZooSettings:
     points: int = 16
     low: float = -1.0
     high: float = 1.0
+    target_size: float = 1.0
     equations: str = "uniform"
     degree: int = 2
     largest: int = 5
@@ -114,8 +117,8 @@ class ZooSettings:
 
     @property
     def scale(self) -> float:
-        """By which targets are divided for the training: about their largest."""
-        return self.vocabulary.size(self.low, self.high)
+        """By which targets are divided for the training, their largest for a `target_size` of 1."""
+        return self.vocabulary.size(self.low, self.high) / self.target_size
 
     @property
     def name(self) -> str:
@@ -237,7 +240,7 @@ def equation_values(vocabulary: SumVocabulary, coefficients: Tensor, x: Tensor) 
 def trained(settings: ZooSettings, coefficients: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Networks that compute equations.
 
-    They are trained on [-1, 1] to targets of the size of 1; their first and last layers then take up the range of
+    They are trained on [-1, 1] to targets of `target_size`; their first and last layers then take up the range of
     x and the size.
 
     Args:

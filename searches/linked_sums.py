@@ -16,6 +16,8 @@ Sums without such steps are FFX (T. McConaghy, "FFX: fast, scalable, determinist
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +52,9 @@ _PARALLEL = 1e-6  # squared sine of the angle to what is chosen, below which flo
 _NOTHING = 1e-12  # of the largest term: a term that is rounding
 
 
-def linked_sums(inputs: np.ndarray, target: np.ndarray, operators: Collection[str], most: int) -> list[Expression]:
+def linked_sums(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], most: int, seconds: float | None = None
+) -> list[Expression]:
     """Equations of the target, the best first: of two as good, the shorter.
 
     Args:
@@ -58,12 +62,14 @@ def linked_sums(inputs: np.ndarray, target: np.ndarray, operators: Collection[st
         target: `[rows]`, finite, not constant.
         operators: names that may occur, beside `neg` and powers; `div` stands for `inv`, and `mul` for `square`.
         most: how many equations are wanted.
+        seconds: after which nothing new is begun; None: no limit, and always the same equations.
     """
+    ends = math.inf if seconds is None else time.perf_counter() + seconds
     rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).round().astype(int))
     if len(rows) < 2 * _ROWS_A_TERM or not most:
         return []
     with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
-        return _Search(inputs[rows], target[rows], operators).equations(most)
+        return _Search(inputs[rows], target[rows], operators, ends).equations(most)
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class _Library:
 class _Search:
     """Undone targets, and what each is a sum of."""
 
-    def __init__(self, inputs: np.ndarray, target: np.ndarray, operators: Collection[str]) -> None:
-        self.inputs, self.target = inputs, target
+    def __init__(self, inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float) -> None:
+        self.inputs, self.target, self.ends = inputs, target, ends
         self.available = set(operators)
         self.available |= {"inv"} if "div" in operators else set()
         self.available |= {"square"} if "mul" in operators else set()
@@ -127,7 +133,7 @@ class _Search:
         found: dict[Expression, tuple[float, int]] = {}
         exact = False
         for promising, target in self._promising():
-            if exact and not promising:
+            if (exact and not promising) or (found and time.perf_counter() > self.ends):
                 break
             for equation in self._sums(target):
                 error = float(np.square(equation(self.inputs) - self.target).sum()) / self.scatter
@@ -164,7 +170,7 @@ class _Search:
             ranks = np.argsort(refined, kind="stable")[:_CAREFUL].tolist()
             found += [(refined[k] >= _EXACT, rank, steps, best[k]) for rank, k in enumerate(ranks)]
             exact |= bool(refined.min() < _EXACT)
-            if last:
+            if last or time.perf_counter() > self.ends:
                 break
         return [(not inexact, target) for inexact, _, _, target in sorted(found, key=lambda one: one[:3])]
 
@@ -180,7 +186,9 @@ class _Search:
         self, errors: Callable[[_Pursuit, np.ndarray, np.ndarray], np.ndarray], targets: Sequence[Undone]
     ) -> np.ndarray:
         """Errors in y relative to the variance, with the functions that do best. `[…, targets]`"""
-        values, weights = map(np.array, zip(*map(_in_units, targets), strict=True))
+        values, weights = _in_units(
+            np.array([target.values for target in targets]), np.array([target.slopes for target in targets])
+        )
         blocks = [slice(start, start + _BLOCK) for start in range(0, len(targets), _BLOCK)]
         found = [
             np.concatenate([errors(pursuit, values[block], weights[block]) for block in blocks], axis=-1)
@@ -202,10 +210,10 @@ class _Search:
                     return
 
 
-def _in_units(target: Undone) -> tuple[np.ndarray, np.ndarray]:
-    """Values of ordinary size, and what their errors cost."""
-    unit = float(np.median(np.abs(target.values)))
-    return target.values / unit, target.slopes * unit
+def _in_units(values: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of ordinary size, and what their errors cost. Each `[…, rows]`"""
+    unit = np.median(np.abs(values), axis=-1, keepdims=True)
+    return values / unit, slopes * unit
 
 
 class _Pursuit:
@@ -295,7 +303,7 @@ class _Stepwise:
 
     def __init__(self, library: _Library, growing: _Library | None, target: Undone) -> None:
         self.library, self.growing, self.target = library, growing, target
-        values, self.weights = _in_units(target)
+        values, self.weights = _in_units(target.values, target.slopes)
         self.goal = self.weights * values
         self.columns = (library.values * self.weights).astype(np.float32)
         self.lengths = np.square(self.columns).sum(axis=1)

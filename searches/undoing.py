@@ -20,6 +20,7 @@ __all__ = ["Divisors", "Undone", "undone_once"]
 
 _MOST_LINKS = 2  # operators of one argument in a chain
 _LARGEST = 1e6  # of an undone target, relative to its median: beyond, one row is all that is left of the table
+_SAME = 1e-9
 _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
 
 _INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -118,6 +119,9 @@ def _unlinked(target: Undone, name: str, inverse: Callable[[np.ndarray], np.ndar
     if name in _ONE_SIGN and (values < 0).all():
         values, steps = -values, (*steps, ("neg", None))
     left = inverse(values)
+    again = BY_NAME[name].numpy(left, np.empty_like(left))
+    if not np.allclose(again, values, rtol=_SAME, atol=0.0):  # as where a root would have to be negative
+        return
     [partial] = BY_NAME[name].partials(np, values, left)
     slopes = target.slopes * np.abs(partial)
     if _are_targets(left[None], slopes[None])[0]:

@@ -39,7 +39,7 @@ PAPER: dict[str, Any] = {
 
 def settings(**changes: Any) -> GeneticProgrammingSettings:
     short: dict[str, Any] = {"population": 40, "generations": 5, "seconds": None, "simplify_seconds": 0.0}
-    return GeneticProgrammingSettings(**(short | changes))
+    return GeneticProgrammingSettings(**({"linked_sums": 0} | short | changes))
 
 
 def run(target: np.ndarray, inputs: np.ndarray = INPUTS, seed: int = 1, **changes: Any) -> SearchResult:

@@ -31,13 +31,13 @@ from searches.state import StateError, load_state
 
 SHORT: dict[str, Any] = {
     "seed": 1, "workers": 2, "islands": 1, "population": 20, "generations": 3, "seconds": None,
-    "simplify_seconds": 0.0, "bank_size": 50, "greedy_terms": 1,
+    "simplify_seconds": 0.0, "bank_size": 50, "greedy_terms": 1, "linked_sums": 0,
 }  # fmt: skip
 # The same through the command line; the search is long enough to be caught in its midst.
 COMMAND = (
     "experiment=smoke", "trainer.accelerator=cpu", "search.seconds=null", "search.generations=25",
     "search.population=30", "search.workers=2", "search.islands=1", "+search.simplify_seconds=0",
-    "+search.stop_when_exact=false", "+search.bank_size=50", "+search.greedy_terms=1",
+    "+search.stop_when_exact=false", "+search.bank_size=50", "+search.greedy_terms=1", "search.linked_sums=0",
 )  # fmt: skip
 FOUR = [("latent_0", 0), ("latent_0", 1), ("latent_1", 0), ("latent_1", 1)]
 

@@ -97,10 +97,11 @@ def test_a_step_is_that_of_levenberg_and_marquardt(activation: str, biases: bool
         (ZooSettings(shape=NetworkShape(activation="gelu"), low=-2.0, high=3.0), 0.98),
         (ZooSettings(shape=NetworkShape(activation="softplus", biases=False)), 0.98),
         (ZooSettings(start="shared"), 0.995),
+        (ZooSettings(start="shared", target_size=0.2), 0.98),
         (ZooSettings(functions=("sin(3*x)", "exp(-x)", "log(x+2)"), terms=3), 0.98),
         (ZooSettings(training=TrainingSettings("adam", 400, gain=1.5), floor=0.99, passes=1), 0.8),
     ],
-    ids=["tanh", "gelu far", "softplus without biases", "shared", "functions", "adam"],
+    ids=["tanh", "gelu far", "softplus without biases", "shared", "shared and near", "functions", "adam"],
 )
 def test_networks_become_their_equations(settings: ZooSettings, share: float) -> None:
     count = 256
@@ -114,6 +115,22 @@ def test_networks_become_their_equations(settings: ZooSettings, share: float) ->
     error = (settings.shape.run(flat, x) - wanted).square().mean(dim=1)
     judged = (spread > 1e-6) & (r2 >= settings.floor)  # R2 is that of the function, in its own units
     assert ((1 - error / spread)[judged] > settings.floor - 0.01).all()
+
+
+def linear_error(target_size: float) -> float:
+    """Median error of the coefficients that a linear function of the 128 weights reads."""
+    settings = ZooSettings(start="shared", target_size=target_size)
+    ids = draw_equations(settings, "train", 1000, np.random.default_rng(0))
+    coefficients = torch.from_numpy(settings.vocabulary.coefficients(ids)).double()
+    flat, _ = trained(settings, coefficients, torch.Generator().manual_seed(0))
+    weights = torch.cat([matrix.flatten(1) for matrix, _ in settings.shape.split(flat)], dim=1).double()
+    known = torch.cat([(weights - weights.mean(dim=0)) / weights.std(dim=0), torch.ones(1000, 1)], dim=1)
+    solved = torch.linalg.lstsq(known[:700], coefficients[:700]).solution
+    return float((known[700:] @ solved - coefficients[700:]).abs().median())
+
+
+def test_near_a_shared_start_weights_are_linear_in_the_equation() -> None:
+    assert linear_error(0.2) < 0.01 < linear_error(1.0)
 
 
 # ------------------------------------------------------------------------------------------ which equations
