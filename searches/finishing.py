@@ -77,13 +77,18 @@ class Finish:
         fixed: Callable[[Expression], np.ndarray] | None = None,
     ) -> ParetoFront:
         """The same before its equations are made shorter and rounder."""
-        kept = near_front(best)
-        equations = self.task.complete(
-            kept,
-            self.iterations if self.constants else 0,
-            None if fixed is None else [fixed(equation) for equation in kept],
-        )
-        return ParetoFront.of([*(self.judged(e) for e in equations), *known])
+        everything = [equation for _, (_, equation) in sorted(best.items())]
+        front = ParetoFront.of(known)
+        for kept in (near_front(best), everything):  # the good ones may all be undefined on a held-out row
+            equations = self.task.complete(
+                kept,
+                self.iterations if self.constants else 0,
+                None if fixed is None else [fixed(equation) for equation in kept],
+            )
+            front = ParetoFront.of([*(self.judged(e) for e in equations), *known])
+            if len(front):
+                break
+        return front
 
     def judged(self, equation: Expression) -> Candidate:
         """An equation in its canonical form, scored on all rows."""

@@ -350,9 +350,11 @@ def test_outliers_keep_it_finite() -> None:
     assert np.isfinite(result.best.expression(INPUTS)).all()
 
 
-def test_equations_that_fail_on_a_held_out_row_are_left_out() -> None:
+@pytest.mark.parametrize("linked_sums", [0, 40])
+def test_equations_that_fail_on_a_held_out_row_are_left_out(linked_sums: int) -> None:
     inputs = np.abs(INPUTS) + 0.1
-    result = run(np.log(inputs[:, 0]), inputs, validation=(-inputs, inputs[:, 0]), stop_when_exact=False)
+    held_out = (-inputs, inputs[:, 0])
+    result = run(np.log(inputs[:, 0]), inputs, validation=held_out, stop_when_exact=False, linked_sums=linked_sums)
     assert all(np.isfinite(c.expression(-inputs)).all() for c in result.front)
 
 
