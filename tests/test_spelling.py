@@ -10,7 +10,7 @@ from expressions.expression import Expression
 from expressions.parsing import parse
 from expressions.scoring import probe_rows
 from expressions.simplification import canonical_key
-from expressions.spelling import digits, spellings, unsigned, widened
+from expressions.spelling import digits, spellings, unrooted, unsigned, widened
 from tests.strategies import expressions
 from tests.test_simplification import disturbed
 
@@ -131,6 +131,10 @@ def test_digits(text: str, count: int) -> None:
         ("exp(log(3*x0))", "3*x0"),
         ("exp(1.5*log(x1))", "x1**1.5"),
         ("exp(x1*log(x0))", "exp(x1*log(x0))"),
+        ("exp(x1 - 0.3)", "exp(x1 - 0.3)"),
+        ("exp(2*log(x0) + x1)", "x0**2*exp(x1)"),
+        ("exp(0.5*log(x0*x1) + 1.5 - 1*log(x1))", "sqrt(x0*x1)*(1/x1)*exp(1.5)"),
+        ("exp(-0.5*log(x0) - log(x1))", "1/sqrt(x0)*(1/x1)"),
     ],
 )
 def test_what_only_narrows_the_domain_goes(text: str, wider: str) -> None:
@@ -139,6 +143,26 @@ def test_what_only_narrows_the_domain_goes(text: str, wider: str) -> None:
     assert found == parse(wider, names)
     rows = np.random.default_rng(0).uniform(0.5, 2.0, (20, 2))
     np.testing.assert_allclose(found(rows), parse(text, names)(rows), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("sqrt(x0**2*x1)", "x0*sqrt(x1)"),
+        ("sqrt((x1 + 1)/x0**2)", "sqrt(x1 + 1)/x0"),
+        ("sqrt(3*x0**2)", "x0*sqrt(3)"),
+        ("sqrt(2*x0**2/(x1*(x0 + 1)**2))", "x0*sqrt(2/x1)/(x0 + 1)"),
+        ("x1*sqrt(x0 + x1**2)", "x1*sqrt(x0 + x1**2)"),
+        ("sqrt(x0**2/(0*x1))", "sqrt(x0**2/(0*x1))"),
+    ],
+)
+def test_squares_leave_roots(text: str, plain: str) -> None:
+    names = ["x0", "x1"]
+    found = unrooted(parse(text, names))
+    rows = np.random.default_rng(0).uniform(0.5, 2.0, (20, 2))
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(found(rows), parse(plain, names)(rows), rtol=1e-13)
+    assert found.infix().count("**2") == parse(plain, names).infix().count("**2")
 
 
 def test_magnitudes_that_the_data_do_not_need() -> None:
