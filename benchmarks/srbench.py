@@ -14,6 +14,7 @@ time; `prior+gp` samples the map and does not search it; `paper` is GenSR's own 
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ OURS: dict[str, dict[str, Any]] = {
 }
 PEERS = ("pyoperon", "gplearn")
 _SAMPLE = 44
+_UNDEFINED = 1e29  # error beyond which an equation is not finite on a fresh row
 
 
 def run(cell: Cell) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def run(cell: Cell) -> dict[str, Any]:
     expression, complexity, stopped = found
     with np.errstate(all="ignore"):
         error = nmse(test.target, np.broadcast_to(expression(test.inputs), test.target.shape))
-    error = float(error) if np.isfinite(error) else 1e30
+    error = float(error) if np.isfinite(error) else 10 * _UNDEFINED
     return {
         "r2": 1.0 - error,
         "equivalent": error**0.5 < EXACT_NRMSE,
@@ -102,9 +104,20 @@ def report(records: Sequence[Record]) -> Report:
             f"Budget {settings.get('seconds')} s on one core, an exact equation ends the search; noise "
             f"{settings.get('noise_level')}. R2 on fresh rows, unclipped, also in the mean. A failed run counts "
             "as neither accurate nor recovered. nodes and s (by the clock, last rounding included): medians.",
+            *_undefined(records),
             *failures(records),
         ],
     )
+
+
+def _undefined(records: Sequence[Record]) -> list[str]:
+    """Which equations are not finite on a fresh row."""
+    names = [
+        f"{record.cell.problem} by {record.cell.method}"
+        for record in good(records)
+        if record.result["r2"] < -_UNDEFINED
+    ]
+    return [f"Not finite on a fresh row, and not in the mean: {', '.join(names)}."] if names else []
 
 
 def _set_of(record: Record) -> str:
@@ -116,13 +129,14 @@ def _columns(cells: Sequence[Record]) -> list[str]:
     if not done:
         return [str(len(cells)), status_note(cells) or "-", *["-"] * 7]
     scores = np.array([record.result["r2"] for record in done])
+    defined = scores[scores > -_UNDEFINED]
 
     def share(count: float) -> str:
         return f"{100 * count / len(cells):.1f} %"
 
     return [
         str(len(cells)),
-        decimals(float(scores.mean()), 4),
+        decimals(float(defined.mean()) if len(defined) else math.nan, 4),
         decimals(float(np.median(scores)), 6),
         share(float((scores > 0.99).sum())),
         share(float((scores > ACCURATE).sum())),

@@ -332,8 +332,7 @@ class _Stepwise:
 
     def _best(self, others: Sequence[tuple[Expression, np.ndarray]]) -> tuple[Expression, np.ndarray]:
         """The function that explains most of what others leave, multiplied by factors as long as that helps."""
-        basis = np.linalg.qr(self._basis(others))[0]
-        left = self.goal - basis @ (basis.T @ self.goal)
+        basis, left = self._left(others)
         gains = _gains(self.columns, self.lengths, basis.astype(np.float32), left.astype(np.float32))
         place, gain = int(gains.argmax()), float(gains.max())
         function, column = self.library.functions[place], self.library.values[place] * self.weights
@@ -347,12 +346,14 @@ class _Stepwise:
             function, column = Expression.apply("mul", self.growing.functions[place], function), columns[place]
         return function, column
 
-    def _basis(self, terms: Sequence[tuple[Expression, np.ndarray]]) -> np.ndarray:
-        return np.stack([self.weights, *(column for _, column in terms)], axis=1)
+    def _left(self, terms: Sequence[tuple[Expression, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """An orthonormal basis of the constant and the terms, `[rows, columns]`, and what it leaves. `[rows]`"""
+        columns = np.stack([self.weights, *(column for _, column in terms)], axis=1)
+        basis = np.linalg.qr(columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300))[0]
+        return basis, self.goal - basis @ (basis.T @ self.goal)
 
     def _error(self, terms: Sequence[tuple[Expression, np.ndarray]]) -> float:
-        basis = self._basis(terms)
-        return float(np.square(self.goal - basis @ _solved(basis, self.goal)).sum())
+        return float(np.square(self._left(terms)[1]).sum())
 
     def equation(self, inputs: np.ndarray) -> Expression:
         """The equation of y that the chosen terms give, with its constants, on `inputs [rows, variables]`."""

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from expressions.errors import UserError
-from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
+from expressions.expression import Expression
+from expressions.operators import CONSTANT, TOKEN
 from expressions.skeleton import Skeleton
 from searches.latent_tables import Table, of_ordinary_size
 from searches.skeleton_scores import Elite
+from searches.undoing import Divisors, Undone, undone_once
 
 __all__ = ["Rewriter", "Rewriting", "leftover", "transformations"]
 
@@ -30,6 +32,7 @@ _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but
 _REMEMBERED = 512  # priors
 _STREAM = 7  # of random numbers, beside those of `searches.latent_strategies`
 _LEFTOVERS = ("add", "mul")
+_UNDONE = ("inv", "square", "sqrt", "exp", "log")
 _TAKE_UP_OFFSETS = ("add", "exp")  # as the offset, and as the factor, of the whole equation
 
 PriorOf = Callable[[Table], tuple[np.ndarray, np.ndarray]]
@@ -76,21 +79,13 @@ def transformations(table: Table) -> list[Rewriting]:
     positive one.
     """
     inputs, target = table
-    size = np.abs(target)
-    one_sign = bool((target > 0).all() or (target < 0).all())
-    questions: list[tuple[str, Skeleton | None, np.ndarray]] = []
-    with np.errstate(all="ignore"):
-        questions += [("inv", None, 1.0 / target), ("log", None, np.exp(target))]
-        if one_sign:
-            questions += [("exp", None, np.log(size)), ("square", None, np.sqrt(size)), ("sqrt", None, target**2)]
-        for number, column in enumerate(inputs.T):
-            variable = Skeleton((FIRST_VARIABLE + number,))
-            questions += [("mul", variable, target / column), ("div", variable, target * column)]
-    return [
-        Rewriting(operator, None, second, (inputs, of_ordinary_size(values)))
-        for operator, second, values in questions
-        if _is_usable(values)
-    ]
+    variables = Divisors.of([Expression.variable(number) for number in range(inputs.shape[1])], inputs)
+    questions = []
+    for undone in undone_once(Undone((), target, np.ones_like(target)), _UNDONE, variables):
+        operator, other = undone.steps[-1]
+        second = None if other is None else Skeleton(tuple(other.tokens.tolist()))
+        questions.append(Rewriting(operator, None, second, (inputs, of_ordinary_size(undone.values))))
+    return questions
 
 
 def leftover(table: Table, elite: Elite, operator: str) -> Rewriting | None:

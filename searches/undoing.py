@@ -7,7 +7,7 @@ in y, so that all of them can be compared, and fitted as well as y itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,7 @@ class Undone:
         return (np.round(values / np.abs(values).max() * np.sign(values[0]), 6) + 0.0).tobytes()
 
 
-def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) -> Iterator[Undone]:
+def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) -> list[Undone]:
     """The target with one step more undone: an operator of one argument, a factor or a divisor.
 
     Args:
@@ -104,28 +104,28 @@ def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) 
         divisors: functions by which the target may be divided and multiplied.
     """
     with np.errstate(all="ignore"):
-        for name, inverse in _INVERSE.items():
-            if name in operators and target.may_undo(name):
-                yield from _unlinked(target, name, inverse)
+        linked = [_unlinked(target, name) for name in _INVERSE if name in operators and target.may_undo(name)]
+        found = [one for one in linked if one is not None]
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
-            for k in np.flatnonzero(_are_targets(values, slopes)):
+            for k in np.flatnonzero(_are_targets(values, slopes)).tolist():
                 if not target.steps or target.steps[-1] != (opposite, divisors.functions[k]):
-                    yield Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
+                    found.append(Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k]))
+    return found
 
 
-def _unlinked(target: Undone, name: str, inverse: Callable[[np.ndarray], np.ndarray]) -> Iterator[Undone]:
+def _unlinked(target: Undone, name: str) -> Undone | None:
+    """The target without its outermost operator of one argument; None where that cannot be."""
     values, steps = target.values, target.steps
     if name in _ONE_SIGN and (values < 0).all():
         values, steps = -values, (*steps, ("neg", None))
-    left = inverse(values)
+    left = _INVERSE[name](values)
     again = BY_NAME[name].numpy(left, np.empty_like(left))
     if not np.allclose(again, values, rtol=_SAME, atol=0.0):  # as where a root would have to be negative
-        return
+        return None
     [partial] = BY_NAME[name].partials(np, values, left)
     slopes = target.slopes * np.abs(partial)
-    if _are_targets(left[None], slopes[None])[0]:
-        yield Undone((*steps, (name, None)), left, slopes)
+    return Undone((*steps, (name, None)), left, slopes) if _are_targets(left[None], slopes[None])[0] else None
 
 
 def _are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
