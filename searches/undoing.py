@@ -108,9 +108,11 @@ def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) 
         found = [one for one in linked if one is not None]
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
-            for k in np.flatnonzero(_are_targets(values, slopes)).tolist():
-                if not target.steps or target.steps[-1] != (opposite, divisors.functions[k]):
-                    found.append(Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k]))
+            found += [
+                Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
+                for k in np.flatnonzero(_are_targets(values, slopes)).tolist()
+                if not target.steps or target.steps[-1] != (opposite, divisors.functions[k])
+            ]
     return found
 
 
