@@ -73,9 +73,9 @@ def run(cell: Cell) -> dict[str, Any]:
     noise = float(settings["noise_level"])
     tables = [draw_tables(problem, noise_level=noise, seed=cell.seed) for problem in posed]
     kind, _, control = cell.method.partition(":")
-    budget = dict(_BUDGETS[kind])
+    budget: dict[str, Any] = {"polish": "none", "simplify_seconds": 0.0} | _BUDGETS[kind]
     budget["seconds"] = None if "decodes" in budget else float(settings["seconds"])
-    options = LatentSearchSettings(**({"polish": "none", "simplify_seconds": 0.0} | budget))
+    options = LatentSearchSettings(**budget)
     trials = []
     for number, (problem, rows) in enumerate(zip(posed, tables, strict=True)):
         train, test = rows["train"], rows["test"]
