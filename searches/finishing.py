@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from expressions.constants import snap
 from expressions.expression import Expression
+from expressions.rounding import snap
 from expressions.scoring import complexity
 from expressions.simplification import canonical, simplify
 from expressions.spelling import digits, spellings, unrooted, unsigned, widened

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.constants import fit_constants, snap
+from expressions.constants import fit_constants
 from expressions.differentiation import Columns, Tape, Workspace, blocks, linear_constants, read_trees, uniforms
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.parsing import parse
+from expressions.rounding import snap
 from expressions.sampling import SamplingSettings, sample
 
 RNG = np.random.default_rng(0)
