@@ -26,6 +26,7 @@ from modules.networks.attention import feed_forward
 __all__ = ["ENCODERS", "GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
 
 ENCODERS = ("flat", "flat_bias", "canonical", "graph", "probe")
+_LEAST_DEVIATION = 1e-12
 _OCTAVES = 7  # of the waves in which a probe's numbers are written: the shortest resolves the last decimal
 
 
@@ -49,14 +50,14 @@ def build_encoder(
         latents: Z.
         width: D.
         layers: residual blocks, or rounds of messages.
-        probes: K, of `probe` alone.
+        probes: K; of a row of weights, the sums of which waves are taken.
         low, high, scale: range of the networks' inputs, and size of their outputs, for `probe` alone.
     """
     if name == "probe":
         return ProbeEncoder(low, high, scale, latents, width, layers, probes)
     if name == "graph":
         return GraphEncoder(latents, width, layers)
-    return RowEncoder(shape, latents, width, layers, name != "flat", name == "canonical")
+    return RowEncoder(shape, latents, width, layers, probes, name != "flat", name == "canonical")
 
 
 class WeightEncoder(nn.Module):
@@ -78,31 +79,43 @@ class WeightEncoder(nn.Module):
 class RowEncoder(WeightEncoder):
     """A residual network on the row of weights, each in units of its own deviation over the zoo.
 
+    It is also shown sums of these and waves of the sums, since digits are to be read (see `ProbeEncoder`).
+
     Args:
         shape: of all networks.
         latents: Z.
         width: D.
         layers: residual blocks.
+        sums: K, of which waves are taken.
         biases: whether biases are looked at.
         sorted_units: whether units are brought into an order first.
     """
 
     def __init__(
-        self, shape: NetworkShape, latents: int, width: int, layers: int, biases: bool, sorted_units: bool
+        self,
+        shape: NetworkShape,
+        latents: int,
+        width: int,
+        layers: int,
+        sums: int,
+        biases: bool,
+        sorted_units: bool,
     ) -> None:
         super().__init__()
         self.sorted_units = sorted_units
         looked_at = torch.arange(shape.size) if biases else (~shape.is_bias).nonzero()[:, 0]
         self.looked_at: Tensor
         self.register_buffer("looked_at", looked_at, persistent=False)
-        self.norm = nn.BatchNorm1d(len(looked_at), affine=False)
-        self.read = _Residual(len(looked_at), latents, width, layers)
+        self.norm = _Standardised(len(looked_at))
+        self.mix = nn.Linear(len(looked_at), sums)
+        self.read = _Residual(len(looked_at) + sums * (1 + 2 * _OCTAVES), latents, width, layers)
 
     def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
         """`[B, P] -> [B, Z]`; the shape is that of the training."""
         if self.sorted_units:
             flat = canonical(shape, flat)
-        latents: Tensor = self.read(self.norm(flat[:, self.looked_at]))
+        row = self.norm(flat[:, self.looked_at])
+        latents: Tensor = self.read(_with_waves(row, self.mix(row)))
         return latents
 
 
@@ -133,8 +146,6 @@ class ProbeEncoder(WeightEncoder):
         self.places = nn.Parameter(torch.atanh(0.999 * spread))
         self.mix = nn.Linear(probes, probes)
         self.read = _Residual(probes * (2 + 2 * _OCTAVES), latents, width, layers)
-        self.waves: Tensor
-        self.register_buffer("waves", math.pi * 2.0 ** torch.arange(_OCTAVES), persistent=False)
 
     @property
     def inputs(self) -> Tensor:
@@ -144,10 +155,7 @@ class ProbeEncoder(WeightEncoder):
     def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
         """`[B, P] -> [B, Z]`"""
         outputs = shape.run(flat, self.inputs) / self.scale
-        mixed = self.mix(outputs)
-        angles = mixed[:, :, None] * self.waves
-        features = torch.cat([outputs, mixed, torch.sin(angles).flatten(1), torch.cos(angles).flatten(1)], dim=1)
-        latents: Tensor = self.read(features)
+        latents: Tensor = self.read(_with_waves(outputs, self.mix(outputs)))
         return latents
 
 
@@ -221,6 +229,48 @@ class _Round(nn.Module):
         """What is said, times the weights and times their squashed copies. `[B, H, other] x [B, other, 2 D]`"""
         first, second = said.chunk(2, dim=2)
         return [weights @ first, torch.tanh(weights) @ second]
+
+
+def _with_waves(numbers: Tensor, mixed: Tensor) -> Tensor:
+    """Numbers `[B, N]`, sums of them `[B, K]`, and sines and cosines of the sums, an octave apart each."""
+    angles = mixed[:, :, None] * (math.pi * 2.0 ** torch.arange(_OCTAVES, device=mixed.device))
+    return torch.cat([numbers, mixed, torch.sin(angles).flatten(1), torch.cos(angles).flatten(1)], dim=1)
+
+
+class _Standardised(nn.Module):
+    """Numbers less their mean over all networks that training has shown, in units of their deviation.
+
+    A batch's own mean, as batch normalisation takes it, is off by a tenth of a deviation: digits are finer.
+
+    Args:
+        size: numbers.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.count: Tensor
+        self.mean: Tensor
+        self.squares: Tensor
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("squares", torch.zeros(size))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """`[B, size]`, and so is what is returned."""
+        if self.training:
+            self._look_at(numbers.detach())
+        deviation = (self.squares / self.count.clamp(min=1)).sqrt().clamp(min=_LEAST_DEVIATION)
+        return (numbers - self.mean) / deviation
+
+    def _look_at(self, numbers: Tensor) -> None:
+        """Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983."""
+        count = self.count + len(numbers)
+        mean = numbers.mean(dim=0)
+        apart = mean - self.mean
+        weight = self.count * len(numbers) / count
+        self.squares += (numbers - mean).square().sum(dim=0) + apart.square() * weight
+        self.mean += apart * len(numbers) / count
+        self.count.copy_(count)
 
 
 class _Residual(nn.Module):
