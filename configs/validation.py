@@ -193,6 +193,7 @@ RULES: dict[str, Rule] = {
     "data.train_points": _whole(2),
     "data.x_low": _number(-1e3, 1e3),
     "data.x_high": _number(-1e3, 1e3),
+    "data.target_size": _number(0),
     "data.equations": _choice("uniform", "slides"),
     "data.degree": _whole(1, 6),
     "data.largest": _whole(1, 9),

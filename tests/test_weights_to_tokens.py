@@ -276,7 +276,7 @@ def test_the_whole_way_and_a_network_of_somebody_else(tmp_path: Path, command: C
         (["data.widths=8-7-1"], ["data.widths=8-7-1", "1-8-7-8-1"]),
         (["data.activation=tan"], ["data.activation=tan", "tanh"]),
         (["data.x_low=2"], ["data.x_low=2", "less than"]),
-        (["data.target_size=0"], ["data.target_size=0", "greater than 0"]),
+        (["data.target_size=0"], ["data.target_size=0", "above 0"]),
         (["data.degree=9"], ["data.degree=9", "1 to 6"]),
         (["data.functions=['sin(2*y)']"], ["data.functions", "sin(2*y)", "unknown name 'y'"]),
         (["data.functions=['log(x)']"], ["log(x)", "not finite", "-1.0 to 1.0"]),
