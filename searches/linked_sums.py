@@ -101,7 +101,8 @@ class _Search:
         variables = self._variables_that_matter()
         # Among many functions that are alike a regression takes wrong turns, so the simple ones get their own.
         levels = itertools.accumulate(small_functions(variables, self.available))
-        self.libraries = [_Library.of(functions[:_FUNCTIONS], inputs) for functions in levels]
+        libraries = [_Library.of(functions[:_FUNCTIONS], inputs) for functions in levels]
+        self.libraries = [library for library in libraries if library.functions]
         self.factors = _Library.of(list(factors(variables, self.available)), inputs)
         self.powers, self.divisors = self._divisors(variables)
         self.pursuits = [_Pursuit(each.values, min(_FIRST_TERMS, self.terms)) for each in self.libraries]
@@ -132,7 +133,7 @@ class _Search:
         """See `linked_sums`."""
         found: dict[Expression, tuple[float, int]] = {}
         exact = False
-        for promising, target in self._promising():
+        for promising, target in self._promising() if self.libraries else []:
             if (exact and not promising) or (found and time.perf_counter() > self.ends):
                 break
             for equation in self._sums(target):
@@ -205,14 +206,18 @@ class _Search:
             regression = _Stepwise(library, growing, target)
             for _ in range(self.terms):
                 error = regression.add()
-                yield regression.equation(self.inputs)
+                equation = regression.equation(self.inputs)
+                if equation is not None:
+                    yield equation
                 if error < _EXACT:
                     return
 
 
 def _in_units(values: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values of ordinary size, and what their errors cost. Each `[…, rows]`"""
-    unit = np.median(np.abs(values), axis=-1, keepdims=True)
+    size = np.abs(values)
+    unit = np.median(size, axis=-1, keepdims=True)
+    unit = np.where(unit > 0, unit, size.max(axis=-1, keepdims=True))  # of a target that is mostly 0
     return values / unit, slopes * unit
 
 
@@ -355,12 +360,19 @@ class _Stepwise:
     def _error(self, terms: Sequence[tuple[Expression, np.ndarray]]) -> float:
         return float(np.square(self._left(terms)[1]).sum())
 
-    def equation(self, inputs: np.ndarray) -> Expression:
-        """The equation of y that the chosen terms give, with its constants, on `inputs [rows, variables]`."""
+    def equation(self, inputs: np.ndarray) -> Expression | None:
+        """The equation of y that the chosen terms give, with its constants, on `inputs [rows, variables]`.
+
+        None where a term or a constant is beyond float64 in the table's own units.
+        """
         functions = [function for function, _ in self.chosen]
         columns = np.stack([np.ones(len(inputs)), *(function(inputs) for function in functions)], axis=1)
         slopes = self.target.slopes
+        if not np.isfinite(columns * slopes[:, None]).all():
+            return None
         solved = _solved(columns * slopes[:, None], self.target.values * slopes)
+        if not np.isfinite(solved).all():
+            return None
         sizes = np.abs(columns * solved).max(axis=0)
         terms = [Expression.constant(solved[0])] if sizes[0] > _NOTHING * sizes.max() else []
         for function, coefficient, size in zip(functions, solved[1:], sizes[1:], strict=True):
@@ -374,7 +386,7 @@ class _Stepwise:
 
 def _solved(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Least squares on columns of ordinary size. `[columns]`"""
-    size = np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    size = np.maximum(np.abs(columns).max(axis=0), 1e-300)  # whose square may be beyond float64
     return np.linalg.lstsq(columns / size, goal)[0] / size
 
 

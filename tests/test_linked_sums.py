@@ -168,6 +168,29 @@ def test_columns_that_say_nothing_are_no_harm() -> None:
     np.testing.assert_allclose(best(inputs), target, rtol=1e-9)
 
 
+HOSTILE: dict[str, tuple[np.ndarray, np.ndarray]] = {
+    "mostly 0": (ROWS, np.where(np.arange(300) < 200, 0.0, ROWS[:, 0])),
+    "two values": (ROWS, np.where(ROWS[:, 0] > 1, 1.0, -1.0)),
+    "one row apart": (ROWS, np.where(np.arange(300) == 0, 1e12, ROWS[:, 0])),
+    "tiny": (1e-150 * ROWS, 1e-90 * ROWS[:, 0]),
+    "huge": (1e150 * ROWS, 1e90 * ROWS[:, 0]),
+    "nothing varies": (np.ones((300, 2)), ROWS[:, 0]),
+    "all alike": (np.repeat(ROWS[:, :1], 4, axis=1), ROWS[:, 0] ** 2),
+    "rows twice": (np.repeat(ROWS[:6], 50, axis=0), np.repeat(ROWS[:6, 0], 50)),
+    "zeros": (np.where(ROWS > 1.5, 0.0, ROWS), ROWS[:, 0]),
+    "one column": (ROWS[:, :1], ROWS[:, 1]),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_tables(name: str) -> None:
+    inputs, target = HOSTILE[name]
+    with np.errstate(all="ignore"):
+        for equation in linked_sums(inputs, target, DEFAULT_OPERATORS, 10, seconds=1.0):
+            assert np.isfinite(equation(inputs[:5])).all()
+
+
 def test_of_many_columns_those_that_matter_are_looked_at() -> None:
     inputs = np.random.default_rng(8).uniform(0.5, 3.0, (300, 40))
     target = inputs[:, 31] ** 2 * inputs[:, 17] + inputs[:, 5]
