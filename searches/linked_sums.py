@@ -19,6 +19,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,11 +137,12 @@ class _Search:
         for promising, target in self._promising() if self.libraries else []:
             if (exact and not promising) or (found and time.perf_counter() > self.ends):
                 break
-            for equation in self._sums(target):
-                error = float(np.square(equation(self.inputs) - self.target).sum()) / self.scatter
-                if np.isfinite(error):
-                    found[equation] = max(error, _EXACT), len(equation)
-                    exact |= error < _EXACT
+            with suppress(np.linalg.LinAlgError):  # LAPACK may give up on a least-squares problem
+                for equation in self._sums(target):
+                    error = float(np.square(equation(self.inputs) - self.target).sum()) / self.scatter
+                    if np.isfinite(error):
+                        found[equation] = max(error, _EXACT), len(equation)
+                        exact |= error < _EXACT
         return sorted(found, key=lambda equation: found[equation])[:most]
 
     # --- which targets ------------------------------------------------------------------------------------------
