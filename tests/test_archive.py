@@ -164,7 +164,7 @@ def test_a_second_search_starts_where_the_first_ended(tmp_path: Path) -> None:
     inputs = rng.normal(size=(120, 3))
     target = np.exp(0.7 * inputs[:, 0]) / (1.5 + inputs[:, 1] ** 2) - inputs[:, 2] ** 3
     settings = GeneticProgrammingSettings(
-        population=30, generations=4, seconds=None, simplify_seconds=0.5, max_length=30
+        population=30, generations=4, seconds=None, simplify_seconds=0.5, max_length=30, linked_sums=0
     )
     first = search(inputs, target, settings, seed=1)
     path = tmp_path / "archive"
