@@ -35,8 +35,7 @@ class NetworkWeights(LightningDataModule):
     Args:
         networks, validation_networks, test_networks: of each part; those below `floor` are then left out.
         widths, activation, biases: of all networks, see `expressions.small_networks.NetworkShape.of`.
-        start, start_seed, passes, floor, target_size, equations, degree, largest, functions, terms:
-            see
+        start, start_seed, passes, floor, target_size, equations, degree, largest, functions, terms: see
             `datamodules.network_zoo.ZooSettings`.
         train_points: that a network is trained on.
         x_low, x_high: the range of x.

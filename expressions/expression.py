@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +115,12 @@ class Expression:
             np.concatenate([np.array([token], dtype=np.int16), *(a.tokens for a in arguments)]),
             np.concatenate([a.constants for a in arguments]),
         )
+
+    @classmethod
+    def joined(cls, name: str, parts: Sequence[Expression]) -> Expression:
+        """`parts`, one or more, joined from left to right by an operator of two arguments: a sum, or a product."""
+        first, *others = parts
+        return reduce(lambda total, part: cls.apply(name, total, part), others, first)
 
     def with_constants(self, constants: Sequence[float] | np.ndarray) -> Expression:
         """The same program with other constant values. `[constants]`"""

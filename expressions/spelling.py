@@ -54,9 +54,6 @@ def widened(expression: Expression) -> Expression:
     returned is finite in more places, so a canonical form must not do this, but a reader would.
     """
 
-    def leaf(token: int, value: float) -> Expression:
-        return Expression.constant(value) if token == CONSTANT else Expression([token])
-
     def combine(row: Operator, *arguments: Expression) -> Expression:
         zero = [_constant_value(argument) == 0.0 for argument in arguments]
         if (row.name == "mul" and any(zero)) or (row.name == "div" and zero[0]):
@@ -69,7 +66,7 @@ def widened(expression: Expression) -> Expression:
             return _exponential(arguments[0])
         return Expression.apply(row.name, *arguments)
 
-    widest: Expression = expression.fold(leaf, combine)
+    widest: Expression = expression.fold(_leaf, combine)
     return widest
 
 
@@ -81,9 +78,6 @@ def unsigned(expression: Expression) -> Expression:
 
 def unrooted(expression: Expression) -> Expression:
     """The equation with `u * sqrt(v)` for `sqrt(u**2 * v)`: the same where no `u` is negative, as data can say."""
-
-    def leaf(token: int, value: float) -> Expression:
-        return Expression.constant(value) if token == CONSTANT else Expression([token])
 
     def combine(row: Operator, *arguments: Expression) -> Expression:
         whole = Expression.apply(row.name, *arguments)
@@ -98,7 +92,11 @@ def unrooted(expression: Expression) -> Expression:
             inside.append((Expression.constant(factor), 1.0))
         return _product(1.0, [*outside, (Expression.apply("sqrt", _product(1.0, inside)), 1.0)])
 
-    return expression.fold(leaf, combine)
+    return expression.fold(_leaf, combine)
+
+
+def _leaf(token: int, value: float) -> Expression:
+    return Expression.constant(value) if token == CONSTANT else Expression([token])
 
 
 def _exponential(exponent: Expression) -> Expression:
@@ -110,7 +108,9 @@ def _exponential(exponent: Expression) -> Expression:
         (others if power is None else powers).append(term if power is None else power)
     if not powers:
         return Expression.apply("exp", exponent)
-    return _multiplied([*powers, Expression.apply("exp", _added(others))] if others else powers)
+    if others:
+        powers.append(Expression.apply("exp", Expression.joined("add", others)))
+    return Expression.joined("mul", powers)
 
 
 def _terms(expression: Expression) -> list[Expression]:
@@ -227,26 +227,12 @@ def _scaled(total: Expression, factor: float) -> Expression:
 def _product(sign: float, parts: Sequence[tuple[Expression, float]]) -> Expression:
     above = [part for part, power in parts if power > 0]
     below = [part for part, power in parts if power < 0]
-    total = _multiplied(above) if above else None
+    total = Expression.joined("mul", above) if above else None
     if below:
-        divisor = _multiplied(below)
+        divisor = Expression.joined("mul", below)
         total = Expression.apply("inv", divisor) if total is None else Expression.apply("div", total, divisor)
     assert total is not None  # there is at least the sum that took the factor
     return Expression.apply("neg", total) if sign < 0 else total
-
-
-def _added(parts: Sequence[Expression]) -> Expression:
-    total, *others = parts
-    for part in others:
-        total = Expression.apply("add", total, part)
-    return total
-
-
-def _multiplied(parts: Sequence[Expression]) -> Expression:
-    total, *others = parts
-    for part in others:
-        total = Expression.apply("mul", total, part)
-    return total
 
 
 def _rebuilt(expression: Expression, children: Sequence[Expression]) -> Expression:

@@ -380,10 +380,7 @@ class _Stepwise:
         for function, coefficient, size in zip(functions, solved[1:], sizes[1:], strict=True):
             if size > _NOTHING * sizes.max():
                 terms.append(Expression.apply("mul", Expression.constant(coefficient), function))
-        total = terms[0]
-        for term in terms[1:]:
-            total = Expression.apply("add", total, term)
-        return self.target.redone(total)
+        return self.target.redone(Expression.joined("add", terms))
 
 
 def _solved(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:

@@ -24,22 +24,15 @@ def monomial(powers: Powers) -> Expression:
     above = [_power(variable, exponent) for variable, exponent in powers if exponent > 0]
     below = [_power(variable, -exponent) for variable, exponent in powers if exponent < 0]
     if not below:
-        return _product(above)
+        return Expression.joined("mul", above)
     if not above:
-        return Expression.apply("inv", _product(below))
-    return Expression.apply("div", _product(above), _product(below))
+        return Expression.apply("inv", Expression.joined("mul", below))
+    return Expression.apply("div", Expression.joined("mul", above), Expression.joined("mul", below))
 
 
 def _power(variable: int, exponent: int) -> Expression:
     base = Expression.variable(variable)
     return base if exponent == 1 else Expression.apply(POWER_ROWS[exponent], base)
-
-
-def _product(parts: Sequence[Expression]) -> Expression:
-    product = parts[0]
-    for part in parts[1:]:
-        product = Expression.apply("mul", product, part)
-    return product
 
 
 def factors(variables: Sequence[int], operators: Collection[str]) -> Iterator[Expression]:

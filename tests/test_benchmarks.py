@@ -219,3 +219,13 @@ def test_tables() -> None:
         "1.50",
         "-1.23e+04",
     )
+
+
+def test_an_equation_that_is_not_finite_is_named_and_not_in_the_mean() -> None:
+    srbench = suite("srbench")
+    cells = srbench.cells(methods=["gp"], problems=["I.12.1", "I.12.5"], seeds=[1], settings={}, out="")
+    measured = {"equivalent": False, "recovered": False, "complexity": 5, "wall_seconds": 1.0}
+    records = [Record(cell, OK, measured | {"r2": r2}) for cell, r2 in zip(cells, (0.5, -1e30), strict=True)]
+    text = srbench.report(records).markdown("nothing")
+    assert "| gp, feynman | 2 | 0.5000 |" in text
+    assert "Not finite on a fresh row, and not in the mean: I.12.5 by gp." in text

@@ -21,7 +21,7 @@ from datamodules.network_weights import NetworkWeights
 from datamodules.network_zoo import ZooSettings, draw_equations, trained
 from expressions.errors import UserError
 from expressions.small_networks import NetworkShape, shuffled
-from modules.networks.weight_encoders import ENCODERS
+from modules.networks.weight_encoders import ENCODERS, build_encoder
 from modules.networks.weight_reader import (
     PRETRAINED,
     WeightReader,
@@ -321,3 +321,18 @@ def test_the_weights_of_the_package_read_at_once(tmp_path: Path, command: Callab
     ended = command("model=weights_to_tokens", "logger=csv", "trainer.accelerator=cpu", "data.network=wild.pt")
     assert ended.code == 0, ended.err
     assert "this network's best equation explains only R2 =" in ended.err
+
+
+def test_rows_are_in_units_of_all_that_training_has_shown() -> None:
+    """Not of a batch: what is said of one network must not depend on the others beside it."""
+    shape = NetworkShape.of("1-8-7-8-1", "tanh", True)
+    arguments = {"latents": 8, "width": 16, "layers": 1, "probes": 4, "low": -1.0, "high": 1.0, "scale": 1.0}
+    encoder = build_encoder("flat_bias", shape, **arguments)  # type: ignore[arg-type]
+    rows = 1.0 + 1e-3 * torch.randn(600, shape.size, generator=torch.Generator().manual_seed(0))
+    for batch in rows.split(100):
+        encoder(shape, batch)
+    row = encoder.norm.eval()(rows)  # type: ignore[operator, union-attr]
+    assert row.mean(dim=0).abs().max() < 1e-3
+    assert (row.std(dim=0) - 1).abs().max() < 1e-2
+    encoder.eval()
+    assert torch.allclose(encoder(shape, rows)[:3], encoder(shape, rows[:3]), atol=1e-5)
