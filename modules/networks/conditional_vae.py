@@ -23,7 +23,7 @@ from torch.nn import functional
 from expressions.vocabulary import Vocabulary
 from modules.networks.decoding import beams, decoded
 from modules.networks.equation_transformer import EquationDecoder, EquationEncoder
-from modules.networks.set_encoder import SetEncoder, point_features
+from modules.networks.set_encoder import Features, SetEncoder, point_features
 
 __all__ = ["Batch", "ConditionalVAE", "Gaussian", "Losses", "divergence", "token_losses"]
 
@@ -183,8 +183,8 @@ class ConditionalVAE(nn.Module):
 
     # --- distributions of z ---------------------------------------------------------------------------------
 
-    def encode(self, features: Tensor) -> Tensor:
-        """What the points say. `[B, N, 3 V + 3] -> [B, Q, D]`"""
+    def encode(self, features: Features) -> Tensor:
+        """What the points say. `[B, Q, D]`"""
         encoded: Tensor = self.set_encoder(features)
         return encoded
 
@@ -275,21 +275,21 @@ class ConditionalVAE(nn.Module):
             posterior_cross_entropy=nats[:rows].sum() / counted[:rows].sum().clamp(min=1),
             kl=nats_kl,
             free_kl=free,
-            values=self.value_loss(latents, features) if heads[0] else data.new_zeros(()),
+            values=self.value_loss(latents, features.points) if heads[0] else data.new_zeros(()),
             presence=self.presence_loss(latents, batch.ids) if heads[1] else data.new_zeros(()),
             tokens=counted.sum(),
         )
 
-    def value_loss(self, latents: Tensor, features: Tensor) -> Tensor:
+    def value_loss(self, latents: Tensor, points: Tensor) -> Tensor:
         """Smooth L1 distance of the standardised target from what z and the variables say about some points.
 
         Args:
             latents: `[B, Z]`
-            features: as `point_features` makes them, what is said of the whole table behind the points.
+            points: as `Features` has them. `[B, N, 4 V + 5]`
         """
-        points = features.shape[1] - self.set_encoder.table_rows
-        step = max(1, points // VALUE_POINTS)
-        some = features[:, : min(points, step * VALUE_POINTS) : step]
+        count = points.shape[1]
+        step = max(1, count // VALUE_POINTS)
+        some = points[:, : min(count, step * VALUE_POINTS) : step]
         of_variables = 3 * self.vocabulary.variables
         values = self.value_head(latents, some[..., :of_variables])
         return functional.smooth_l1_loss(values, some[..., of_variables])

@@ -26,7 +26,7 @@ __all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "cvae_small.safetensors"
 """The weights that come with the package."""
 
-FORMAT = "rediscover latent map 2"
+FORMAT = "rediscover latent map 3"
 MOST_ROWS = 200
 _ROWS_AT_ONCE = 512  # of latents that are decoded together
 _TABLES_AT_ONCE = 64

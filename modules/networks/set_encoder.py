@@ -8,9 +8,10 @@ Notation, in shapes: batch B, points N, variables V, width D, queries Q.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from modules.networks.attention import (
@@ -21,40 +22,48 @@ from modules.networks.attention import (
     scaled_initialisation,
     split_heads,
 )
+from modules.networks.atoms import Moments, atoms
 from modules.networks.columns import SMALLEST_SPREAD, over_largest, standardised
-from modules.networks.probes import probe_rows, probe_width, probes
-from modules.networks.table_statistics import statistic_rows, statistic_width, table_statistics
+from modules.networks.probes import probe_width, probes
+from modules.networks.pursuits import pursuit_width, pursuits
+from modules.networks.table_statistics import statistic_width, table_statistics
 
-__all__ = ["SetEncoder", "feature_count", "point_features", "table_rows"]
+__all__ = ["Features", "SetEncoder", "point_features"]
 
 _SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
 _FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; what is beyond is clipped
 
 
-def feature_count(variables: int) -> int:
-    """How many numbers `point_features` makes of a row, of whichever kind."""
-    return max(_point_width(variables), statistic_width(variables), probe_width(variables))
+class Features(NamedTuple):
+    """What the network sees of a table, in rows of four kinds.
+
+    Attributes:
+        points: of each point, first 3 V numbers of the variables, then the standardised target. `[B, N, 4 V + 5]`
+        statistics: see `modules.networks.table_statistics`. `[B, rows, statistic_width(V)]`
+        guesses: see `modules.networks.probes`. `[B, rows, probe_width(V)]`
+        sums: see `modules.networks.pursuits`. `[B, rows, pursuit_width(V)]`
+    """
+
+    points: Tensor
+    statistics: Tensor
+    guesses: Tensor
+    sums: Tensor
 
 
-def table_rows(variables: int) -> int:
-    """How many rows behind the points `point_features` makes of the whole table."""
-    return statistic_rows(variables) + probe_rows()
-
-
-def _point_width(variables: int) -> int:
-    return 4 * variables + 5
+def _widths(variables: int) -> tuple[int, ...]:
+    """Numbers of a row of each kind, in the order of `Features`."""
+    return 4 * variables + 5, statistic_width(variables), probe_width(variables), pursuit_width(variables)
 
 
 @torch.no_grad()
-def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """What the network sees of each point, then of the whole table: finite for whatever is finite.
+def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
+    """What the network sees of each point and of the whole table: finite for whatever is finite.
 
     Of each variable: its standardised value (0 where the column is constant), asinh of the raw value, in which the
     scale and the place of zero are seen, whether the table has it, and the logarithm of its magnitude; all 0 where
     it has not. Of the target, whose scale does not matter: the standardised value, clipped; asinh of the distance
     from the median in robust standard deviations, clipped, in which poles do not hide the rest; its rank from -1
-    to 1; the logarithm of its magnitude over the root mean square; and its sign. The rows behind the points are
-    those of `modules.networks.table_statistics` and of `modules.networks.probes`.
+    to 1; the logarithm of its magnitude over the root mean square; and its sign.
 
     Args:
         inputs: in raw units. `[B, N, V]`
@@ -62,10 +71,10 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
         present: which variables the table has. `[B, V]` bool
 
     Returns:
-        `[B, N + table_rows(V), feature_count(V)]` float32: of a point first 3 V numbers of the variables, then
-        the standardised target.
+        All float32.
     """
     inputs, target = inputs.float(), target.float()
+    variables = inputs.shape[2]
     here = present[:, None, :].expand(inputs.shape)
     raw = inputs.masked_fill(~here, 0.0)
     unit = standardised(raw)
@@ -79,13 +88,14 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
         torch.stack([unit_target, *_order_statistics(scaled), _logarithm(relative), scaled.sign()], dim=-1),
         _logarithm(raw) * here,
     ]
-    points = torch.cat(of_points, dim=-1)
     with torch.autocast(inputs.device.type, enabled=False):  # regressions need more digits than bfloat16 has
-        statistics = table_statistics(raw, scaled, unit, unit_target, present)
-        guesses = probes(raw, scaled, present)
-    width = feature_count(inputs.shape[2])
-    parts = (points, statistics, guesses)
-    return torch.cat([functional.pad(part, (0, width - part.shape[-1])) for part in parts], dim=1)
+        moments = Moments(atoms(raw, present), variables)
+        return Features(
+            torch.cat(of_points, dim=-1),
+            table_statistics(raw, scaled, unit, unit_target, present),
+            probes(moments, scaled, variables),
+            pursuits(moments, raw, scaled, present),
+        )
 
 
 def _logarithm(values: Tensor) -> Tensor:
@@ -157,24 +167,18 @@ class SetEncoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.checkpoint_activations = checkpoint_activations
-        self.table_rows = table_rows(variables)
-        self.points = _keys_and_values(_point_width(variables), width)
-        self.statistics = _keys_and_values(statistic_width(variables), width)
-        self.probes = _keys_and_values(probe_width(variables), width)
+        networks = (_keys_and_values(features, width) for features in _widths(variables))
+        self.points, self.statistics, self.probes, self.pursuits = networks
         self.queries = nn.Parameter(torch.randn(queries, width))
         self.blocks = nn.ModuleList(PerceiverBlock(width, heads, mlp_ratio) for _ in range(layers))
         self.norm = Norm(width)
         scaled_initialisation(self, 3 * layers)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Points, statistics and probes, as they come from `point_features`, to `[B, Q, D]`."""
-        points, guesses = features.shape[1] - self.table_rows, features.shape[1] - probe_rows()
-        parts = zip(
-            (self.points, self.statistics, self.probes),
-            (features[:, :points], features[:, points:guesses], features[:, guesses:]),
-            strict=True,
-        )
-        seen = torch.cat([network(rows[..., : network[0].in_features]) for network, rows in parts], dim=1)
+    def forward(self, features: Features) -> Tensor:
+        """What `point_features` makes of tables, to `[B, Q, D]`."""
+        networks = (self.points, self.statistics, self.probes, self.pursuits)
+        parts = zip(networks, features, strict=True)
+        seen = torch.cat([network(rows) for network, rows in parts], dim=1)
         # Copied once here, not by the products of every block.
         keys, values = (part.contiguous() for part in split_heads(seen, 2, self.heads))
         # The same for all tables, until the first block has looked at their points.
