@@ -126,7 +126,7 @@ def count(config: DictConfig) -> dict[str, Any]:
         with watch or nullcontext():  # has no weights, and looks at numbers: real ones
             features = point_features(real.inputs, real.target, real.present)
         fake = type(real)(*(mode.from_tensor(part) for part in real))
-        seen = mode.from_tensor(features)
+        seen = type(features)(*(mode.from_tensor(part) for part in features))
         with mode, mock.patch.object(conditional_vae, "point_features", return_value=seen), watch or nullcontext():
             train(net, fake, share, half)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from modules.networks.atoms import Moments, atoms
 from modules.networks.probes import FAMILIES, KEPT, probe_rows, probe_width, probes
 
 VARIABLES = 3
@@ -34,7 +35,9 @@ def inputs() -> Tensor:
 
 def made(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
     here = torch.ones(len(inputs), inputs.shape[2], dtype=torch.bool) if present is None else present
-    return probes(inputs, target / target.abs().amax(dim=1, keepdim=True), here)
+    return probes(
+        Moments(atoms(inputs, here), VARIABLES), target / target.abs().amax(dim=1, keepdim=True), VARIABLES
+    )
 
 
 def atom(names: Tensor) -> str:
@@ -137,6 +140,7 @@ def test_the_order_of_the_points_does_not_matter(inputs: Tensor) -> None:
 def test_all_is_finite(size: float, points: int) -> None:
     table = size * torch.randn(2, points, VARIABLES, generator=torch.Generator().manual_seed(2))
     for target in (table[..., 0], torch.zeros(2, points), torch.ones(2, points)):
-        rows = probes(table, target / target.abs().amax().clamp(min=1e-30), torch.ones(2, VARIABLES) > 0)
+        moments = Moments(atoms(table, torch.ones(2, VARIABLES) > 0), VARIABLES)
+        rows = probes(moments, target / target.abs().amax().clamp(min=1e-30), VARIABLES)
         assert rows.shape == (2, probe_rows(), probe_width(VARIABLES)) == (2, KEPT * len(FAMILIES), 44)
         assert torch.isfinite(rows).all()

@@ -12,7 +12,7 @@ from benchmarks import equations_data, scale
 from benchmarks.cells import OK, Record
 from benchmarks.presets import PRESETS, configuration, datamodule, network
 from benchmarks.scale import Shape, batch, bytes_a_sample, counted_flops, largest_batch, saved_bytes, slope, train
-from modules.networks.set_encoder import feature_count, point_features
+from modules.networks.set_encoder import Features, point_features
 
 TINY = {"model.width": 16, "model.queries": 2, "model.heads": 2, "model.encoder_layers": 1, "model.latents": 8}
 TINY |= {"model.equation_layers": 1, "model.decoder_layers": 1, "model.prefix": 2, "model.mlp_ratio": 2}
@@ -85,7 +85,9 @@ def test_flops_are_those_of_the_matrix_products() -> None:
     width, features, blocks, queries = 16, encoder.points[0].in_features, 1, 2
 
     def step(points: int) -> None:
-        encoder(torch.randn(2, points, feature_count(net.vocabulary.variables))).sum().backward()
+        others = (encoder.statistics, encoder.probes, encoder.pursuits)
+        rows = (torch.randn(2, 1, network[0].in_features) for network in others)
+        encoder(Features(torch.randn(2, points, features), *rows)).sum().backward()
 
     # A point more: three linear layers, the first without a gradient of its inputs, and attention in each block.
     a_point = 2 * (2 * features * width + 3 * width**2 + 3 * 2 * width**2) + 3 * blocks * 4 * queries * width

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modules.networks.set_encoder import feature_count, point_features
+from modules.networks.set_encoder import point_features
 from modules.networks.table_statistics import statistic_rows, statistic_width
 
 VARIABLES = 4
@@ -14,7 +14,7 @@ EXPONENT, POWER_SHARE, LINEAR_SHARE = 15, 17, 16  # places in the row of a varia
 
 def statistics(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
     here = torch.ones(len(inputs), inputs.shape[2], dtype=torch.bool) if present is None else present
-    return point_features(inputs, target, here)[:, inputs.shape[1] :][:, : statistic_rows(inputs.shape[2])]
+    return point_features(inputs, target, here).statistics
 
 
 @pytest.fixture
@@ -64,5 +64,4 @@ def test_all_is_finite(size: float, points: int) -> None:
 @pytest.mark.parametrize("variables", [1, 2, 10])
 def test_shapes(variables: int) -> None:
     rows = statistics(torch.rand(3, 7, variables), torch.rand(3, 7))
-    assert rows.shape == (3, statistic_rows(variables), feature_count(variables))
-    assert feature_count(variables) >= statistic_width(variables)
+    assert rows.shape == (3, statistic_rows(variables), statistic_width(variables))

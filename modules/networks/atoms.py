@@ -1,7 +1,7 @@
 """Simple functions of the variables of a table, and what all products of two of them have to do with a target.
 
-What guesses about a table are made of (`modules.networks.probes`, `modules.networks.pursuits`). No product is worked
-out row by row: their correlations with a target are entries of a few matrices of moments of the functions.
+What guesses about a table are made of (`modules.networks.probes`, `modules.networks.pursuits`). No product is
+worked out row by row: their correlations with a target are entries of a few matrices of moments of the functions.
 
 Notation, in shapes: batch B, points N, variables V, atoms M (simple functions of a variable, and the constant 1 as
 the last), targets K, pairs of atoms P.
@@ -99,8 +99,8 @@ class Moments:
         Args:
             wanted: `[B, N, K]`
         """
-        weighted = (wanted[..., None] * self.atoms[:, :, None]).flatten(2)  # one product of matrices for all targets
-        covariance = self.atoms.transpose(1, 2) @ weighted
+        weighted = (wanted[..., None] * self.atoms[:, :, None]).flatten(2)
+        covariance = self.atoms.transpose(1, 2) @ weighted  # one product of matrices for all targets
         return covariance.unflatten(2, (wanted.shape[2], -1)) * self._per_rows
 
     def products(self, places: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def sum_pairs(variables: int) -> Tensor:
 
 @cache
 def atom_names(variables: int) -> Tensor:
-    """Of each atom, one of the functions and one of the variables, or that it is the constant. `[M, 11 + V + 1]`"""
+    """Of each atom one of the functions and one of the variables, or that it is the constant. `[M, 12 + V]`"""
     functions = torch.arange(len(ATOM_FUNCTIONS)).repeat_interleave(variables)
     of_variables = torch.arange(variables).repeat(len(ATOM_FUNCTIONS))
     names = torch.cat(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from modules.networks.atoms import Moments, atoms
 from modules.networks.attention import (
     Block,
     CrossAttention,
@@ -22,7 +23,6 @@ from modules.networks.attention import (
     scaled_initialisation,
     split_heads,
 )
-from modules.networks.atoms import Moments, atoms
 from modules.networks.columns import SMALLEST_SPREAD, over_largest, standardised
 from modules.networks.probes import probe_width, probes
 from modules.networks.pursuits import pursuit_width, pursuits
