@@ -10,7 +10,8 @@ Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 
 (`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
 prior of ANOTHER problem of the group: what it solves, it owes to luck and to the fitting of constants.
 `cmaes_alone` asks about the table itself alone, `cmaes` rewrites its target as well (`searches.rewriting`).
-`gp_time` is the measure of them all: genetic programming for the same time, without any map.
+`gp_time` is the measure of them all: genetic programming for the same time, without any map. `all_time` begins
+with what regression finds, searches the map, and leaves genetic programming the rest of the time.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _BUDGETS: dict[str, dict[str, Any]] = {
     "restarts_time": {"method": "restarts"},
     "paper_time": _PAPER,
     "gp_time": {"method": "none", "polish": "gp"},
+    "all_time": {"method": "cmaes", "linked_sums": 40, "polish": "gp"},
 }
 METHODS = (*_BUDGETS, "prior_64:control", "prior_320:control", "prior_time:control")
 

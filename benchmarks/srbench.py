@@ -7,9 +7,10 @@ equation differ by a constant term or factor once constants are rounded to 3 dec
 1e-6.
 
 Methods: `map` searches the latent space of the packaged map of equations by CMA-ES; `map+gp` gives a share of the
-same time to genetic programming, seeded with what the map found; `gp` is genetic programming alone for all of the
-time; `prior+gp` samples the map and does not search it; `paper` is GenSR's own search on our map; `pyoperon` and
-`gplearn` are peers. None of the problems' skeletons is in the map's training data.
+same time to genetic programming, seeded with what the map found; `sums+map+gp` begins with what regression finds,
+as genetic programming does anyway; `gp` is genetic programming alone for all of the time; `prior+gp` samples the
+map and does not search it; `paper` is GenSR's own search on our map; `pyoperon` and `gplearn` are peers. None of
+the problems' skeletons is in the map's training data.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from datamodules.problems import suite, suites
 EXACT_NRMSE = 1e-6
 ACCURATE = 0.999
 OURS: dict[str, dict[str, Any]] = {
+    "sums+map+gp": {"method": "cmaes", "linked_sums": 40, "polish": "gp"},
     "map+gp": {"method": "cmaes", "polish": "gp"},
     "map": {"method": "cmaes", "polish": "none"},
     "prior+gp": {"method": "prior", "polish": "gp"},

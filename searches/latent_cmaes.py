@@ -24,7 +24,7 @@ import numpy as np
 from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.scoring import complexity
-from expressions.skeleton import Skeleton
+from expressions.skeleton import Skeleton, skeleton_of
 from searches.finishing import Finish, near_front
 from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
 from searches.genetic_programming import search as evolve
@@ -40,6 +40,7 @@ from searches.latent_strategies import (
     Strategy,
 )
 from searches.latent_tables import PreparedTable, Table
+from searches.linked_sums import linked_sums
 from searches.regression import RegressionTask
 from searches.rewriting import Rewriter
 from searches.skeleton_fitting import SkeletonFitter
@@ -50,6 +51,8 @@ __all__ = ["LatentMap", "LatentSearchResult", "search"]
 
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
+_SHARE_OF_SUMS = 0.25  # of the time, at most
+_SUMS_TRIED = 3  # for exactness
 
 
 class LatentMap(Protocol):
@@ -218,6 +221,8 @@ class _Run:
         self.decodes = 0
         self.history: list[dict[str, float]] = []
         self.exact: Candidate | None = None
+        self.sums: list[Expression] = []
+        """What regression has found in the columns shown."""
         self._refuted: set[Expression] = set()
         self._posteriors: dict[Skeleton, np.ndarray | None] = {}
         self._polish_evaluations = 0
@@ -302,6 +307,8 @@ class _Run:
     def _generation(self) -> None:
         assert self.strategy is not None
         number = self.generation + 1
+        if number == 0 and self.settings.linked_sums:
+            self._begin_with_sums()
         own = self.strategy.ask(number)
         asked = [] if self.rewriter is None else self.rewriter.ask(number, self.settings.rewritten)
         latents = np.concatenate([own, *(latent[None] for latent, _ in asked)])
@@ -320,6 +327,22 @@ class _Run:
         self._check_exact()
         self._record()
         self._save()
+
+    def _begin_with_sums(self) -> None:
+        """What regression finds: the formula itself, or elites for the search and seeds for the polish."""
+        settings = self.settings
+        seconds = None if settings.seconds is None else _SHARE_OF_SUMS * settings.seconds
+        task = self.scores.fitter.task
+        self.sums = linked_sums(
+            task.search_inputs, task.search_target, settings.polish_operators, settings.linked_sums, seconds
+        )
+        self.scores.errors([skeleton_of(equation) for equation in self.sums])
+        self._try_sums()
+
+    def _try_sums(self) -> None:
+        for equation in self.sums[:_SUMS_TRIED]:
+            if self.exact is None:
+                self._try(equation)
 
     def _decoded(self, generation: int, latents: np.ndarray) -> list[Skeleton]:
         assert self.map is not None
@@ -360,12 +383,16 @@ class _Run:
         best, leader = self.scores.fitter.best, self._leader()
         if not best or min(error for error, _ in best.values()) > _NEARLY_EXACT or leader in self._refuted:
             return
-        equation = self.table.restored(leader)
+        self._try(leader)
+
+    def _try(self, found: Expression) -> None:
+        """Whether an equation of the columns shown is the formula."""
+        equation = self.table.restored(found)
         for complete in self.task.complete([equation], iterations=20, fixed=[self._fixed(equation)]):
             candidate = self._finish.judged(complete)
             if candidate.error < EXACT_NMSE:
                 self.exact = candidate
-        self._refuted.add(leader)
+        self._refuted.add(found)
 
     def _fixed(self, equation: Expression) -> np.ndarray:
         """Constants that are the unit of a column. `[constants]` bool"""
@@ -411,6 +438,7 @@ class _Run:
                 "history": self.history,
                 "strategy": self.strategy.state(),
                 "scores": self.scores.state(),
+                "sums": [[one.tokens.tolist(), one.constants.tolist()] for one in self.sums],
             },
         )
 
@@ -427,8 +455,10 @@ class _Run:
         self.history = state["history"]
         self._seconds_before = state["seconds"]
         self.scores.load(state["scores"])
+        self.sums = [Expression(tokens, constants) for tokens, constants in state["sums"]]
         assert self.strategy is not None
         self.strategy.load(state["strategy"])
+        self._try_sums()
         self._check_exact()
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -462,6 +492,7 @@ class _Run:
         settings = self.settings
         before = self.seconds
         everything = PreparedTable.of(self.task.inputs, self.task.target, self.task.variables)
+        known = bool(self.sums) and len(self.table.columns) == self.task.variables
         try:
             result = evolve(
                 everything.inputs,
@@ -475,6 +506,7 @@ class _Run:
                     finish_iterations=settings.finish_iterations,
                     polish_equations=settings.polish_equations,
                     simplify_seconds=settings.simplify_seconds,
+                    linked_sums=0 if known else GeneticProgrammingSettings.linked_sums,
                 ),
                 seed=self.seed,
                 validation=None if self.validation is None else everything.scaled(*self.validation),
@@ -495,11 +527,11 @@ class _Run:
         return result.stopped, ParetoFront.of([*self.finish(rough=True), *found])
 
     def _seeds(self) -> list[Expression]:
-        """Equations that are the best for their size, the most accurate first, then those of the elites."""
+        """The best equations for their size, the most accurate first, then those of the elites, then the sums."""
         best = near_front(self.scores.fitter.best)
         elites = [elite.expression for elite in self.scores.elites]
         chosen = list(dict.fromkeys([*reversed(best), *elites]))[: self.settings.polish_seeds]
-        return [self.table.renamed(equation) for equation in chosen]
+        return [self.table.renamed(equation) for equation in [*chosen, *self.sums]]
 
     def _count_on(self, entry: dict[str, float], best: Expression, before: float) -> None:
         if self.on_generation is not None:

@@ -46,6 +46,9 @@ class LatentSearchSettings:
         elite_step: how far from them, 0 to 1: 0 is the mean itself, 1 a sample of the prior.
         rewritten_share: share of a generation of `cmaes` that is sampled from the priors of rewritten targets, see
             `searches.rewriting`; 0: none.
+        linked_sums: how many equations that regression alone finds (`searches.linked_sums`: a few seconds, and a
+            quarter of `seconds` at most) the search begins with, beside the first latents; 0: none, until the
+            polish finds its own.
         elites: skeletons that are remembered as elites.
         power: of the power law on its rank by which an elite is drawn.
         patience: generations without progress after which CMA-ES begins anew, at the next view.
@@ -82,6 +85,7 @@ class LatentSearchSettings:
     elite_share: float = 0.75
     elite_step: float = 0.7
     rewritten_share: float = 0.6
+    linked_sums: int = 0
     elites: int = 64
     power: float = 1.5
     patience: int = 10
@@ -138,6 +142,7 @@ _LEAST: dict[str, int] = {
     "dimensions": 1,
     "population": 4,
     "inject": 0,
+    "linked_sums": 0,
     "elites": 1,
     "patience": 1,
     "longest": 1,

@@ -785,6 +785,37 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_found(whole: Any, tmp_path:
 # --- the polish -------------------------------------------------------------------------------------------------
 
 POLISH: dict[str, Any] = {"polish": "gp", "polish_generations": 3}
+QUOTIENT = "x1/(x0**2 + 3*log(x1))"  # nothing that the book knows: it is for regression to find
+
+
+def test_regression_finds_what_the_map_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    assert run(data=table(QUOTIENT), decodes=64).best.error > EXACT_NMSE
+    result = run(data=table(QUOTIENT), decodes=64, linked_sums=20, state_path=path)
+    assert (result.stopped, len(result.history)) == ("exact", 1)
+    assert recovered(result.best.expression, parse(QUOTIENT))
+    assert story(run(data=table(QUOTIENT), decodes=64, linked_sums=20, state_path=path)) == story(result)
+
+
+def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    plain = latent_cmaes.evolve
+    monkeypatch.setattr(latent_cmaes, "evolve", lambda *a, **k: calls.append((a, k)) or plain(*a, **k))
+    data = table("x0**2*sin(2.3*x1) + 0.2*x0", noise=0.05)
+    options = {"data": data, "linked_sums": 20, "rewritten_share": 0.5}
+    undisturbed = run(decodes=160, **options, **POLISH)
+    assert len(undisturbed.history) > 3
+    run(decodes=64, **options, state_path=tmp_path / "state")
+    monkeypatch.setattr(latent_cmaes, "linked_sums", lambda *a: pytest.fail("looked for again"))
+    assert story(run(decodes=160, **options, state_path=tmp_path / "state", **POLISH)) == story(undisturbed)
+    (first, second) = calls
+    assert first[1]["seeds"] == second[1]["seeds"]
+    assert first[0][2].linked_sums == 0, "they are among the seeds"
+    alone = run(decodes=16, data=data)
+    assert undisturbed.history[0]["best_nmse"] < alone.history[0]["best_nmse"]
+    assert undisturbed.history[0]["decodes"] == alone.history[0]["decodes"]
 
 
 def test_the_polish_begins_with_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
