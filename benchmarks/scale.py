@@ -22,8 +22,8 @@ bytes:
 Two numbers are settings of the suite: `utilisation`, the share of the GPU's peak that its matrix products reach,
 and `launch`, the microseconds that eager PyTorch takes for an operation. They are those of `small` on the H200 of
 a virtual machine: 36,000 samples a second for nine minutes with batches of 4,096, where the arithmetic decides;
-and, timed once by hand, 82 ms a step of some 2,900 operations with batches of 2,048, where launches did. A third of
-the time are the features of the tables, in float32 and not among the FLOPs; of the rest norms, sums, copies and
+and, timed once by hand, 82 ms a step of some 2,900 operations with batches of 2,048, where launches did. A third
+of the time are the features of the tables, in float32 and not among the FLOPs; of the rest norms, sums, copies and
 attention take more than the products. Wider networks have fewer of them a product, so there it is a lower end.
 Peaks are the published dense bfloat16 ones. Beside them stands what was measured here: the same step on one core
 of this machine, against the speed of a large matrix product there.

@@ -22,6 +22,7 @@ SUITES = {
     "gp_problems": "benchmarks.gp_problems",
     "gmeql": "benchmarks.gmeql",
     "latent": "benchmarks.latent_search",
+    "smoothness": "benchmarks.smoothness",
     "srbench": "benchmarks.srbench",
     "families": "benchmarks.families",
     "equations": "benchmarks.equations_data",
