@@ -2,8 +2,8 @@
 
 A search by small steps can only work where they do. On held-out problems (`datamodules.heldout`, `short` and
 `long` as in the suite `latent`, 200 rows without noise), equations are decoded greedily at evenly spaced points of
-a line and fitted to the problem's table (`searches.latent_smoothness`). Lines go between two samples of the table's
-prior (`samples`), or from the prior's mean to the mean of the posterior of the true equation (`truth`).
+a line and fitted to the problem's table (`searches.latent_smoothness`). Lines go between two samples of the prior
+of that table (`samples`), or from its mean to the mean of the posterior of the true equation (`truth`).
 
 Reported, means over lines: different equations on a line; the share of the steps on which the equation stays; the
 change of the logarithm of the normalised error from one point to the next, and the same with the points in random
