@@ -50,8 +50,9 @@ def spellings(expression: Expression) -> list[Expression]:
 def widened(expression: Expression) -> Expression:
     """The equation without what only narrows where it is finite: `0*log(x)` is 0, and `exp(5*log(x))` is `x**5`.
 
-    Such things are what a search leaves behind. They are equal wherever the equation was finite, and what is
-    returned is finite in more places, so a canonical form must not do this, but a reader would.
+    Nor with factors of 1, and `sqrt(x)**2` is `x`. Such things are what a search and a rounding leave behind. They
+    are equal wherever the equation was finite, and what is returned is finite in more places, so a canonical form
+    must not do this, but a reader would.
     """
 
     def combine(row: Operator, *arguments: Expression) -> Expression:
@@ -62,8 +63,12 @@ def widened(expression: Expression) -> Expression:
             return arguments[0]
         if row.name == "add" and zero[0]:
             return arguments[1]
+        if row.name == "mul" and 1.0 in (factors := [_constant_value(argument) for argument in arguments]):
+            return arguments[1 - factors.index(1.0)]
         if row.name == "exp":
             return _exponential(arguments[0])
+        if row.name == "square" and arguments[0].tokens[0] == TOKEN["sqrt"]:
+            return arguments[0].children()[0]
         return Expression.apply(row.name, *arguments)
 
     widest: Expression = expression.fold(_leaf, combine)

@@ -227,7 +227,7 @@ class Finish:
         best = candidate
         for spelling in spellings(candidate.expression)[:tried]:
             snapped = snap(spelling, task.search_inputs, task.search_target)
-            for form in (canonical(snapped), snapped):  # the canonical one may move the factor back
+            for form in (canonical(snapped), widened(snapped)):  # the canonical one may move the factor back
                 rounded = self._scored(form)
                 if rounded.error <= limit and _reads_better(rounded, best):
                     best = rounded

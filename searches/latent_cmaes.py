@@ -336,8 +336,9 @@ class _Run:
         self.sums = linked_sums(
             task.search_inputs, task.search_target, settings.polish_operators, settings.linked_sums, seconds
         )
-        self.scores.errors([skeleton_of(equation) for equation in self.sums])
         self._try_sums()
+        if self.exact is None or not settings.stop_when_exact:
+            self.scores.errors([skeleton_of(equation) for equation in self.sums])
 
     def _try_sums(self) -> None:
         for equation in self.sums[:_SUMS_TRIED]:

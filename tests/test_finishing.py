@@ -39,6 +39,18 @@ def test_functions_of_tiny_arguments_are_taken_out(model: str, truth: str) -> No
     assert len(equation) <= len(parse(truth)) + 2
 
 
+@pytest.mark.parametrize(
+    ("model", "read"),
+    [
+        ("3.7*x1*sqrt(x0)**2", "3.7*x0*x1"),
+        ("-2*x0*(sqrt(x1)**2 + 0.5*x0 - 1.5)", "-(x0*(2*x1 + x0 - 3))"),
+        ("-2*x0*(x1 + 0.5*x0 - 1.5)", "-(x0*(x0 + 2*x1 - 3))"),
+    ],
+)
+def test_no_root_is_squared_and_nothing_is_multiplied_by_one(model: str, read: str) -> None:
+    assert polished(model, model) == read
+
+
 @pytest.mark.parametrize("truth", ["sin(x0) + x1", "tanh(0.3*x0) + 0.1*x1", "log(x0 + 3) - x2", "cos(0.2*x0)*x1"])
 def test_functions_that_the_data_see_stay(truth: str) -> None:
     assert recovered(parse(polished(truth, truth)), parse(truth))

@@ -135,6 +135,8 @@ def test_digits(text: str, count: int) -> None:
         ("exp(2*log(x0) + x1)", "x0**2*exp(x1)"),
         ("exp(0.5*log(x0*x1) + 1.5 - 1*log(x1))", "sqrt(x0*x1)*(1/x1)*exp(1.5)"),
         ("exp(-0.5*log(x0) - log(x1))", "1/sqrt(x0)*(1/x1)"),
+        ("x1*sqrt(x0 + 1)**2", "x1*(x0 + 1)"),
+        ("-(x0*(1*x1 + x0*1 - 3))", "-(x0*(x1 + x0 - 3))"),
     ],
 )
 def test_what_only_narrows_the_domain_goes(text: str, wider: str) -> None:
