@@ -155,7 +155,7 @@ def test_the_report_says_where_its_two_numbers_are_from() -> None:
     more |= {"cpu_samples_per_second": 5.0, "cpu_peak": 6e10, "cpu_utilisation": 0.5}
     cells = scale.SUITE.cells(methods=[], problems=["small"], seeds=[1], settings={}, out="")
     text = scale.SUITE.report([Record(cells[0], OK, counted(**more))]).markdown("nothing")
-    assert "From one H200: 3.8 % of the dense bfloat16 peak" in text
+    assert "From one H200: 2.8 % of the dense bfloat16 peak" in text
     assert "28.0 microseconds an operation" in text
     assert "| small, H100 80 GB | 256 |" in text
     assert "50 %" in text
