@@ -27,6 +27,7 @@ from benchmarks.report import Grid, Report, decimals, failures, good, group, med
 from benchmarks.suites import Suite
 
 if TYPE_CHECKING:
+    from datamodules.problems import Problem
     from expressions.expression import Expression
 
 EXACT_NRMSE = 1e-6
@@ -56,22 +57,13 @@ METHODS = (*_BUDGETS, "prior_64:control", "prior_320:control", "prior_time:contr
 def run(cell: Cell) -> dict[str, Any]:
     """Search every problem of the group."""
     from benchmarks.maps import ForeignPrior, load_map
-    from datamodules.heldout import heldout_problems
     from datamodules.problems import draw_tables
-    from datamodules.skeleton_pool import PoolSettings
     from searches.latent_cmaes import search
     from searches.latent_settings import LatentSearchSettings
 
     settings = cell.settings
-    shortest, longest = GROUPS[cell.problem]
     latent_map = load_map(str(settings["weights"]))
-    posed = heldout_problems(
-        int(settings["count"]),
-        PoolSettings(variables=latent_map.variables, longest=latent_map.longest),
-        cell.seed,
-        shortest=shortest,
-        longest=longest,
-    )
+    posed = problems_of(cell, latent_map)
     noise = float(settings["noise_level"])
     tables = [draw_tables(problem, noise_level=noise, seed=cell.seed) for problem in posed]
     kind, _, control = cell.method.partition(":")
@@ -103,6 +95,16 @@ def run(cell: Cell) -> dict[str, Any]:
             }
         )
     return {"trials": trials}
+
+
+def problems_of(cell: Cell, latent_map: Any) -> list[Problem]:
+    """The held-out problems of a cell's group, of what the map knows."""
+    from datamodules.heldout import heldout_problems
+    from datamodules.skeleton_pool import PoolSettings
+
+    shortest, longest = GROUPS[cell.problem]
+    pool = PoolSettings(variables=latent_map.variables, longest=latent_map.longest)
+    return heldout_problems(int(cell.settings["count"]), pool, cell.seed, shortest=shortest, longest=longest)
 
 
 def _structure(expression: Expression) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import Cell, Record, Settings
-from benchmarks.latent_search import GROUPS
+from benchmarks.latent_search import GROUPS, problems_of
 from benchmarks.report import Grid, Report, decimals, failures, good, group, status_note
 from benchmarks.suites import Suite
 
@@ -31,19 +31,14 @@ _ORDERS = 20  # random ones
 def run(cell: Cell) -> dict[str, Any]:
     """One line for each problem of the group."""
     from benchmarks.maps import load_map
-    from datamodules.heldout import heldout_problems
     from datamodules.problems import draw_tables
-    from datamodules.skeleton_pool import PoolSettings
     from searches.latent_smoothness import smoothness
 
-    shortest, longest = GROUPS[cell.problem]
     latent_map = load_map(str(cell.settings["weights"]))
-    pool = PoolSettings(variables=latent_map.variables, longest=latent_map.longest)
-    count, points = int(cell.settings["count"]), int(cell.settings["points"])
-    posed = heldout_problems(count, pool, cell.seed, shortest=shortest, longest=longest)
+    points = int(cell.settings["points"])
     rng = np.random.default_rng(cell.seed)
     lines = []
-    for problem in posed:
+    for problem in problems_of(cell, latent_map):
         train = draw_tables(problem, seed=cell.seed)["train"]
         assert train.target is not None
         table = train.inputs, train.target

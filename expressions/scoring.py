@@ -219,9 +219,9 @@ def complexity(expression: Expression) -> int:
     SymPy merges nested sums and products, writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2), and
     more. What it makes of a tree is imitated where possible (see `expressions.sympy_size`); otherwise it is asked.
     Either way the number is the same. A protected operator counts as the plain one (SRBench reads them so).
-    Only where SymPy would write out numbers of a thousand digits, has not built the tree after 5 seconds, or would
-    be asked for a tree of more than 5,000 nodes, the operators' own `complexity` is added up instead. Recent
-    answers are remembered.
+    Only where SymPy might meet numbers beyond 10**1000 or below 10**-1000 (`out_of_range`), has not built the tree
+    after 5 seconds, or would be asked for a tree of more than 5,000 nodes, the operators' own `complexity` is
+    added up instead. Recent answers are remembered.
     """
     return _complexity(expression)
 
@@ -238,7 +238,10 @@ def _complexity(expression: Expression) -> int:
 
 
 def out_of_range(expression: Expression) -> bool:
-    """Whether SymPy, which computes with exact integers, might meet one of more than a thousand digits."""
+    """Whether SymPy, which computes with exact integers, might meet a number of more than a thousand digits.
+
+    A float of such a size counts, too: SymPy holds it, but nothing here could take it back.
+    """
 
     def combine(row: Operator, *digits: float) -> float:
         if row.name in _POWER_OF:

@@ -14,12 +14,10 @@ from typing import Any
 from expressions.expression import Expression
 from searches.gp_settings import GeneticProgrammingSettings
 from searches.island import Island
-from searches.linked_sums import linked_sums
+from searches.linked_sums import linked_sums, seconds_of_sums
 from searches.parallel import died, end_with_parent, interrupts_held_back
 from searches.regression import RegressionTask
 from searches.seeding import adapted
-
-_SHARE_OF_SUMS = 0.25  # of the time, at most
 
 Report = dict[str, Any]
 
@@ -47,7 +45,7 @@ class LocalIslands:
     def _first_seeds(self) -> list[Expression]:
         task, settings = self._task, self._settings
         count = settings.linked_sums if settings.constants else 0
-        seconds = None if settings.seconds is None else _SHARE_OF_SUMS * settings.seconds
+        seconds = seconds_of_sums(settings.seconds)
         sums = linked_sums(task.search_inputs, task.search_target, settings.operators, count, seconds)
         return adapted(
             [*self._seeds, *sums],

@@ -40,7 +40,7 @@ from searches.latent_strategies import (
     Strategy,
 )
 from searches.latent_tables import PreparedTable, Table
-from searches.linked_sums import linked_sums
+from searches.linked_sums import linked_sums, seconds_of_sums
 from searches.regression import RegressionTask
 from searches.rewriting import Rewriter
 from searches.skeleton_fitting import SkeletonFitter
@@ -51,7 +51,6 @@ __all__ = ["LatentMap", "LatentSearchResult", "search"]
 
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
-_SHARE_OF_SUMS = 0.25  # of the time, at most
 _SUMS_TRIED = 3  # for exactness
 
 
@@ -330,11 +329,13 @@ class _Run:
 
     def _begin_with_sums(self) -> None:
         """What regression finds: the formula itself, or elites for the search and seeds for the polish."""
-        settings = self.settings
-        seconds = None if settings.seconds is None else _SHARE_OF_SUMS * settings.seconds
-        task = self.scores.fitter.task
+        settings, task = self.settings, self.scores.fitter.task
         self.sums = linked_sums(
-            task.search_inputs, task.search_target, settings.polish_operators, settings.linked_sums, seconds
+            task.search_inputs,
+            task.search_target,
+            settings.polish_operators,
+            settings.linked_sums,
+            seconds_of_sums(settings.seconds),
         )
         self._try_sums()
         if self.exact is None or not settings.stop_when_exact:

@@ -29,7 +29,7 @@ from expressions.expression import Expression
 from searches.small_functions import factors, small_functions
 from searches.undoing import Divisors, Undone, undone_once
 
-__all__ = ["linked_sums"]
+__all__ = ["linked_sums", "seconds_of_sums"]
 
 _ROWS = 200  # looked at
 _ROWS_A_TERM = 5  # at least: fewer rows than that are explained by anything
@@ -51,6 +51,12 @@ _WORTH = 0.98  # of the error, at which a change is one
 _EXACT = 1e-18  # error relative to the variance, where nothing is left to find
 _PARALLEL = 1e-6  # squared sine of the angle to what is chosen, below which float32 sees nothing new
 _NOTHING = 1e-12  # of the largest term: a term that is rounding
+_SHARE_OF_A_SEARCH = 0.25  # of its time, at most
+
+
+def seconds_of_sums(seconds: float | None) -> float | None:
+    """How long a search of so many seconds may look for sums; None: no limit."""
+    return None if seconds is None else _SHARE_OF_A_SEARCH * seconds
 
 
 def linked_sums(

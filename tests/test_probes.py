@@ -9,21 +9,9 @@ from torch import Tensor
 
 from modules.networks.atoms import Moments, atoms
 from modules.networks.probes import FAMILIES, KEPT, probe_rows, probe_width, probes
+from tests.named_atoms import FUNCTIONS, atom, atom_values, name_width
 
 VARIABLES = 3
-FUNCTIONS = {
-    "id": lambda x: x,
-    "square": lambda x: x**2,
-    "cube": lambda x: x**3,
-    "inv": lambda x: 1 / x,
-    "inv_square": lambda x: x**-2.0,
-    "sqrt": np.sqrt,
-    "log": np.log,
-    "exp": np.exp,
-    "neg_exp": lambda x: np.exp(-x),
-    "sin": np.sin,
-    "cos": np.cos,
-}
 TARGETS = ("id", "inv", "square", "sqrt", "log")
 Guess = tuple[set[str], float, float, float]  # atoms, explained share, worth, sign
 
@@ -40,21 +28,14 @@ def made(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tenso
     )
 
 
-def atom(names: Tensor) -> str:
-    if names[-1]:
-        return "1"
-    function = list(FUNCTIONS)[int(names[: len(FUNCTIONS)].argmax())]
-    return f"{function}(x{int(names[len(FUNCTIONS) : -1].argmax())})"
-
-
 def guesses(rows: Tensor, family: str) -> list[Guess]:
     """The guesses of a family, best first."""
     first = len(FAMILIES)
-    size = len(FUNCTIONS) + VARIABLES + 1
+    size = name_width(VARIABLES)
     own = rows[rows[:, FAMILIES.index(family)] == 1]
     return [
         (
-            {atom(row[first : first + size]), atom(row[first + size : first + 2 * size])},
+            {atom(row[first : first + size].numpy()), atom(row[first + size : first + 2 * size].numpy())},
             *row[-3:].tolist(),
         )
         for row in own
@@ -97,7 +78,7 @@ def test_shares_are_those_of_least_squares(seed: int) -> None:
         found = guesses(rows, family)
         assert [share for _, share, _, _ in found] == sorted((share for _, share, _, _ in found), reverse=True)
         for names, share, worth, sign in found:
-            parts = [np.ones(40) if name == "1" else atom_values(name, x) for name in names]
+            parts = [atom_values(name, x) for name in names]
             parts = parts if len(parts) == 2 else parts * 2  # the same atom twice
             columns = [np.prod(parts, axis=0)] if kind == "product" else parts
             design = np.stack([np.ones(40), *columns], axis=1)
@@ -106,11 +87,6 @@ def test_shares_are_those_of_least_squares(seed: int) -> None:
             assert share == pytest.approx(1.0 - left, abs=5e-3)
             assert worth == pytest.approx(np.log10(max(1.0 - share, 1e-5)) / -5.0, abs=1e-3)
             assert sign == (np.sign(solution[1]) if kind == "product" else 0.0)
-
-
-def atom_values(name: str, x: np.ndarray) -> np.ndarray:
-    function, variable = name[:-1].split("(x")
-    return np.asarray(FUNCTIONS[function](x[:, int(variable)]))
 
 
 def test_absent_variables_are_not_named(inputs: Tensor) -> None:

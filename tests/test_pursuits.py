@@ -10,23 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from modules.networks.atoms import ATOM_FUNCTIONS, SMALLEST_SHARE, TARGET_FUNCTIONS, Moments, atoms
+from modules.networks.atoms import SMALLEST_SHARE, TARGET_FUNCTIONS, Moments, atoms
 from modules.networks.pursuits import PURSUED, TERMS, pursuit_width, pursuits
+from tests.named_atoms import FUNCTIONS, atom, atom_values, name_width
 
 VARIABLES = 3
-FUNCTIONS = {
-    "id": lambda x: x,
-    "square": lambda x: x**2,
-    "cube": lambda x: x**3,
-    "inv": lambda x: 1 / x,
-    "inv_square": lambda x: x**-2.0,
-    "sqrt": np.sqrt,
-    "log": np.log,
-    "exp": np.exp,
-    "neg_exp": lambda x: np.exp(-x),
-    "sin": np.sin,
-    "cos": np.cos,
-}
 STEPS = {"": lambda y, x: y, "*": lambda y, x: y * x, "/": lambda y, x: y / x}
 
 
@@ -54,16 +42,9 @@ def made(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tenso
     return pursuits(Moments(atoms(raw, here), inputs.shape[2]), raw, target / target.abs().amax(), here)
 
 
-def atom(names: np.ndarray) -> str:
-    if names[-1]:
-        return "1"
-    function = ATOM_FUNCTIONS[int(names[: len(ATOM_FUNCTIONS)].argmax())]
-    return f"{function}(x{int(names[len(ATOM_FUNCTIONS) : -1].argmax())})"
-
-
 def sums(rows: Tensor) -> list[Sum]:
     """What rows say; those that say nothing are left out."""
-    size = len(ATOM_FUNCTIONS) + VARIABLES + 1
+    size = name_width(VARIABLES)
     first = len(TARGET_FUNCTIONS) + len(STEPS)
     found = []
     for row in rows.double().numpy():
@@ -79,13 +60,6 @@ def sums(rows: Tensor) -> list[Sum]:
         variable = int(row[first : first + VARIABLES].argmax())
         found.append(Sum(function, f"{step}{variable}" if step else "", terms))
     return found
-
-
-def values(name: str, x: np.ndarray) -> np.ndarray:
-    if name == "1":
-        return np.ones(len(x))
-    function, variable = name[:-1].split("(x")
-    return np.asarray(FUNCTIONS[function](x[:, int(variable)]))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +101,7 @@ def test_shares_are_those_of_least_squares(seed: int) -> None:
         columns = [np.ones(40)]
         before = 0.0
         for term in one.terms:
-            parts = [values(name, x) for name in term.atoms]
+            parts = [atom_values(name, x) for name in term.atoms]
             columns.append(np.prod(parts * (2 if len(parts) == 1 else 1), axis=0))
             design = np.stack(columns, axis=1)
             solution, *_ = np.linalg.lstsq(design / np.abs(design).max(axis=0), wanted, rcond=None)

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN, Operator
 from expressions.parsing import parse
-from expressions.scoring import complexity, equivalent, mae, mse, nmse, probe_rows, r2, recovered, rmse
+from expressions.scoring import (
+    complexity,
+    equivalent,
+    mae,
+    mse,
+    nmse,
+    out_of_range,
+    probe_rows,
+    r2,
+    recovered,
+    rmse,
+)
 from expressions.simplification import canonical
 from expressions.sympy_size import sympy_nodes
 from tests.strategies import expressions, random_expression
@@ -135,14 +146,22 @@ USUAL = (*POLYNOMIAL, "sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "atan")
 @settings(max_examples=300, deadline=None)
 @given(expressions(variables=4, max_depth=4, operators=POLYNOMIAL))
 def test_complexity_equals_sympy_on_rational_functions(expression: Expression) -> None:
+    assume(not out_of_range(expression))
     assert complexity(expression) == srbench_count(expression)
 
 
 @settings(max_examples=300, deadline=None)
 @given(expressions(variables=4, max_depth=4, operators=USUAL))
 def test_complexity_equals_sympy(expression: Expression) -> None:
-    assume(not applies_to_numbers(expression))
+    assume(not applies_to_numbers(expression) and not out_of_range(expression))
     assert complexity(expression) == srbench_count(expression)
+
+
+@pytest.mark.parametrize(("constant", "beyond"), [(1.9e-170, True), (1.9e170, True), (1.9e-160, False)])
+def test_where_numbers_go_beyond_a_thousand_digits_operators_are_added_up(constant: float, beyond: bool) -> None:
+    expression = Expression.apply("square", Expression.apply("cube", Expression.constant(constant)))
+    assert out_of_range(expression) == beyond
+    assert complexity(expression) == (5 if beyond else srbench_count(expression))
 
 
 GENERIC = st.floats(-9.0, 9.0, allow_subnormal=False).filter(lambda v: v != 0.0)
