@@ -40,7 +40,7 @@ from searches.latent_strategies import (
     Strategy,
 )
 from searches.latent_tables import PreparedTable, Table
-from searches.linked_sums import linked_sums, seconds_of_sums
+from searches.linked_sums import linked_sums, seconds_of_sums, sums_of_parts
 from searches.regression import RegressionTask
 from searches.rewriting import Rewriter
 from searches.skeleton_fitting import SkeletonFitter
@@ -52,6 +52,7 @@ __all__ = ["LatentMap", "LatentSearchResult", "search"]
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
 _SUMS_TRIED = 3  # for exactness
+_RECOMBINED = 24  # equations that are put together from parts of elites at a time
 
 
 class LatentMap(Protocol):
@@ -305,13 +306,13 @@ class _Run:
 
     def _generation(self) -> None:
         assert self.strategy is not None
-        number = self.generation + 1
-        if number == 0 and self.settings.linked_sums:
+        settings, number = self.settings, self.generation + 1
+        if number == 0 and settings.linked_sums:
             self._begin_with_sums()
         own = self.strategy.ask(number)
-        asked = [] if self.rewriter is None else self.rewriter.ask(number, self.settings.rewritten)
+        asked = [] if self.rewriter is None else self.rewriter.ask(number, settings.rewritten)
         latents = np.concatenate([own, *(latent[None] for latent, _ in asked)])
-        left = math.inf if self.settings.decodes is None else self.settings.decodes - self.decodes
+        left = math.inf if settings.decodes is None else settings.decodes - self.decodes
         whole = len(latents) <= left
         decoded = self._decoded(number, latents if whole else latents[: int(left)])
         ours, answers = decoded[: len(own)], decoded[len(own) :]
@@ -323,6 +324,9 @@ class _Run:
             lengths = np.array([len(skeleton) for skeleton in ours])
             self.strategy.tell(Outcome(errors[: len(own)], scores[: len(own)], lengths, known))
         self.generation = number
+        every = settings.recombine_every if settings.method == "cmaes" else 0
+        if every and number % every == every - 1:
+            self._recombine()
         self._check_exact()
         self._record()
         self._save()
@@ -345,6 +349,18 @@ class _Run:
         for equation in self.sums[:_SUMS_TRIED]:
             if self.exact is None:
                 self._try(equation)
+
+    def _recombine(self) -> None:
+        """Put equations together from parts of elites: they are scored, and may become elites."""
+        task = self.scores.fitter.task
+        found = sums_of_parts(
+            [elite.expression for elite in self.scores.elites],
+            task.search_inputs,
+            task.search_target,
+            self.settings.polish_operators,
+            _RECOMBINED,
+        )
+        self.scores.errors([skeleton_of(equation) for equation in found])
 
     def _decoded(self, generation: int, latents: np.ndarray) -> list[Skeleton]:
         assert self.map is not None

@@ -49,6 +49,8 @@ class LatentSearchSettings:
         linked_sums: how many equations that regression alone finds (`searches.linked_sums`: a few seconds, and a
             quarter of `seconds` at most) the search begins with, beside the first latents; 0: none, until the
             polish finds its own.
+        recombine_every: generations of `cmaes` after which equations are put together from parts of the elites, by
+            regression (`searches.linked_sums.sums_of_parts`), and scored as what is decoded; 0: never.
         elites: skeletons that are remembered as elites.
         power: of the power law on its rank by which an elite is drawn.
         patience: generations without progress after which CMA-ES begins anew, at the next view.
@@ -86,6 +88,7 @@ class LatentSearchSettings:
     elite_step: float = 0.7
     rewritten_share: float = 0.6
     linked_sums: int = 0
+    recombine_every: int = 4
     elites: int = 64
     power: float = 1.5
     patience: int = 10
@@ -143,6 +146,7 @@ _LEAST: dict[str, int] = {
     "population": 4,
     "inject": 0,
     "linked_sums": 0,
+    "recombine_every": 0,
     "elites": 1,
     "patience": 1,
     "longest": 1,

@@ -11,31 +11,28 @@ two products of powers, (u + v) / (1 + u*v/c**2) a sum over a sum.
 
 Sums without such steps are FFX (T. McConaghy, "FFX: fast, scalable, deterministic symbolic regression technology",
 2011). Nothing here is random.
+
+A search that has found equations of its own can have sums of THEIR parts in the same way (`sums_of_parts`): where
+`atan(x**2 - x)` is in one equation and `x` in another, their sum is found without a draw.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 
-from expressions.evaluation import Evaluator
 from expressions.expression import Expression
-from searches.small_functions import factors, small_functions
+from searches.function_library import Library, Material
 from searches.undoing import Divisors, Undone, undone_once
 
-__all__ = ["linked_sums", "seconds_of_sums"]
+__all__ = ["linked_sums", "seconds_of_sums", "sums_of_parts"]
 
 _ROWS = 200  # looked at
 _ROWS_A_TERM = 5  # at least: fewer rows than that are explained by anything
-_FUNCTIONS = 3000
-_VARIABLES = 10  # that matter most
-_DIVISOR_FUNCTIONS = ("sin", "cos", "exp")
 _DEPTH = 6  # steps undone at most
 _FUNCTION_DEPTH = 2  # of which so many may be with a function or a sum
 _BEAM = 48  # undone targets from which the next ones are made
@@ -52,6 +49,8 @@ _EXACT = 1e-18  # error relative to the variance, where nothing is left to find
 _PARALLEL = 1e-6  # squared sine of the angle to what is chosen, below which float32 sees nothing new
 _NOTHING = 1e-12  # of the largest term: a term that is rounding
 _SHARE_OF_A_SEARCH = 0.25  # of its time, at most
+_DEPTH_OF_PARTS = 2  # steps undone at most
+_TERMS_OF_PARTS = 3
 
 
 def seconds_of_sums(seconds: float | None) -> float | None:
@@ -72,75 +71,69 @@ def linked_sums(
         seconds: after which nothing new is begun; None: no limit, and always the same equations.
     """
     ends = math.inf if seconds is None else time.perf_counter() + seconds
-    rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).round().astype(int))
-    if len(rows) < 2 * _ROWS_A_TERM or not most:
+    rows = _rows_to_look_at(target)
+    if not len(rows) or not most:
         return []
     with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
-        return _Search(inputs[rows], target[rows], operators, ends).equations(most)
+        material = Material.of_small_functions(inputs[rows], target[rows], operators)
+        return _Search(inputs[rows], target[rows], material, ends=ends).equations(most)
 
 
-@dataclass(frozen=True)
-class _Library:
-    """Functions and their values `[functions, rows]`, each divided by its largest magnitude."""
+def sums_of_parts(
+    equations: Sequence[Expression],
+    inputs: np.ndarray,
+    target: np.ndarray,
+    operators: Collection[str],
+    most: int,
+) -> list[Expression]:
+    """Equations whose terms and factors are parts of others, or functions of one variable; the best first.
 
-    functions: list[Expression]
-    values: np.ndarray
+    Args:
+        equations: the best first: of two parts that are alike, the first counts.
+        inputs: `[rows, variables]`, finite.
+        target: `[rows]`, finite, not constant.
+        operators: names that may occur around the parts, as for `linked_sums`.
+        most: how many equations are wanted.
+    """
+    rows = _rows_to_look_at(target)
+    if not len(rows) or not most:
+        return []
+    with np.errstate(all="ignore"):
+        material = Material.of_parts(equations, inputs[rows], operators)
+        search = _Search(inputs[rows], target[rows], material, depth=_DEPTH_OF_PARTS, terms=_TERMS_OF_PARTS)
+        return search.equations(most)
 
-    @classmethod
-    def of(cls, functions: Sequence[Expression], inputs: np.ndarray) -> _Library:
-        """Those of the functions that are finite and differ from row to row."""
-        values = Evaluator(inputs, np.float64).values(functions)
-        size = np.abs(values).max(axis=1)
-        kept = np.flatnonzero(np.isfinite(size) & (np.ptp(values, axis=1) > 1e-9 * size))
-        return cls([functions[k] for k in kept.tolist()], values[kept] / size[kept, None])
+
+def _rows_to_look_at(target: np.ndarray) -> np.ndarray:
+    """Evenly spread ones; none where there are too few to tell anything."""
+    rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).round().astype(int))
+    return rows if len(rows) >= 2 * _ROWS_A_TERM else rows[:0]
 
 
 class _Search:
     """Undone targets, and what each is a sum of."""
 
-    def __init__(self, inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float) -> None:
-        self.inputs, self.target, self.ends = inputs, target, ends
-        self.available = set(operators)
-        self.available |= {"inv"} if "div" in operators else set()
-        self.available |= {"square"} if "mul" in operators else set()
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        material: Material,
+        *,
+        depth: int = _DEPTH,
+        terms: int = _TERMS,
+        ends: float = math.inf,
+    ) -> None:
+        self.inputs, self.target, self.ends, self.depth = inputs, target, ends, depth
+        self.material = material
         self.scatter = float(np.square(target - target.mean()).sum())
-        self.terms = min(_TERMS, len(target) // _ROWS_A_TERM - 1)
-        variables = self._variables_that_matter()
-        # Among many functions that are alike a regression takes wrong turns, so the simple ones get their own.
-        levels = itertools.accumulate(small_functions(variables, self.available))
-        libraries = [_Library.of(functions[:_FUNCTIONS], inputs) for functions in levels]
-        self.libraries = [library for library in libraries if library.functions]
-        self.factors = _Library.of(list(factors(variables, self.available)), inputs)
-        self.powers, self.divisors = self._divisors(variables)
-        self.pursuits = [_Pursuit(each.values, min(_FIRST_TERMS, self.terms)) for each in self.libraries]
-
-    def _variables_that_matter(self) -> list[int]:
-        """Those of which a single function comes closest to the target, in the table's order."""
-        centred = self.target - self.target.mean()
-        found = []
-        for variable in range(self.inputs.shape[1]):
-            library = _Library.of(next(small_functions([variable], self.available)), self.inputs)
-            values = library.values - library.values.mean(axis=1, keepdims=True)
-            gains = np.square(values @ centred) / np.square(values).sum(axis=1)
-            if len(gains):  # there are none of a constant column
-                found.append((-float(np.nan_to_num(gains).max()), variable))
-        return sorted(variable for _, variable in sorted(found)[:_VARIABLES])
-
-    def _divisors(self, variables: Sequence[int]) -> tuple[Divisors, Divisors]:
-        """Powers of variables; and these with functions of one and sums and differences of two."""
-        columns = [Expression.variable(variable) for variable in variables]
-        powers = [*columns, *(Expression.apply("square", column) for column in columns)]
-        names = [name for name in _DIVISOR_FUNCTIONS if name in self.available]
-        functions = [Expression.apply(name, column) for name in names for column in columns]
-        pairs = itertools.combinations(columns, 2)
-        functions += [Expression.apply(name, *pair) for pair in pairs for name in ("add", "sub")]
-        return Divisors.of(powers, self.inputs), Divisors.of([*powers, *functions], self.inputs)
+        self.terms = min(terms, len(target) // _ROWS_A_TERM - 1)
+        self.pursuits = [_Pursuit(each.values, min(_FIRST_TERMS, self.terms)) for each in material.libraries]
 
     def equations(self, most: int) -> list[Expression]:
         """See `linked_sums`."""
         found: dict[Expression, tuple[float, int]] = {}
         exact = False
-        for promising, target in self._promising() if self.libraries else []:
+        for promising, target in self._promising() if self.material.libraries else []:
             if (exact and not promising) or (found and time.perf_counter() > self.ends):
                 break
             with suppress(np.linalg.LinAlgError):  # LAPACK may give up on a least-squares problem
@@ -162,9 +155,10 @@ class _Search:
         beam = [Undone((), self.target, np.full_like(self.target, self.scatter**-0.5))]
         exact = bool(self._errors(_Pursuit.refined, beam)[0] < _EXACT)
         found, seen, steps = [(not exact, 0, 0, beam[0])], {beam[0].key()}, 0
-        while beam and steps < _DEPTH:
+        while beam and steps < self.depth:
             last, steps = exact, steps + 1
-            made = list(self._undone(beam, seen, self.divisors if steps <= _FUNCTION_DEPTH else self.powers))
+            divisors = self.material.divisors if steps <= _FUNCTION_DEPTH else self.material.powers
+            made = list(self._undone(beam, seen, divisors))
             if not made:
                 break
             errors = self._errors(_Pursuit.errors, made)
@@ -186,7 +180,7 @@ class _Search:
     def _undone(self, beam: Sequence[Undone], seen: set[bytes], divisors: Divisors) -> Iterator[Undone]:
         """With one step more undone, those that were not seen before."""
         for parent in beam:
-            for target in undone_once(parent, self.available, divisors):
+            for target in undone_once(parent, self.material.operators, divisors):
                 if (key := target.key()) not in seen:
                     seen.add(key)
                     yield target
@@ -209,7 +203,8 @@ class _Search:
 
     def _sums(self, target: Undone) -> Iterator[Expression]:
         """Equations by stepwise regression, from one term to as many as help."""
-        choices = [*((library, None) for library in self.libraries), (self.libraries[-1], self.factors)]
+        libraries = self.material.libraries
+        choices = [*((library, None) for library in libraries), (libraries[-1], self.material.factors)]
         for library, growing in choices:
             regression = _Stepwise(library, growing, target)
             for _ in range(self.terms):
@@ -314,7 +309,7 @@ class _Stepwise:
         target: to be explained.
     """
 
-    def __init__(self, library: _Library, growing: _Library | None, target: Undone) -> None:
+    def __init__(self, library: Library, growing: Library | None, target: Undone) -> None:
         self.library, self.growing, self.target = library, growing, target
         values, self.weights = _in_units(target.values, target.slopes)
         self.goal = self.weights * values

@@ -797,6 +797,18 @@ def test_regression_finds_what_the_map_does_not(tmp_path: Path) -> None:
     assert story(run(data=table(QUOTIENT), decodes=64, linked_sums=20, state_path=path)) == story(result)
 
 
+def test_parts_of_elites_are_put_together() -> None:
+    """No code word is the product of the two, and nothing else puts words together here."""
+    data = table("x0*sin(2.3*x0*x1) + 0.7*x1*x1")
+    words = [skeleton_of(parse(text)) for text in ("sin(0.9*x0*x1)", "x1*x1", "x0*x1", "exp(x0)", "x0 - x1")]
+    errors = {}
+    for every in (0, 2):
+        result = run(CodeMap(words), data, decodes=64, rewritten_share=0.0, recombine_every=every)
+        errors[every] = result.best.error
+    assert errors[2] < 1e-12 < 1e-4 < errors[0]
+    assert result.stopped == "exact"
+
+
 def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

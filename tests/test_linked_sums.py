@@ -11,9 +11,10 @@ import pytest
 
 from expressions.expression import Expression
 from expressions.parsing import parse
+from searches.function_library import Material
 from searches.genetic_programming import search
 from searches.gp_settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
-from searches.linked_sums import linked_sums
+from searches.linked_sums import linked_sums, sums_of_parts
 from searches.small_functions import factors, monomial, small_functions
 from searches.undoing import Divisors, Undone, undone_once
 
@@ -206,6 +207,44 @@ def test_a_limit_of_time_is_kept() -> None:
     linked_sums(ROWS, target, DEFAULT_OPERATORS, 10)
     assert equations
     assert limited < 0.7 * (time.perf_counter() - begun - limited)
+
+
+# --- of parts of equations --------------------------------------------------------------------------------------
+
+NAMES = ["x0", "x1", "x2", "x3"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "others"),
+    [
+        ("atan(x0*(x0 - 1)) + 3*x1", ["0.3*sin(x1) + atan(x0*(x0 - 1))**2", "x1 + x2"]),
+        ("2*sin(3.7*x0)*exp(0.4*x1*x2) - 5", ["x0 + sin(3.7*x0)", "1/(1 + exp(0.4*x1*x2))"]),
+        ("x3/(1 + tanh(x0 + x1*x2))", ["log(2 + tanh(x0 + x1*x2))"]),
+        ("sqrt(4 + cos(x0*x1*x2))", ["x3*cos(x0*x1*x2)"]),
+    ],
+)
+def test_parts_of_equations_are_put_together(truth: str, others: list[str]) -> None:
+    wanted = parse(truth, NAMES)
+    equations = [parse(text, NAMES) for text in others]
+    best, *_ = sums_of_parts(equations, ROWS, wanted(ROWS), EVERYTHING, 10)
+    assert error(best, wanted) < 1e-9
+    without = sums_of_parts([], ROWS, wanted(ROWS), EVERYTHING, 10)
+    assert error(without[0], wanted) > 1e-3, "functions of one variable alone do not make it"
+
+
+def test_of_parts_that_are_alike_the_first_counts() -> None:
+    first = parse("sin(2*x0*x1)", NAMES)
+    twins = [first, parse("sin(2.000001*x0*x1)", NAMES), parse("1 - 7*sin(2*x0*x1)", NAMES)]
+    functions = Material.of_parts(twins, ROWS, EVERYTHING).libraries[0].functions
+    assert [f for f in functions if "sin(2" in f.infix()] == [first]
+
+
+def test_parts_that_are_nowhere_finite_and_too_few_rows_are_no_harm() -> None:
+    hostile = [parse("log(x0 - 100)", NAMES), parse("exp(exp(exp(x0*x1)))", NAMES), Expression.constant(3.0)]
+    [best] = sums_of_parts(hostile, ROWS, 2 * ROWS[:, 1] + 1, EVERYTHING, 1)
+    assert error(best, lambda rows: 2 * rows[:, 1] + 1) < 1e-9
+    assert sums_of_parts(hostile, ROWS[:9], ROWS[:9, 0], EVERYTHING, 5) == []
+    assert sums_of_parts(hostile, ROWS, ROWS[:, 0], EVERYTHING, 0) == []
 
 
 def test_no_equations_are_wanted() -> None:

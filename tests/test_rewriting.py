@@ -145,6 +145,7 @@ def test_a_search_puts_together_what_the_map_cannot_say() -> None:
     words = [structure_of(skeleton_of(parse(text))) for text in texts]
     truth: Expression = parse("2*sin(3*x0) + exp(0.7*x1) - 1")
     options = {"decodes": 320, "seconds": None, "polish": "none", "simplify_seconds": 0.0, "power": 0.5}
+    options |= {"recombine_every": 0}  # it would put them together, too
     errors = {}
     for share in (0.0, 0.6):
         settings = LatentSearchSettings(rewritten_share=share, **options)
