@@ -9,7 +9,8 @@ A cell is one method on all problems of a group.
 Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 320) or search for equal time
 (`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
 prior of ANOTHER problem of the group: what it solves, it owes to luck and to the fitting of constants.
-`cmaes_alone` asks about the table itself alone, `cmaes` rewrites its target as well (`searches.rewriting`).
+`cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well (`searches.rewriting`), and puts
+equations together from parts of others (`searches.linked_sums.sums_of_parts`).
 `gp_time` is the measure of them all: genetic programming for the same time, without any map. `all_time` begins
 with what regression finds, searches the map, and leaves genetic programming the rest of the time.
 """
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 EXACT_NRMSE = 1e-6
 GROUPS = {"short": (4, 12), "long": (13, 20)}
 _SAMPLES = {"method": "prior", "population": 64}  # nothing is learned from a generation: as many as decode fastest
-_ALONE = {"method": "cmaes", "rewritten_share": 0.0}
+_ALONE = {"method": "cmaes", "rewritten_share": 0.0, "recombine_every": 0}
 _PAPER = {"method": "paper", "population": 80, "step": 1.3}
 _BUDGETS: dict[str, dict[str, Any]] = {
     "greedy": {"method": "greedy", "decodes": 1},
