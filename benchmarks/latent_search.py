@@ -9,8 +9,8 @@ A cell is one method on all problems of a group.
 Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 320) or search for equal time
 (`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
 prior of ANOTHER problem of the group: what it solves, it owes to luck and to the fitting of constants.
-`cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well (`searches.rewriting`), and puts
-equations together from parts of others (`searches.linked_sums.sums_of_parts`).
+`cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well (`searches.rewriting`), and
+puts equations together from parts of others (`searches.linked_sums`).
 `gp_time` is the measure of them all: genetic programming for the same time, without any map. `all_time` begins
 with what regression finds, searches the map, and leaves genetic programming the rest of the time.
 """

@@ -324,10 +324,9 @@ class _Run:
             lengths = np.array([len(skeleton) for skeleton in ours])
             self.strategy.tell(Outcome(errors[: len(own)], scores[: len(own)], lengths, known))
         self.generation = number
-        every = settings.recombine_every if settings.method == "cmaes" else 0
-        if every and number % every == every - 1:
-            self._recombine()
         self._check_exact()
+        if self.scores.elites and self.exact is None and settings.recombines_after(number):
+            self._recombine()
         self._record()
         self._save()
 
@@ -359,8 +358,10 @@ class _Run:
             task.search_target,
             self.settings.polish_operators,
             _RECOMBINED,
+            None if self.settings.seconds is None else self._seconds_left(),
         )
         self.scores.errors([skeleton_of(equation) for equation in found])
+        self._check_exact()
 
     def _decoded(self, generation: int, latents: np.ndarray) -> list[Skeleton]:
         assert self.map is not None
@@ -428,17 +429,19 @@ class _Run:
             return self.strategy.ended
         if settings.decodes is not None and self.decodes >= settings.decodes:
             return "decodes"
-        if settings.seconds is not None and self.seconds >= self._latent_seconds() * (1 - settings.finish_share):
+        if self._seconds_left() <= 0.0:
             return "seconds"
         if self.should_stop is not None and self.should_stop():
             return "interrupted"
         return None
 
-    def _latent_seconds(self) -> float:
+    def _seconds_left(self) -> float:
+        """For generations: until it is time for the last fit, or for the polish."""
         settings = self.settings
         if settings.seconds is None:
             return math.inf
-        return settings.seconds * (1.0 - settings.polish_share if settings.polish == "gp" else 1.0)
+        ours = settings.seconds * (1.0 - settings.polish_share if settings.polish == "gp" else 1.0)
+        return ours * (1.0 - settings.finish_share) - self.seconds
 
     # --- on disk ------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,11 @@ class LatentSearchSettings:
             return 0
         return min(round(self.rewritten_share * self.population), self.population - 2)
 
+    def recombines_after(self, generation: int) -> bool:
+        """Whether parts of elites are put together after this generation, the first of which is 0."""
+        every = self.recombine_every if self.method == "cmaes" else 0
+        return every > 0 and (generation + 1) % every == 0
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> LatentSearchSettings:
         """Settings from a configuration.

@@ -33,7 +33,7 @@ __all__ = ["linked_sums", "seconds_of_sums", "sums_of_parts"]
 
 _ROWS = 200  # looked at
 _ROWS_A_TERM = 5  # at least: fewer rows than that are explained by anything
-_DEPTH = 6  # steps undone at most
+_DEPTH, _DEPTH_OF_PARTS = 6, 2  # steps undone at most
 _FUNCTION_DEPTH = 2  # of which so many may be with a function or a sum
 _BEAM = 48  # undone targets from which the next ones are made
 _BLOCK = 512  # targets a product of matrices
@@ -41,7 +41,7 @@ _FIRST_TERMS = 3  # of the pursuit
 _REFINED = 64  # undone targets of a depth whose chosen functions are exchanged
 _REFINEMENTS = 2  # rounds of exchanges
 _CAREFUL = 6  # undone targets of a depth that get a stepwise regression
-_TERMS = 5  # of it
+_TERMS, _TERMS_OF_PARTS = 5, 3  # of it
 _EXCHANGES = 3  # rounds
 _GROWN = 3  # factors that a function may get, one after the other
 _WORTH = 0.98  # of the error, at which a change is one
@@ -49,8 +49,6 @@ _EXACT = 1e-18  # error relative to the variance, where nothing is left to find
 _PARALLEL = 1e-6  # squared sine of the angle to what is chosen, below which float32 sees nothing new
 _NOTHING = 1e-12  # of the largest term: a term that is rounding
 _SHARE_OF_A_SEARCH = 0.25  # of its time, at most
-_DEPTH_OF_PARTS = 2  # steps undone at most
-_TERMS_OF_PARTS = 3
 
 
 def seconds_of_sums(seconds: float | None) -> float | None:
@@ -70,13 +68,15 @@ def linked_sums(
         most: how many equations are wanted.
         seconds: after which nothing new is begun; None: no limit, and always the same equations.
     """
-    ends = math.inf if seconds is None else time.perf_counter() + seconds
-    rows = _rows_to_look_at(target)
-    if not len(rows) or not most:
-        return []
-    with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
-        material = Material.of_small_functions(inputs[rows], target[rows], operators)
-        return _Search(inputs[rows], target[rows], material, ends=ends).equations(most)
+    return _equations(
+        inputs,
+        target,
+        lambda some, values: Material.of_small_functions(some, values, operators),
+        most,
+        seconds,
+        _DEPTH,
+        _TERMS,
+    )
 
 
 def sums_of_parts(
@@ -85,6 +85,7 @@ def sums_of_parts(
     target: np.ndarray,
     operators: Collection[str],
     most: int,
+    seconds: float | None = None,
 ) -> list[Expression]:
     """Equations whose terms and factors are parts of others, or functions of one variable; the best first.
 
@@ -94,20 +95,36 @@ def sums_of_parts(
         target: `[rows]`, finite, not constant.
         operators: names that may occur around the parts, as for `linked_sums`.
         most: how many equations are wanted.
+        seconds: as for `linked_sums`.
     """
-    rows = _rows_to_look_at(target)
-    if not len(rows) or not most:
-        return []
-    with np.errstate(all="ignore"):
-        material = Material.of_parts(equations, inputs[rows], operators)
-        search = _Search(inputs[rows], target[rows], material, depth=_DEPTH_OF_PARTS, terms=_TERMS_OF_PARTS)
-        return search.equations(most)
+    return _equations(
+        inputs,
+        target,
+        lambda some, _: Material.of_parts(equations, some, operators),
+        most,
+        seconds,
+        _DEPTH_OF_PARTS,
+        _TERMS_OF_PARTS,
+    )
 
 
-def _rows_to_look_at(target: np.ndarray) -> np.ndarray:
-    """Evenly spread ones; none where there are too few to tell anything."""
+def _equations(
+    inputs: np.ndarray,
+    target: np.ndarray,
+    material: Callable[[np.ndarray, np.ndarray], Material],
+    most: int,
+    seconds: float | None,
+    depth: int,
+    terms: int,
+) -> list[Expression]:
+    """Of a table's rows, evenly spread ones; none where these are too few to tell anything."""
+    ends = math.inf if seconds is None else time.perf_counter() + seconds
     rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).round().astype(int))
-    return rows if len(rows) >= 2 * _ROWS_A_TERM else rows[:0]
+    if len(rows) < 2 * _ROWS_A_TERM or not most:
+        return []
+    inputs, target = inputs[rows], target[rows]
+    with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
+        return _Search(inputs, target, material(inputs, target), depth, terms, ends).equations(most)
 
 
 class _Search:
@@ -118,10 +135,9 @@ class _Search:
         inputs: np.ndarray,
         target: np.ndarray,
         material: Material,
-        *,
-        depth: int = _DEPTH,
-        terms: int = _TERMS,
-        ends: float = math.inf,
+        depth: int,
+        terms: int,
+        ends: float,
     ) -> None:
         self.inputs, self.target, self.ends, self.depth = inputs, target, ends, depth
         self.material = material

@@ -294,7 +294,7 @@ def test_a_skeleton_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(data=table(noise=0.1), decodes=300)
     assert len(fitted) == len(set(fitted)) == result.skeletons
     fitted.clear()
-    result = run(data=table(noise=0.1), decodes=600, rewritten_share=0.0)
+    result = run(data=table(noise=0.1), decodes=600, rewritten_share=0.0, recombine_every=0)
     assert len(fitted) == len(set(fitted)) == result.skeletons < 200
     assert set(fitted) <= {program_to_fit(skeleton) for skeleton in BOOK}
 
