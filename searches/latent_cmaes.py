@@ -358,7 +358,7 @@ class _Run:
             task.search_target,
             self.settings.polish_operators,
             _RECOMBINED,
-            None if self.settings.seconds is None else self._seconds_left(),
+            self._seconds_left(),
         )
         self.scores.errors([skeleton_of(equation) for equation in found])
         self._check_exact()

@@ -73,7 +73,7 @@ def linked_sums(
         target,
         lambda some, values: Material.of_small_functions(some, values, operators),
         most,
-        seconds,
+        math.inf if seconds is None else seconds,
         _DEPTH,
         _TERMS,
     )
@@ -85,7 +85,7 @@ def sums_of_parts(
     target: np.ndarray,
     operators: Collection[str],
     most: int,
-    seconds: float | None = None,
+    seconds: float = math.inf,
 ) -> list[Expression]:
     """Equations whose terms and factors are parts of others, or functions of one variable; the best first.
 
@@ -95,7 +95,7 @@ def sums_of_parts(
         target: `[rows]`, finite, not constant.
         operators: names that may occur around the parts, as for `linked_sums`.
         most: how many equations are wanted.
-        seconds: as for `linked_sums`.
+        seconds: after which nothing new is begun; infinity: no limit, and always the same equations.
     """
     return _equations(
         inputs,
@@ -113,12 +113,12 @@ def _equations(
     target: np.ndarray,
     material: Callable[[np.ndarray, np.ndarray], Material],
     most: int,
-    seconds: float | None,
+    seconds: float,
     depth: int,
     terms: int,
 ) -> list[Expression]:
-    """Of a table's rows, evenly spread ones; none where these are too few to tell anything."""
-    ends = math.inf if seconds is None else time.perf_counter() + seconds
+    """The search on evenly spread rows; no equations where there are too few to tell anything."""
+    ends = time.perf_counter() + seconds
     rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).round().astype(int))
     if len(rows) < 2 * _ROWS_A_TERM or not most:
         return []
