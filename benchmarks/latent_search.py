@@ -34,15 +34,17 @@ if TYPE_CHECKING:
 EXACT_NRMSE = 1e-6
 GROUPS = {"short": (4, 12), "long": (13, 20)}
 _SAMPLES = {"method": "prior", "population": 64}  # nothing is learned from a generation: as many as decode fastest
-_ALONE = {"method": "cmaes", "rewritten_share": 0.0, "recombine_every": 0}
+_ALONE = {"method": "cmaes", "prior_share": 0.0, "rewritten_share": 0.0, "recombine_every": 0}
+_FEW = {"population": 16}  # where decodes are counted, small generations learn more often
+_FEW_QUESTIONS = _FEW | {"prior_share": 0.0, "rewritten_share": 0.6, "question_samples": 1}
 _PAPER = {"method": "paper", "population": 80, "step": 1.3}
 _BUDGETS: dict[str, dict[str, Any]] = {
     "greedy": {"method": "greedy", "decodes": 1},
     "prior_64": _SAMPLES | {"decodes": 64},
     "prior_320": _SAMPLES | {"decodes": 320},
-    "cmaes_320": {"method": "cmaes", "decodes": 320},
-    "cmaes_alone_320": _ALONE | {"decodes": 320},
-    "restarts_320": {"method": "restarts", "decodes": 320},
+    "cmaes_320": _FEW_QUESTIONS | {"method": "cmaes", "decodes": 320},
+    "cmaes_alone_320": _ALONE | _FEW | {"decodes": 320},
+    "restarts_320": _FEW | {"method": "restarts", "decodes": 320},
     "paper_320": _PAPER | {"decodes": 320},
     "prior_time": _SAMPLES,
     "cmaes_time": {"method": "cmaes"},

@@ -42,9 +42,9 @@ from searches.latent_strategies import (
 from searches.latent_tables import PreparedTable, Table
 from searches.linked_sums import linked_sums, seconds_of_sums, sums_of_parts
 from searches.regression import RegressionTask
-from searches.rewriting import Rewriter
+from searches.rewriting import Rewriter, Rewriting
 from searches.skeleton_fitting import SkeletonFitter
-from searches.skeleton_scores import Elite, SkeletonScores
+from searches.skeleton_scores import Elite, SkeletonScores, shares_by_rank
 from searches.state import StateError, fingerprint, load_state, save_state
 
 __all__ = ["LatentMap", "LatentSearchResult", "search"]
@@ -52,7 +52,9 @@ __all__ = ["LatentMap", "LatentSearchResult", "search"]
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
 _SUMS_TRIED = 3  # for exactness
-_RECOMBINED = 24  # equations that are put together from parts of elites at a time
+_RECOMBINED = 24  # equations that are put together from parts of others at a time
+_OPENED = 12  # equations of which a part is replaced at a time, a third of them elites
+_OPENING = 8  # stream of random numbers, beside those of `searches.latent_strategies` and `searches.rewriting`
 
 
 class LatentMap(Protocol):
@@ -310,7 +312,7 @@ class _Run:
         if number == 0 and settings.linked_sums:
             self._begin_with_sums()
         own = self.strategy.ask(number)
-        asked = [] if self.rewriter is None else self.rewriter.ask(number, settings.rewritten)
+        asked = self._questions(number)
         latents = np.concatenate([own, *(latent[None] for latent, _ in asked)])
         left = math.inf if settings.decodes is None else settings.decodes - self.decodes
         whole = len(latents) <= left
@@ -329,6 +331,11 @@ class _Run:
             self._recombine()
         self._record()
         self._save()
+
+    def _questions(self, generation: int) -> list[tuple[np.ndarray, Rewriting]]:
+        if self.rewriter is None:
+            return []
+        return self.rewriter.ask(generation, self.settings.rewritten, self.settings.question_samples)
 
     def _begin_with_sums(self) -> None:
         """What regression finds: the formula itself, or elites for the search and seeds for the polish."""
@@ -350,15 +357,28 @@ class _Run:
                 self._try(equation)
 
     def _recombine(self) -> None:
-        """Put equations together from parts of elites: they are scored, and may become elites."""
+        """Put equations together from parts of the best ones: they are scored, and may become elites.
+
+        The best of every length are among these: elites may all be long.
+        """
         task = self.scores.fitter.task
+        short = near_front(self.scores.fitter.best)
+        elites = [elite.expression for elite in self.scores.elites]
+        rng = np.random.default_rng([self.seed, _OPENING, self.generation])
+        drawn = min(len(elites), _OPENED // 3)
+        shares = shares_by_rank(len(elites), self.settings.power)
+        opened = [
+            *(short[k] for k in rng.permutation(len(short))[: _OPENED - drawn]),
+            *(elites[k] for k in rng.choice(len(elites), drawn, replace=False, p=shares)),
+        ]
         found = sums_of_parts(
-            [elite.expression for elite in self.scores.elites],
+            list(dict.fromkeys([*short, *elites])),
             task.search_inputs,
             task.search_target,
             self.settings.polish_operators,
             _RECOMBINED,
             self._seconds_left(),
+            list(dict.fromkeys(opened)),
         )
         self.scores.errors([skeleton_of(equation) for equation in found])
         self._check_exact()

@@ -17,7 +17,7 @@ import numpy as np
 
 from searches.latent_settings import LatentSearchSettings
 from searches.latent_tables import PreparedTable, Table
-from searches.skeleton_scores import Elite
+from searches.skeleton_scores import Elite, shares_by_rank
 
 __all__ = ["CMAStrategy", "GreedyStrategy", "Outcome", "PaperStrategy", "Prior", "PriorStrategy", "Strategy"]
 
@@ -58,6 +58,12 @@ class Prior:
         """One latent. `[latents]`"""
         return np.asarray(self.means[view] + self.deviations[view] * rng.normal(size=self.means.shape[1]))
 
+    def samples(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Half of them from the clean view, the others from all others in turn. `[count, latents]`"""
+        others = len(self.means) - 1
+        views = [1 + (k // 2) % others if k % 2 and others else 0 for k in range(count)]
+        return np.array([self.sample(view, rng) for view in views]).reshape(count, self.means.shape[1])
+
 
 class Strategy(Protocol):
     """What the search needs of a strategy."""
@@ -92,7 +98,7 @@ class Strategy(Protocol):
 
 
 class PriorStrategy:
-    """Fresh samples of the prior in every generation, half of them from the clean view."""
+    """Fresh samples of the prior in every generation."""
 
     sigma, restarts = 0.0, 0
     ended: str | None = None
@@ -102,10 +108,7 @@ class PriorStrategy:
         self.population, self.temperature = settings.population, settings.temperature
 
     def ask(self, generation: int) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, _STREAMS["prior"], generation])
-        others = len(self.prior.means) - 1
-        views = [1 + (k // 2) % others if k % 2 and others else 0 for k in range(self.population)]
-        return np.stack([self.prior.sample(view, rng) for view in views])
+        return self.prior.samples(self.population, _prior_draws(self.seed, generation))
 
     def tell(self, outcome: Outcome) -> None:
         pass
@@ -115,6 +118,10 @@ class PriorStrategy:
 
     def load(self, state: dict[str, Any]) -> None:
         pass
+
+
+def _prior_draws(seed: int, generation: int) -> np.random.Generator:
+    return np.random.default_rng([seed, _STREAMS["prior"], generation])
 
 
 class GreedyStrategy:
@@ -140,7 +147,7 @@ class GreedyStrategy:
 
 
 class CMAStrategy:
-    """CMA-ES from the prior, and elites beside it.
+    """CMA-ES from the prior, and beside it elites and fresh samples of the prior.
 
     CMA-ES (N. Hansen and A. Ostermeier, Completely derandomized self-adaptation in evolution strategies, 2001,
     here with a diagonal covariance: R. Ros and N. Hansen, A simple modification in CMA-ES achieving linear time
@@ -155,6 +162,9 @@ class CMAStrategy:
     stands for it. CMA-ES is told about these as about its own samples, and of the means themselves with the
     scores that their skeletons have, which draws it to where elites are; points that lie further from its
     mean than its own would are clipped (N. Hansen, Injecting external solutions into CMA-ES, 2011).
+
+    A share of a generation is what sampling alone would try, so that a search that learns the wrong thing still
+    finds what sampling finds. CMA-ES is not told about these.
 
     Args:
         prior: of the views.
@@ -201,12 +211,12 @@ class CMAStrategy:
     # --- a generation -------------------------------------------------------------------------------------------
 
     def ask(self, generation: int) -> np.ndarray:
-        """Samples of CMA-ES first, then those around elites."""
+        """Samples of CMA-ES first, then those around elites, then those of the prior."""
         elites = [] if self.alone else list(self.elites())
         rng = np.random.default_rng([self.seed, _STREAMS["elites"], generation])
         around = self._around(elites, rng)
         injected = self._injected(elites, rng)
-        own = self.settings.population - self.settings.rewritten - len(around)
+        own = self.settings.guided - len(around)
         self._own = np.array(self._cma.ask(number=own)) if own else np.empty((0, len(self.moving)))
         latents = np.repeat(self.prior.means[self.view][None], own, axis=0)
         latents[:, self.moving] += self.prior.deviations[self.view][self.moving] * self._own
@@ -214,16 +224,17 @@ class CMAStrategy:
         here = (foreign - self.prior.means[self.view]) / self.prior.deviations[self.view]
         self._others = here[:, self.moving].astype(np.float32)  # as they are kept on disk
         self._known_scores = np.array([elite.score for elite, _ in injected])
-        return np.concatenate([latents, around])
+        plain = self.prior.samples(self.settings.plain, _prior_draws(self.seed, generation))
+        return np.concatenate([latents, around, plain])
 
     def _around(self, elites: Sequence[Elite], rng: np.random.Generator) -> np.ndarray:
         """Latents near those of elites: with `elite_step` 1, samples of the prior. `[some, latents]`"""
         latents = self.prior.means.shape[1]
-        whole = self.settings.population - self.settings.rewritten
-        count = round(self.settings.elite_share * whole) if elites else 0
+        count = round(self.settings.elite_share * self.settings.guided) if elites else 0
         if not count:
             return np.empty((0, latents))
-        parents = [elites[k] for k in rng.choice(len(elites), count, p=self._shares(len(elites)))]
+        shares = shares_by_rank(len(elites), self.settings.power)
+        parents = [elites[k] for k in rng.choice(len(elites), count, p=shares)]
         placed = [place for elite in parents if (place := self.posterior(elite)) is not None]
         if not placed:
             return np.empty((0, latents))
@@ -236,17 +247,14 @@ class CMAStrategy:
         count = min(self.settings.inject, len(elites))
         if not count:
             return []
-        chosen = rng.choice(len(elites), count, replace=False, p=self._shares(len(elites)))
+        shares = shares_by_rank(len(elites), self.settings.power)
+        chosen = rng.choice(len(elites), count, replace=False, p=shares)
         found = [(elites[k], self.posterior(elites[k])) for k in chosen]
         return [(elite, place) for elite, place in found if place is not None]
 
-    def _shares(self, elites: int) -> np.ndarray:
-        shares = (1.0 + np.arange(elites)) ** -self.settings.power
-        return np.asarray(shares / shares.sum())
-
     def tell(self, outcome: Outcome) -> None:
         """Let CMA-ES learn, or begin anew."""
-        scores = np.concatenate([outcome.scores, self._known_scores])
+        scores = np.concatenate([outcome.scores[: self.settings.guided], self._known_scores])
         self._learn(scores, self._own, self._others)
         self._told.append({"scores": _text(scores), "others": _text(self._others)})
         best = float(outcome.scores.min())
@@ -289,7 +297,7 @@ def _cma(dimensions: int, settings: LatentSearchSettings, seed: Sequence[int]) -
     options = {
         "CMA_diagonal": True,
         "CMA_active": False,
-        "popsize": settings.population - settings.rewritten,
+        "popsize": settings.guided,
         "randn": lambda *shape: rng.normal(size=shape),
         "seed": np.nan,  # 0 would be the clock, and any other number would seed NumPy's own generator
         "verbose": -9,

@@ -22,7 +22,7 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN
 from expressions.skeleton import Skeleton
 from searches.latent_tables import Table, of_ordinary_size
-from searches.skeleton_scores import Elite
+from searches.skeleton_scores import Elite, shares_by_rank
 from searches.undoing import Divisors, Undone, undone_once
 
 __all__ = ["Rewriter", "Rewriting", "leftover", "transformations"]
@@ -141,22 +141,25 @@ class Rewriter:
         self.transformations = transformations(table)
         self._priors: dict[object, tuple[np.ndarray, np.ndarray] | None] = {}
 
-    def ask(self, generation: int, count: int) -> list[tuple[np.ndarray, Rewriting]]:
+    def ask(self, generation: int, count: int, each: int = 1) -> list[tuple[np.ndarray, Rewriting]]:
         """Latents with the questions that they answer: half transformations, half what elites leave.
 
         Args:
             generation: its number, of which the draws are a function.
             count: how many; fewer are returned where a question turns out to be none.
+            each: of one question: to take it through the encoder takes as long as a few samples.
         """
         rng = np.random.default_rng([self.seed, _STREAM, generation])
         elites = self.elites()
         found = []
-        for _ in range(count):
+        for first in range(0, count, each):
             question = self._question(elites, rng)
             prior = None if question is None else self._prior(question)
             if question is not None and prior is not None:
                 mean, deviation = prior
-                found.append((mean + deviation * rng.normal(size=len(mean)), question))
+                samples = min(each, count - first)
+                latents = mean + deviation * rng.normal(size=(samples, len(mean)))
+                found += [(latent, question) for latent in latents]
         return found
 
     def _question(self, elites: Sequence[Elite], rng: np.random.Generator) -> Rewriting | None:
@@ -164,8 +167,7 @@ class Rewriter:
             return self.transformations[rng.integers(len(self.transformations))]
         if not elites:
             return None
-        shares = (1.0 + np.arange(len(elites))) ** -self.power
-        elite = elites[rng.choice(len(elites), p=shares / shares.sum())]
+        elite = elites[rng.choice(len(elites), p=shares_by_rank(len(elites), self.power))]
         return leftover(self.table, elite, _LEFTOVERS[rng.integers(len(_LEFTOVERS))])
 
     def _prior(self, question: Rewriting) -> tuple[np.ndarray, np.ndarray] | None:

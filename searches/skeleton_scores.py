@@ -25,7 +25,7 @@ from expressions.operators import FIRST_VARIABLE
 from expressions.skeleton import Skeleton, completed, skeleton_of
 from searches.skeleton_fitting import SkeletonFitter
 
-__all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit"]
+__all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit", "shares_by_rank"]
 
 PENALTY = 1e3  # score of what is too long or not finite on every row: finite, since CMA-ES ranks and averages
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
@@ -50,6 +50,12 @@ class Elite:
     program: Tokens
     decoded: Skeleton
     expression: Expression
+
+
+def shares_by_rank(elites: int, power: float) -> np.ndarray:
+    """Probabilities by which the elites, best first, are drawn: a power law on the rank. `[elites]`"""
+    shares = (1.0 + np.arange(elites)) ** -power
+    return np.asarray(shares / shares.sum())
 
 
 class SkeletonScores:

@@ -40,7 +40,8 @@ TRUTH = "1.7*x0**2*sin(2.3*x1) + 0.4"
 BOOK = skeletons_of(200, truth=TRUTH)
 # No clock takes part, and no SymPy.
 SHORT: dict[str, Any] = {
-    "seconds": None, "polish": "none", "simplify_seconds": 0.0, "population": 16, "patience": 4, "elites": 12,
+    "seconds": None, "polish": "none", "simplify_seconds": 0.0, "population": 16, "prior_share": 0.0,
+    "rewritten_share": 0.6, "question_samples": 1, "patience": 4, "elites": 12,
     "polish_equations": 2, "search_rows": 60, "screen_rows": 30,
 }  # fmt: skip
 
@@ -396,6 +397,28 @@ def test_cma_is_drawn_to_where_elites_are() -> None:
     assert np.abs(alone.ask(12)[:6].mean() - 5.0) < 5.0, "CMA-ES gets there by itself, only later"
     assert len(drawn._others) == 10
     assert len(alone._others) == 0
+
+
+def test_a_share_is_what_sampling_alone_would_try() -> None:
+    """Fresh samples of the prior come last, and CMA-ES is not told about them."""
+    without, _ = strategy(inject=0, elite_share=0.0, population=8, patience=100)
+    sharing, _ = strategy(inject=0, elite_share=0.0, population=16, prior_share=0.5, patience=100)
+    for number in range(3):
+        alone, shared = without.ask(number), sharing.ask(number)
+        assert (len(alone), len(shared)) == (8, 16)
+        assert np.array_equal(shared[:8], alone)
+        scores = np.arange(8.0)
+        without.tell(outcome(scores))
+        sharing.tell(outcome(np.concatenate([scores, -np.arange(8.0)])))
+    drawn = np.concatenate([sharing.ask(number)[8:] for number in range(500)])
+    prior = sharing.prior
+    views = np.arange(len(drawn)) % 8 % 2 == 0  # the clean one, and the others in turn
+    assert np.allclose(drawn[views].mean(axis=0), prior.means[0], atol=0.1)
+    assert np.allclose(drawn[views].std(axis=0), prior.deviations[0], rtol=0.1)
+    assert np.allclose(drawn[~views].mean(axis=0), prior.means[1:].mean(axis=0), atol=0.1)
+    assert settings(decodes=1, method="restarts", prior_share=0.5).plain == 0
+    crowded = settings(decodes=1, prior_share=0.9, rewritten_share=0.9)
+    assert (crowded.rewritten, crowded.plain, crowded.guided) == (14, 0, 2), "CMA-ES keeps two"
 
 
 def test_only_the_widest_dimensions_move() -> None:
@@ -938,6 +961,8 @@ def test_the_time_is_divided() -> None:
         ({"step": 0}, "above 0"),
         ({"temperature": -1}, "at least 0"),
         ({"elite_share": 1.5}, "from 0 to 1"),
+        ({"prior_share": -0.1}, "from 0 to 1"),
+        ({"question_samples": 0}, "question_samples"),
         ({"stop_when_exact": 1}, "true or false"),
         ({"seconds": None}, "set seconds or decodes"),
         ({"seconds": None, "decodes": 5}, "polish=gp has no budget"),

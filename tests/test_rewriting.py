@@ -124,6 +124,24 @@ def test_draws_are_a_function_of_the_generation() -> None:
     assert len(asked) == known, "priors are remembered"
 
 
+@pytest.mark.parametrize("each", [1, 4, 5, 100])
+def test_a_question_gets_several_samples(each: int) -> None:
+    encoded: list[int] = []
+
+    def prior(of: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        encoded.append(1)
+        return np.full(3, of[1].mean()), np.ones(3)
+
+    rewriter = Rewriter(table("exp(x0) + sin(x1)"), prior, lambda: [elite("exp(x0)")], 1.5, seed=3)
+    found = rewriter.ask(2, 18, each)
+    assert len(found) == 18
+    groups = [found[start : start + each] for start in range(0, 18, each)]
+    for group in groups:
+        assert len({question.name for _, question in group}) == 1
+    assert len({tuple(latent) for latent, _ in found}) == 18
+    assert len(encoded) <= len(groups)
+
+
 def test_a_question_that_the_map_cannot_take_is_not_asked() -> None:
     def prior(of: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         if of[1].max() > 1.0:
@@ -145,6 +163,7 @@ def test_a_search_puts_together_what_the_map_cannot_say() -> None:
     words = [structure_of(skeleton_of(parse(text))) for text in texts]
     truth: Expression = parse("2*sin(3*x0) + exp(0.7*x1) - 1")
     options = {"decodes": 320, "seconds": None, "polish": "none", "simplify_seconds": 0.0, "power": 0.5}
+    options |= {"population": 16, "question_samples": 1, "prior_share": 0.0}
     options |= {"recombine_every": 0}  # it would put them together, too
     errors = {}
     for share in (0.0, 0.6):
