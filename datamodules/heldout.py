@@ -21,6 +21,7 @@ _ROWS = 200
 _TRIES = 1000  # rows to see where an equation is defined, and how large it becomes
 _DEFINED = 0.95  # share of them on which it must be
 _FLATTEST = 1e-3  # spread of the target over its magnitude
+_SMALLEST = 1e-50  # magnitude of the target
 _STEEPEST = 100.0  # largest deviation from the median over the standard one, beyond which a few rows are all
 _PROGRAMS = 8_192
 _MOST_POOLS = 20
@@ -126,7 +127,7 @@ def _is_usable(target: np.ndarray) -> bool:
     if len(finite) < _DEFINED * len(target):
         return False
     largest = float(np.abs(finite).max())
-    if largest > LARGEST_TARGET:  # as in training; and beyond 1e100 no search would take it
+    if not _SMALLEST < largest <= LARGEST_TARGET:  # as in training; beyond 1e-100 and 1e100 no search takes it
         return False
     spread = float(finite.std())
     deviation = float(np.abs(finite - np.median(finite)).max())

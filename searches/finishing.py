@@ -7,6 +7,7 @@ simplified.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -60,6 +61,7 @@ class Finish:
         best: Mapping[int, tuple[float, Expression]],
         known: Sequence[Candidate] = (),
         fixed: Callable[[Expression], np.ndarray] | None = None,
+        seconds: float = math.inf,
     ) -> ParetoFront:
         """The Pareto front of what a search found, polished.
 
@@ -67,8 +69,11 @@ class Finish:
             best: size of an equation while searching -> lowest error of that size, and the equation.
             known: candidates that are complete already.
             fixed: which constants of an equation keep their value in the last fit, `[constants]` bool; None: none.
+            seconds: that are left, see `polished`.
         """
-        return self.polished(self.rough_front(best, known, fixed))
+        ends = time.monotonic() + seconds
+        front = self.rough_front(best, known, fixed)
+        return self.polished(front, ends - time.monotonic())
 
     def rough_front(
         self,
@@ -97,13 +102,19 @@ class Finish:
     def _scored(self, equation: Expression) -> Candidate:
         return self.task.judge(equation, complexity(equation))
 
-    def polished(self, front: ParetoFront) -> ParetoFront:
+    def polished(self, front: ParetoFront, seconds: float = math.inf) -> ParetoFront:
         """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
 
-        A number of equations, not a time: what is found must not depend on how busy the machine is, but for SymPy,
-        which seldom makes an equation shorter and can take forever. The picked one gets most of the work. Where it
-        is exact, it is the answer: longer ones differ by rounding and are dropped, shorter ones stay as they are.
+        A number of equations rather than a time, so that without `seconds` what is found does not depend on how
+        busy the machine is, but for SymPy, which seldom makes an equation shorter and can take forever. The picked
+        one gets most of the work. Where it is exact, it is the answer: longer ones differ by rounding and are
+        dropped, shorter ones stay as they are.
+
+        Args:
+            front: rough.
+            seconds: after which no other than the picked equation is begun: a long one can take a second or two.
         """
+        ends = time.monotonic() + seconds
         if not len(front):
             return front
         picked = pick(front)
@@ -114,6 +125,8 @@ class Finish:
             candidates, count = candidates[: order[0] + 1], min(1, count)
         left = self.simplify_seconds
         for number, k in enumerate(order[:count]):
+            if number and time.monotonic() > ends:
+                break
             shorter = self._pruned(self._straightened(candidates[k]))
             candidates[k] = self._rounded(shorter, tried=1) if number else self._widened(self._rounded(shorter))
             if left <= 0:

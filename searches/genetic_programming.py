@@ -8,6 +8,7 @@ the uninterrupted one bit for bit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -263,7 +264,9 @@ class _Run:
 
     def finish(self, stopped: str) -> SearchResult:
         """Fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
-        front = self._finish.front(self.best, [] if self.exact is None else [self.exact])
+        seconds = self.settings.seconds
+        left = math.inf if seconds is None else seconds - self.seconds
+        front = self._finish.front(self.best, [] if self.exact is None else [self.exact], seconds=left)
         return SearchResult(
             front=front,
             best=pick(front),

@@ -512,7 +512,10 @@ class _Run:
         }
         mean = self._finish.judged(Expression.constant(float(self.task.target.mean())))
         known = [mean] + ([] if self.exact is None else [self.exact])
-        return (self._finish.rough_front if rough else self._finish.front)(best, known, self._fixed)
+        if rough:
+            return self._finish.rough_front(best, known, self._fixed)
+        left = math.inf if self.settings.seconds is None else self.settings.seconds - self.seconds
+        return self._finish.front(best, known, self._fixed, left)
 
     def wants_polish(self, stopped: str) -> bool:
         """Whether genetic programming is to go on from here."""

@@ -195,14 +195,15 @@ def test_held_out_problems_are_new_and_can_be_drawn(monkeypatch: pytest.MonkeyPa
 
 
 def test_held_out_targets_are_of_a_size_that_a_search_takes() -> None:
-    """`x0*exp(exp(x0))` reaches 1e64 in the ranges that are drawn."""
-    steep = skeleton_of(parse("x0*exp(exp(x0))"))
-    for seed in range(40):
-        posed = heldout._problem(steep, 1, 0, np.random.default_rng(seed))
-        if posed is not None:
-            target = draw_tables(posed, seed=seed)["train"].target
-            assert target is not None
-            assert np.abs(target).max() < 10 * LARGEST_TARGET
+    """`x0*exp(exp(x0))` reaches 1e64 in the ranges that are drawn, `exp(-exp(5*x0))` can be 1e-106 everywhere."""
+    for text, seeds in (("x0*exp(exp(x0))", 40), ("exp(-exp(5*x0))", 400)):
+        steep = skeleton_of(parse(text))
+        for seed in range(seeds):
+            posed = heldout._problem(steep, 1, 0, np.random.default_rng(seed))
+            if posed is not None:
+                target = draw_tables(posed, seed=seed)["train"].target
+                assert target is not None
+                assert 1e-90 < np.abs(target).max() < 10 * LARGEST_TARGET
 
 
 @pytest.mark.parametrize(
