@@ -8,7 +8,7 @@ import pytest
 from expressions.parsing import parse
 from expressions.scoring import recovered
 from searches.finishing import Finish
-from searches.front import EXACT_NMSE, ParetoFront
+from searches.front import EXACT_NMSE, ParetoFront, pick
 from searches.regression import RegressionTask
 
 X = np.random.default_rng(0).uniform(0.5, 5.0, (300, 3))
@@ -61,3 +61,19 @@ def test_equations_without_constants_get_none() -> None:
     finish = Finish(task, constants=False, simplify_seconds=0.0)
     front = finish.polished(ParetoFront([finish.judged(parse("tanh(x0) + x1"))]))
     assert [c.expression for c in front] == [finish.judged(parse("tanh(x0) + x1")).expression]
+
+
+def test_when_time_is_up_only_the_picked_equation_is_polished() -> None:
+    noise = 0.3 * np.random.default_rng(1).normal(size=len(X))
+    task = RegressionTask(X, parse("2*x0 + 3*sin(x1)*x2")(X) + noise)
+    finish = Finish(task, simplify_seconds=0.0)
+    texts = ("0.9*x0", "2.1*x0 + 3.2*sin(x1)*x2", "2*x0 + 3*sin(x1)*x2 + 0.013*cos(x0*x1)*x2 + 0.01*x2*exp(-x0)")
+    front = ParetoFront.of([finish.judged(task.refit(parse(text))) for text in texts])
+    assert len(front) == 3
+    [chosen] = [k for k, candidate in enumerate(front) if candidate is pick(front)]
+    hurried = finish.polished(front, seconds=-1.0)
+    assert [k for k in range(3) if k < len(hurried) and hurried[k].expression != front[k].expression] == [chosen]
+    whole = finish.polished(front)
+    assert pick(hurried).expression == pick(whole).expression
+    assert front[2] in list(hurried)
+    assert front[2] not in list(whole), "it was the picked one with terms that say nothing"
