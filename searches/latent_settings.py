@@ -14,10 +14,12 @@ from expressions.operators import BY_NAME
 from searches.gp_settings import DEFAULT_OPERATORS
 from searches.setting_checks import SettingsError, check_number, check_share, check_switch, check_whole
 
-__all__ = ["METHODS", "LatentSearchSettings", "SettingsError"]
+__all__ = ["LEAST_OWN", "METHODS", "LatentSearchSettings", "SettingsError"]
 
 METHODS = ("cmaes", "restarts", "prior", "greedy", "paper", "none")
 POLISHES = ("gp", "none")
+LEAST_OWN = 2
+"""Samples of CMA-ES in a generation at least: `cma` fails when it is asked for one at a time."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +129,17 @@ class LatentSearchSettings:
 
     @property
     def rewritten(self) -> int:
-        """Latents a generation that answer rewritten questions; CMA-ES keeps two at least."""
+        """Latents a generation that answer rewritten questions; CMA-ES keeps some."""
         if self.method != "cmaes":
             return 0
-        return min(round(self.rewritten_share * self.population), self.population - 2)
+        return min(round(self.rewritten_share * self.population), self.population - LEAST_OWN)
 
     @property
     def plain(self) -> int:
         """Latents a generation that are fresh samples of the prior."""
         if self.method != "cmaes":
             return 0
-        return min(round(self.prior_share * self.population), self.population - 2 - self.rewritten)
+        return min(round(self.prior_share * self.population), self.population - LEAST_OWN - self.rewritten)
 
     @property
     def guided(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from searches.latent_settings import LatentSearchSettings
+from searches.latent_settings import LEAST_OWN, LatentSearchSettings
 from searches.latent_tables import PreparedTable, Table
 from searches.skeleton_scores import Elite, shares_by_rank
 
@@ -217,7 +217,7 @@ class CMAStrategy:
         around = self._around(elites, rng)
         injected = self._injected(elites, rng)
         own = self.settings.guided - len(around)
-        self._own = np.array(self._cma.ask(number=own)) if own else np.empty((0, len(self.moving)))
+        self._own = np.array(self._cma.ask(number=own))
         latents = np.repeat(self.prior.means[self.view][None], own, axis=0)
         latents[:, self.moving] += self.prior.deviations[self.view][self.moving] * self._own
         foreign = np.concatenate([around, *(place[None] for _, place in injected)])
@@ -230,7 +230,8 @@ class CMAStrategy:
     def _around(self, elites: Sequence[Elite], rng: np.random.Generator) -> np.ndarray:
         """Latents near those of elites: with `elite_step` 1, samples of the prior. `[some, latents]`"""
         latents = self.prior.means.shape[1]
-        count = round(self.settings.elite_share * self.settings.guided) if elites else 0
+        guided = self.settings.guided
+        count = min(round(self.settings.elite_share * guided), guided - LEAST_OWN) if elites else 0
         if not count:
             return np.empty((0, latents))
         shares = shares_by_rank(len(elites), self.settings.power)
@@ -267,8 +268,7 @@ class CMAStrategy:
             self._start()
 
     def _learn(self, scores: np.ndarray, own: np.ndarray, others: np.ndarray) -> None:
-        if len(own):
-            self._cma.tell([*own, *others.astype(np.float64)], scores.tolist())
+        self._cma.tell([*own, *others.astype(np.float64)], scores.tolist())
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
@@ -284,7 +284,7 @@ class CMAStrategy:
             scores = _array(told["scores"], np.float64)
             others = _array(told["others"], np.float32).reshape(-1, len(self.moving))
             own = len(scores) - len(others)
-            self._learn(scores, np.array(self._cma.ask(number=own)) if own else np.empty(0), others)
+            self._learn(scores, np.array(self._cma.ask(number=own)), others)
         self._told, self._best, self._idle = list(state["told"]), state["best"], state["idle"]
 
 

@@ -421,6 +421,16 @@ def test_a_share_is_what_sampling_alone_would_try() -> None:
     assert (crowded.rewritten, crowded.plain, crowded.guided) == (14, 0, 2), "CMA-ES keeps two"
 
 
+@pytest.mark.parametrize("population", [4, 5, 8, 11, 16])
+@pytest.mark.parametrize("elite_share", [0.75, 1.0])
+def test_a_small_generation_leaves_some_to_cma(population: int, elite_share: float) -> None:
+    """It cannot be asked for one sample at a time."""
+    shares = {"prior_share": 0.25, "rewritten_share": 0.5, "elite_share": elite_share}
+    result = run(data=table(noise=0.3), decodes=10 * population, population=population, **shares)
+    assert len(result.history) == 10
+    assert result.history[-1]["sigma"] != result.history[0]["sigma"]
+
+
 def test_only_the_widest_dimensions_move() -> None:
     narrow, _ = strategy(inject=0, elite_share=0.0, dimensions=2)
     latents = narrow.ask(0)
@@ -649,17 +659,26 @@ def test_a_state_on_disk_changes_nothing(whole: Any, tmp_path: Path) -> None:
     assert not decoded(again), "a finished search only ends once more"
 
 
-@pytest.mark.parametrize("method", ["cmaes", "restarts", "prior", "paper"])
+SHARED = {"prior_share": 0.25, "rewritten_share": 0.5, "question_samples": 4}
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("cmaes", {}), ("cmaes", SHARED), ("restarts", {}), ("prior", {}), ("paper", {})],
+    ids=["cmaes", "shared", "restarts", "prior", "paper"],
+)
 @pytest.mark.parametrize("stops", [(16,), (64, 160), (17, 48, 208)])
-def test_every_generation_can_be_gone_on_from(method: str, stops: tuple[int, ...], tmp_path: Path) -> None:
+def test_every_generation_can_be_gone_on_from(
+    method: str, options: dict[str, Any], stops: tuple[int, ...], tmp_path: Path
+) -> None:
     """Stopped after whole generations, that is: a generation cut short by its budget is the last."""
+    options = {"method": method, "data": table(noise=0.3), **options}
     size = 17 if method == "paper" else 16
     total = 15 * size
-    data = table(noise=0.3)
-    undisturbed = story(run(data=data, method=method, decodes=total))
+    undisturbed = story(run(decodes=total, **options))
     for decodes in stops:
-        run(data=data, method=method, decodes=decodes // 16 * size, state_path=tmp_path / "state")
-    assert story(run(data=data, method=method, decodes=total, state_path=tmp_path / "state")) == undisturbed
+        run(decodes=decodes // 16 * size, state_path=tmp_path / "state", **options)
+    assert story(run(decodes=total, state_path=tmp_path / "state", **options)) == undisturbed
 
 
 def test_many_scores_survive_the_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
