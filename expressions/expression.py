@@ -224,6 +224,9 @@ class Expression:
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Values in float64 on a table, one node after the other: the reference that faster evaluators equal.
 
+        What holds no variable is one number, not a column: NumPy's power of a single exponent 2 is a product, of a
+        column of twos it is not, and differs in the last bit.
+
         Args:
             inputs: `[rows, variables]`
 
@@ -234,13 +237,13 @@ class Expression:
         rows = table.shape[0]
 
         def leaf(token: int, value: float) -> np.ndarray:
-            return np.full(rows, value) if token == CONSTANT else table[:, token - FIRST_VARIABLE]
+            return np.array([value]) if token == CONSTANT else table[:, token - FIRST_VARIABLE]
 
         def combine(row: Operator, *arguments: np.ndarray) -> np.ndarray:
-            return row.numpy(*arguments, np.empty(rows))
+            return row.numpy(*arguments, np.empty(rows if any(len(each) == rows for each in arguments) else 1))
 
         with np.errstate(all="ignore"):
-            return np.array(self.fold(leaf, combine))
+            return np.array(np.broadcast_to(self.fold(leaf, combine), rows))
 
     # --- text -----------------------------------------------------------------------------------------------
 
