@@ -44,7 +44,7 @@ from searches.linked_sums import linked_sums, seconds_of_sums, sums_of_parts
 from searches.regression import RegressionTask
 from searches.rewriting import Rewriter, Rewriting
 from searches.skeleton_fitting import SkeletonFitter
-from searches.skeleton_scores import Elite, SkeletonScores, shares_by_rank
+from searches.skeleton_scores import Elite, SkeletonScores
 from searches.state import StateError, fingerprint, load_state, save_state
 
 __all__ = ["LatentMap", "LatentSearchResult", "search"]
@@ -53,8 +53,6 @@ _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
 _SUMS_TRIED = 3  # for exactness
 _RECOMBINED = 24  # equations that are put together from parts of others at a time
-_OPENED = 12  # equations of which a part is replaced at a time, a third of them elites
-_OPENING = 8  # stream of random numbers, beside those of `searches.latent_strategies` and `searches.rewriting`
 
 
 class LatentMap(Protocol):
@@ -362,23 +360,14 @@ class _Run:
         The best of every length are among these: elites may all be long.
         """
         task = self.scores.fitter.task
-        short = near_front(self.scores.fitter.best)
-        elites = [elite.expression for elite in self.scores.elites]
-        rng = np.random.default_rng([self.seed, _OPENING, self.generation])
-        drawn = min(len(elites), _OPENED // 3)
-        shares = shares_by_rank(len(elites), self.settings.power)
-        opened = [
-            *(short[k] for k in rng.permutation(len(short))[: _OPENED - drawn]),
-            *(elites[k] for k in rng.choice(len(elites), drawn, replace=False, p=shares)),
-        ]
+        best = [*near_front(self.scores.fitter.best), *(elite.expression for elite in self.scores.elites)]
         found = sums_of_parts(
-            list(dict.fromkeys([*short, *elites])),
+            list(dict.fromkeys(best)),
             task.search_inputs,
             task.search_target,
             self.settings.polish_operators,
             _RECOMBINED,
             self._seconds_left(),
-            list(dict.fromkeys(opened)),
         )
         self.scores.errors([skeleton_of(equation) for equation in found])
         self._check_exact()

@@ -13,22 +13,19 @@ Sums without such steps are FFX (T. McConaghy, "FFX: fast, scalable, determinist
 2011). Nothing here is random.
 
 A search that has found equations of its own can have sums of THEIR parts in the same way (`sums_of_parts`): where
-`atan(x**2 - x)` is in one equation and `x` in another, their sum is found without a draw. What is explained is
-then not y alone, but also what a part of such an equation would have to be (`searches.desired_values`): where
-`exp(x*y)*exp(x)` should be `exp(x*y*z)*exp(x)`, its first exponent becomes a sum of parts.
+`atan(x**2 - x)` is in one equation and `x` in another, their sum is found without a draw.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from expressions.expression import Expression
-from searches.desired_values import desired_values
 from searches.function_library import Library, Material
 from searches.undoing import Divisors, Undone, undone_once
 
@@ -44,7 +41,6 @@ _FIRST_TERMS = 3  # of the pursuit
 _REFINED = 64  # undone targets of a depth whose chosen functions are exchanged
 _REFINEMENTS = 2  # rounds of exchanges
 _CAREFUL = 6  # undone targets of a depth that get a stepwise regression
-_CAREFUL_OF_HOLES = 8  # targets of parts that do
 _TERMS, _TERMS_OF_PARTS = 5, 3  # of it
 _EXCHANGES = 3  # rounds
 _GROWN = 3  # factors that a function may get, one after the other
@@ -80,7 +76,6 @@ def linked_sums(
         math.inf if seconds is None else seconds,
         _DEPTH,
         _TERMS,
-        (),
     )
 
 
@@ -91,7 +86,6 @@ def sums_of_parts(
     operators: Collection[str],
     most: int,
     seconds: float = math.inf,
-    opened: Sequence[Expression] = (),
 ) -> list[Expression]:
     """Equations whose terms and factors are parts of others, or functions of one variable; the best first.
 
@@ -102,7 +96,6 @@ def sums_of_parts(
         operators: names that may occur around the parts, as for `linked_sums`.
         most: how many equations are wanted.
         seconds: after which nothing new is begun; infinity: no limit, and always the same equations.
-        opened: equations of which a part is replaced by such a sum; of a dozen, it takes a quarter of a second.
     """
     return _equations(
         inputs,
@@ -112,7 +105,6 @@ def sums_of_parts(
         seconds,
         _DEPTH_OF_PARTS,
         _TERMS_OF_PARTS,
-        opened,
     )
 
 
@@ -124,7 +116,6 @@ def _equations(
     seconds: float,
     depth: int,
     terms: int,
-    opened: Sequence[Expression],
 ) -> list[Expression]:
     """The search on evenly spread rows; no equations where there are too few to tell anything."""
     ends = time.perf_counter() + seconds
@@ -133,7 +124,7 @@ def _equations(
         return []
     inputs, target = inputs[rows], target[rows]
     with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
-        return _Search(inputs, target, material(inputs, target), depth, terms, ends, opened).equations(most)
+        return _Search(inputs, target, material(inputs, target), depth, terms, ends).equations(most)
 
 
 class _Search:
@@ -147,10 +138,9 @@ class _Search:
         depth: int,
         terms: int,
         ends: float,
-        opened: Sequence[Expression],
     ) -> None:
         self.inputs, self.target, self.ends, self.depth = inputs, target, ends, depth
-        self.material, self.opened = material, opened
+        self.material = material
         self.scatter = float(np.square(target - target.mean()).sum())
         self.terms = min(terms, len(target) // _ROWS_A_TERM - 1)
         self.pursuits = [_Pursuit(each.values, min(_FIRST_TERMS, self.terms)) for each in material.libraries]
@@ -173,63 +163,43 @@ class _Search:
     # --- which targets ------------------------------------------------------------------------------------------
 
     def _promising(self) -> list[tuple[bool, Undone]]:
-        """Targets to look into, and whether each is known to be an exact sum.
+        """The target itself and undone ones by beam search, and whether each is known to be an exact sum.
 
-        The target itself, parts of the opened equations, and by beam search what steps undone make of these. As
-        many of each number of steps: long chains explain much by chance. Where there are exact ones, those with a
-        step more may be shorter.
+        As many of each number of steps: long chains explain much by chance. Where there are exact ones, those with
+        a step more may be shorter.
         """
-        whole = Undone((), self.target, np.full_like(self.target, self.scatter**-0.5))
-        exact = bool(self._errors(_Pursuit.refined, [whole])[0] < _EXACT)
-        beam, found, seen, steps = [whole], [(not exact, 0, 0, whole)], {whole.key()}, 0
-        parts = self._unseen(seen, self._parts())
-        if parts:
-            better, ranked = self._ranked(parts, _CAREFUL_OF_HOLES)
-            beam += better
-            found += [(inexact, rank, 0, part) for rank, (inexact, part) in enumerate(ranked)]
-            exact |= not ranked[0][0]
+        beam = [Undone((), self.target, np.full_like(self.target, self.scatter**-0.5))]
+        exact = bool(self._errors(_Pursuit.refined, beam)[0] < _EXACT)
+        found, seen, steps = [(not exact, 0, 0, beam[0])], {beam[0].key()}, 0
         while beam and steps < self.depth:
             last, steps = exact, steps + 1
             divisors = self.material.divisors if steps <= _FUNCTION_DEPTH else self.material.powers
-            made = self._unseen(seen, self._undone(beam, divisors))
+            made = list(self._undone(beam, seen, divisors))
             if not made:
                 break
-            beam, ranked = self._ranked(made, _CAREFUL)
-            found += [(inexact, rank, steps, target) for rank, (inexact, target) in enumerate(ranked)]
-            exact |= not ranked[0][0]
+            errors = self._errors(_Pursuit.errors, made)
+            # Half of the beam is what one term explains best: more terms also explain what is no simpler.
+            orders = np.stack(
+                [np.argsort(errors[0], kind="stable"), np.argsort(errors[-1], kind="stable")], axis=1
+            )
+            order = list(dict.fromkeys(orders.ravel().tolist()))
+            beam = [made[k] for k in order[:_BEAM]]
+            best = [made[k] for k in order[:_REFINED]]
+            refined = self._errors(_Pursuit.refined, best)
+            ranks = np.argsort(refined, kind="stable")[:_CAREFUL].tolist()
+            found += [(refined[k] >= _EXACT, rank, steps, best[k]) for rank, k in enumerate(ranks)]
+            exact |= bool(refined.min() < _EXACT)
             if last or time.perf_counter() > self.ends:
                 break
         return [(not inexact, target) for inexact, _, _, target in sorted(found, key=lambda one: one[:3])]
 
-    def _ranked(self, made: Sequence[Undone], careful: int) -> tuple[list[Undone], list[tuple[bool, Undone]]]:
-        """Those to go on from; and those to look into, the best first, with whether they are no exact sum."""
-        errors = self._errors(_Pursuit.errors, made)
-        # Half of the beam is what one term explains best: more terms also explain what is no simpler.
-        orders = np.stack([np.argsort(errors[0], kind="stable"), np.argsort(errors[-1], kind="stable")], axis=1)
-        order = list(dict.fromkeys(orders.ravel().tolist()))
-        best = [made[k] for k in order[:_REFINED]]
-        refined = self._errors(_Pursuit.refined, best)
-        ranks = np.argsort(refined, kind="stable")[:careful].tolist()
-        return [made[k] for k in order[:_BEAM]], [(bool(refined[k] >= _EXACT), best[k]) for k in ranks]
-
-    def _parts(self) -> Iterator[Undone]:
-        """Of the opened equations."""
-        for equation in self.opened:
-            yield from desired_values(equation, self.inputs, self.target)
-
-    def _undone(self, beam: Sequence[Undone], divisors: Divisors) -> Iterator[Undone]:
-        """With one step more undone."""
+    def _undone(self, beam: Sequence[Undone], seen: set[bytes], divisors: Divisors) -> Iterator[Undone]:
+        """With one step more undone, those that were not seen before."""
         for parent in beam:
-            yield from undone_once(parent, self.material.operators, divisors)
-
-    def _unseen(self, seen: set[bytes], targets: Iterable[Undone]) -> list[Undone]:
-        """Those that are not among the seen, which they become."""
-        new = []
-        for target in targets:
-            if (key := target.key()) not in seen:
-                seen.add(key)
-                new.append(target)
-        return new
+            for target in undone_once(parent, self.material.operators, divisors):
+                if (key := target.key()) not in seen:
+                    seen.add(key)
+                    yield target
 
     def _errors(
         self, errors: Callable[[_Pursuit, np.ndarray, np.ndarray], np.ndarray], targets: Sequence[Undone]
@@ -251,8 +221,6 @@ class _Search:
         """Equations by stepwise regression, from one term to as many as help."""
         libraries = self.material.libraries
         choices = [*((library, None) for library in libraries), (libraries[-1], self.material.factors)]
-        if target.hole is not None:  # one of the two is as good there, and half the time
-            choices = choices[-1:]
         for library, growing in choices:
             regression = _Stepwise(library, growing, target)
             for _ in range(self.terms):

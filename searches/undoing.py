@@ -16,7 +16,7 @@ from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.operators import BY_NAME
 
-__all__ = ["Divisors", "Hole", "Undone", "are_targets", "undone_once"]
+__all__ = ["Divisors", "Undone", "undone_once"]
 
 _MOST_LINKS = 2  # operators of one argument in a chain
 _LARGEST = 1e6  # of an undone target, relative to its median: beyond, one row is all that is left of the table
@@ -61,29 +61,18 @@ Step = tuple[str, Expression | None]
 
 
 @dataclass(frozen=True)
-class Hole:
-    """A part of an equation that is to be replaced: the subtree that starts at token `start`."""
-
-    equation: Expression
-    start: int
-
-
-@dataclass(frozen=True)
 class Undone:
-    """A target of which outer steps are undone, or a part of one.
+    """A target of which outer steps are undone.
 
     Attributes:
         steps: y = steps[0](steps[1](… values)).
         values: what is left to explain. `[rows]`
         slopes: the magnitude of dy / dvalues, in any unit: what an error of the values costs in y. `[rows]`
-        hole: under the steps not y is explained, but what stands here in an equation of y, see
-            `searches.desired_values`; None: y.
     """
 
     steps: tuple[Step, ...]
     values: np.ndarray
     slopes: np.ndarray
-    hole: Hole | None = None
 
     def may_undo(self, name: str) -> bool:
         """Whether an operator of one argument is worth undoing after the others of the chain."""
@@ -98,7 +87,7 @@ class Undone:
         for name, other in reversed(self.steps):
             arguments = (expression,) if other is None else (expression, other)
             expression = Expression.apply(name, *arguments)
-        return expression if self.hole is None else self.hole.equation.with_subtree(self.hole.start, expression)
+        return expression
 
     def key(self) -> bytes:
         """Equal for targets that are equal but for a factor, say since two steps were undone in another order."""
@@ -120,8 +109,8 @@ def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) 
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
             found += [
-                Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k], target.hole)
-                for k in np.flatnonzero(are_targets(values, slopes)).tolist()
+                Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
+                for k in np.flatnonzero(_are_targets(values, slopes)).tolist()
                 if not target.steps or target.steps[-1] != (opposite, divisors.functions[k])
             ]
     return found
@@ -138,12 +127,10 @@ def _unlinked(target: Undone, name: str) -> Undone | None:
         return None
     [partial] = BY_NAME[name].partials(np, values, left)
     slopes = target.slopes * np.abs(partial)
-    if not are_targets(left[None], slopes[None])[0]:
-        return None
-    return Undone((*steps, (name, None)), left, slopes, target.hole)
+    return Undone((*steps, (name, None)), left, slopes) if _are_targets(left[None], slopes[None])[0] else None
 
 
-def are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def _are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """Which of them can be regressed at all: finite, not constant, no row beyond measure. `[targets]`"""
     size = np.abs(values)
     largest = size.max(axis=1)
