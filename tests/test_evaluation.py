@@ -57,7 +57,9 @@ def well_conditioned(expression: Expression, X: np.ndarray) -> np.ndarray:
 
         def combine(row: Operator, *arguments: np.ndarray, rng: np.random.Generator = rng) -> np.ndarray:
             values = row.numpy(*arguments, np.empty(len(X)))
-            return values * (1.0 + 1e-15 * rng.choice([-1.0, 1.0], len(X)))
+            # Of unequal sizes: two that cancel would hide that log(x/x) has no digit that is certain.
+            sizes = rng.uniform(0.5, 1.0, len(X)) * rng.choice([-1.0, 1.0], len(X))
+            return values * (1.0 + 1e-15 * sizes)
 
         def leaf(token: int, value: float) -> np.ndarray:
             return np.full(len(X), value) if token == CONSTANT else X[:, token - FIRST_VARIABLE]
@@ -70,15 +72,21 @@ def well_conditioned(expression: Expression, X: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=150, deadline=None)
 @given(expressions(max_depth=4, operators=SMOOTH, constants=st.floats(-9.0, 9.0, allow_subnormal=False)))
+@example(parse("log(x0/x0 + 0)*-(-x0)"))
+@example(parse("max(-log(-1) + (x0 - 0), -(-(x0 - x0)))"))
 def test_values_are_those_of_sympy(expression: Expression) -> None:
     X = probe_rows(3, rows=60)
     # SymPy must not rewrite the tree: what it makes of it may be better or worse conditioned.
     symbols = sympy.symbols("x0:3", real=True)
+
+    def leaf(token: int, value: float) -> Any:
+        return sympy.Float(value, 17) if token == CONSTANT else symbols[token - FIRST_VARIABLE]
+
     with sympy.evaluate(False):
-        tree = expression.fold(
-            lambda token, value: sympy.Float(value, 17) if token == CONSTANT else symbols[token - FIRST_VARIABLE],
-            lambda row, *arguments: row.sympy(sympy, *arguments),
-        )
+        try:
+            tree = expression.fold(leaf, lambda row, *arguments: row.sympy(sympy, *arguments))
+        except RecursionError:  # SymPy 1.14 orders the arguments of max without end where one holds log(-1)
+            reject()
     with np.errstate(all="ignore"):
         try:
             expected = sympy.lambdify(symbols, tree, "numpy")(*X.T.astype(complex))
