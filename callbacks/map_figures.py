@@ -43,16 +43,18 @@ def atlas(
     points: np.ndarray,
     kinds: Sequence[str],
     lengths: np.ndarray,
+    means: np.ndarray,
     shares: Sequence[float],
     path: str | Path,
     title: str = "",
 ) -> Path:
-    """The latents of many equations in the plane, once by the functions they have and once by their length.
+    """The latents of many equations in the plane, by the functions they have, their length and their mean value.
 
     Args:
         points: `[equations, 2]`, principal components.
         kinds: `[equations]` of `expressions.families.LEADING`.
         lengths: `[equations]`, tokens.
+        means: `[equations]`, of the targets over their root mean square, -1 to 1.
         shares: Of the variance, of both components.
         path: The PNG file to write.
         title: One line above the plots.
@@ -60,28 +62,50 @@ def atlas(
     Returns:
         The path.
     """
-    size = float(np.clip(4000 / max(1, len(points)), 4, 40))
-    with _figure(path, (11.0, 4.9)) as figure:
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        names = np.array(kinds, dtype=object)
-        order = np.random.default_rng(0).permutation(len(points))  # so that no family covers the others
-        colours = np.array([_COLOURS[name] for name in names], dtype=object)
-        left.scatter(*points[order].T, s=size, c=list(colours[order]), alpha=0.7, linewidths=0)
-        for name in LEADING:
-            if count := int((names == name).sum()):
-                left.scatter([], [], s=30, color=_COLOURS[name], label=f"{name} ({count})")
-        # Beside the cloud and not on it: where it lies differs from map to map.
-        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, handletextpad=0.1)
-        shown = right.scatter(*points[order].T, s=size, c=lengths[order], cmap="viridis", alpha=0.8, linewidths=0)
-        figure.colorbar(shown, ax=right, label="tokens of the skeleton")
-        left.set_title("functions of the skeleton")
-        right.set_title("length of the skeleton")
-        for axes in (left, right):
+    order = np.random.default_rng(0).permutation(len(points))  # so that no family covers the others
+    spread = points[order]
+    with _figure(path, (16.0, 4.9)) as figure:
+        left, middle, right = figure.subplots(1, 3, sharex=True, sharey=True)
+        _by_kind(left, spread, np.array(kinds, dtype=object)[order])
+        _by_value(middle, spread, lengths[order], "length of the skeleton", "tokens", "viridis")
+        _by_value(right, spread, means[order], "mean value of the target", "mean / RMS", "coolwarm", (-1.0, 1.0))
+        for axes in (left, middle, right):
             axes.set(xlim=_limits(points[:, 0], 0.2), ylim=_limits(points[:, 1], 0.2))
             axes.set_xlabel(f"component 1 ({100 * shares[0]:.0f} % of the variance)")
         left.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)")
         figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=11)
     return Path(path)
+
+
+def _by_kind(axes: Axes, points: np.ndarray, kinds: np.ndarray) -> None:
+    x, y = points.T
+    axes.scatter(x, y, s=_dot_size(points), c=[_COLOURS[kind] for kind in kinds], alpha=0.7, linewidths=0)
+    for kind in LEADING:
+        if count := int((kinds == kind).sum()):
+            axes.scatter([], [], s=30, color=_COLOURS[kind], label=f"{kind} ({count})")
+    # Beside the cloud and not on it: where it lies differs from map to map.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, handletextpad=0.1)
+    axes.set_title("functions of the skeleton")
+
+
+def _by_value(
+    axes: Axes,
+    points: np.ndarray,
+    values: np.ndarray,
+    title: str,
+    unit: str,
+    colours: str,
+    limits: tuple[float | None, float | None] = (None, None),
+) -> None:
+    x, y = points.T
+    shown = axes.scatter(x, y, s=_dot_size(points), c=values, cmap=colours, alpha=0.8, linewidths=0)
+    shown.set_clim(*limits)
+    axes.figure.colorbar(shown, ax=axes, label=unit)
+    axes.set_title(title)
+
+
+def _dot_size(points: np.ndarray) -> float:
+    return float(np.clip(4000 / max(1, len(points)), 4, 40))
 
 
 def interpolations(courses: Sequence[Course], path: str | Path, title: str = "") -> Path:

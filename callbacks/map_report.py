@@ -84,10 +84,14 @@ class MapReport(Callback):
     """Draws an atlas of the map and some ways through it, and measures how smooth these are.
 
     The atlas (`plots/map_atlas.png`) shows the means of the prior of test problems in the plane of their first
-    two principal components. The ways (`plots/map_interpolations.png`) lead from the posterior mean of one test
-    problem to that of another, in a straight line, decoded greedily at each step. What is measured of them,
-    beside `test/neighbour_family` and `test/neighbour_family_chance` (how often, in the whole latent space, the
-    nearest problem of another skeleton has functions of the same kind, and how often a random one has):
+    two principal components, coloured by the functions that the equations have, by their length and by the mean of
+    the target over its root mean square. Measured of it, in the whole latent space, are `test/neighbour_family`
+    and `test/neighbour_family_chance` (how often the nearest problem of another skeleton has functions of the same
+    kind, and how often a random one has), and `test/neighbour_mean_value` (correlation of that mean with the
+    nearest one's; with a random one's it is 0).
+
+    The ways (`plots/map_interpolations.png`) lead from the posterior mean of one test problem to that of another,
+    in a straight line, decoded greedily at each step. What is measured of them:
 
     - `test/interpolation_valid`: share of the steps whose equation has a variable and is defined on all rows that
       the pair is compared on (rows of both tables on which both equations are defined).
@@ -174,15 +178,13 @@ class MapReport(Callback):
         kinds = [leading_family(sample.skeleton.tokens) for sample in samples]
         lengths = np.array([len(sample.skeleton) for sample in samples])
         points, shares = principal_components(mean)
-        plots = [
-            atlas(
-                points, kinds, lengths, shares, folder / "map_atlas.png", f"prior means of {len(mean):,} problems"
-            )
-        ]
+        means = np.array([mean_value(sample.target) for sample in samples])
+        heading = f"prior means of {len(mean):,} problems"
+        plots = [atlas(points, kinds, lengths, means, shares, folder / "map_atlas.png", heading)]
         ways = self._ways(latent_map, samples)
         shown = sorted(ways, key=lambda way: way.variables)[: self.drawn]
         metrics = {
-            **neighbour_metrics(mean, [sample.skeleton for sample in samples]),
+            **neighbour_metrics(mean, [sample.skeleton for sample in samples], means),
             **interpolation_metrics(ways),
         }
         smooth, control = (metrics.get(f"test/interpolation_smoothness{end}", np.nan) for end in ("", "_control"))
@@ -247,12 +249,22 @@ def principal_components(points: np.ndarray, count: int = 2) -> tuple[np.ndarray
     return coordinates, [float(share) for share in shares[:known]] + [0.0] * (count - known)
 
 
-def neighbour_metrics(mean: np.ndarray, skeletons: Sequence[Skeleton]) -> dict[str, float]:
-    """How often the nearest problem of another skeleton has functions of the same kind, and a random one has.
+def mean_value(target: np.ndarray) -> float:
+    """Mean over root mean square: -1 to 1, whatever the target's unit; 0 where it is 0 throughout. `[rows]`"""
+    largest = float(np.abs(target).max())
+    if largest == 0:
+        return 0.0
+    scaled = target / largest  # whose square stays within float64
+    return float(scaled.mean() / np.sqrt(np.mean(scaled**2)))
+
+
+def neighbour_metrics(mean: np.ndarray, skeletons: Sequence[Skeleton], means: np.ndarray) -> dict[str, float]:
+    """What the nearest problem of another skeleton has in common, in kind and in mean value, and a random one has.
 
     Args:
         mean: Latents of the problems. `[problems, latents]`
         skeletons: `[problems]`
+        means: Of the targets, see `mean_value`. `[problems]`
     """
     _, kind = np.unique([leading_family(skeleton.tokens) for skeleton in skeletons], return_inverse=True)
     number = {skeleton: place for place, skeleton in enumerate(dict.fromkeys(skeletons))}
@@ -261,13 +273,15 @@ def neighbour_metrics(mean: np.ndarray, skeletons: Sequence[Skeleton]) -> dict[s
     if not other.any(axis=1).all():
         return {}
     squares = (mean**2).sum(axis=1)
-    distances = np.where(other, squares[:, None] + squares - 2.0 * mean @ mean.T, np.inf)
+    nearest = np.where(other, squares[:, None] + squares - 2.0 * mean @ mean.T, np.inf).argmin(axis=1)
     alike = kind[:, None] == kind
-    nearest = alike[np.arange(len(kind)), distances.argmin(axis=1)]
-    return {
-        "test/neighbour_family": float(nearest.mean()),
+    measured = {
+        "test/neighbour_family": float(alike[np.arange(len(kind)), nearest].mean()),
         "test/neighbour_family_chance": float(alike[other].mean()),
     }
+    if min(np.ptp(means), np.ptp(means[nearest])) > 0:
+        measured["test/neighbour_mean_value"] = float(np.corrcoef(means, means[nearest])[0, 1])
+    return measured
 
 
 # ---------------------------------------------------------------------------------- between two equations

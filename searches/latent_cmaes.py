@@ -362,7 +362,7 @@ class _Run:
         task = self.scores.fitter.task
         best = [*near_front(self.scores.fitter.best), *(elite.expression for elite in self.scores.elites)]
         found = sums_of_parts(
-            list(dict.fromkeys(best)),
+            best,
             task.search_inputs,
             task.search_target,
             self.settings.polish_operators,

@@ -17,6 +17,7 @@ from callbacks.map_report import (
     Sample,
     interpolate,
     interpolation_metrics,
+    mean_value,
     neighbour_metrics,
     principal_components,
     samples_of,
@@ -74,11 +75,22 @@ def test_neighbours_of_another_skeleton() -> None:
     kinds = ("sin(x0)", "cos(x0)", "exp(x0)", "log(x0)")
     skeletons = [skeleton_of(parse(text)) for text in kinds for _ in range(2)]
     near = np.repeat([[0.0], [1.0], [10.0], [11.0]], 2, axis=0)
-    assert neighbour_metrics(near, skeletons)["test/neighbour_family"] == 1.0
+    means = np.repeat([-0.5, -0.5, 0.9, 0.9], 2)
+    found = neighbour_metrics(near, skeletons, means)
+    assert found["test/neighbour_family"] == found["test/neighbour_mean_value"] == pytest.approx(1.0)
     mixed = np.repeat([[0.0], [10.0], [1.0], [11.0]], 2, axis=0)
-    found = neighbour_metrics(mixed, skeletons)
+    found = neighbour_metrics(mixed, skeletons, means)
     assert found["test/neighbour_family"] == 0.0
     assert found["test/neighbour_family_chance"] == pytest.approx(1 / 3)
+    assert found["test/neighbour_mean_value"] == pytest.approx(-1.0)
+    assert "test/neighbour_mean_value" not in neighbour_metrics(mixed, skeletons, np.ones(8))
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e300])
+def test_the_mean_value_has_no_unit(unit: float) -> None:
+    assert mean_value(np.array([3.0, 3.0]) * unit) == pytest.approx(1.0)
+    assert mean_value(np.array([-1.0, 7.0]) * unit) == pytest.approx(0.6)
+    assert mean_value(np.zeros(2)) == 0.0
 
 
 def way(one: str, other: str, latent_map: CodeMap, steps: int = 6) -> Interpolation:
@@ -121,8 +133,16 @@ def test_equations_that_are_defined_nowhere_together_are_no_pair() -> None:
 def test_figures_are_drawn_of_anything(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     drawn = [
-        atlas(rng.normal(size=(3, 2)), ["both"] * 3, np.array([3, 4, 5]), [0.5, 0.2], tmp_path / "a.png", "a $1"),
-        atlas(np.zeros((4, 2)), list(LEADING[:4]), np.full(4, 5), [0.0, 0.0], tmp_path / "b.png"),
+        atlas(
+            rng.normal(size=(3, 2)),
+            ["both"] * 3,
+            np.array([3, 4, 5]),
+            np.array([-1.0, 0.0, 1.0]),
+            [0.5, 0.2],
+            tmp_path / "a.png",
+            "a $1",
+        ),
+        atlas(np.zeros((4, 2)), list(LEADING[:4]), np.full(4, 5), np.zeros(4), [0.0, 0.0], tmp_path / "b.png"),
         interpolations([], tmp_path / "c.png", "t"),
         interpolations(
             [
