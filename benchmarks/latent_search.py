@@ -11,7 +11,8 @@ Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 
 prior of ANOTHER problem of the group, also for its rewritten targets: what it solves, it owes to luck, to the
 fitting of constants and to what is done without the map.
 `cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well (`searches.rewriting`), and
-puts equations together from parts of others (`searches.linked_sums`).
+puts equations together from parts of others (`searches.linked_sums`); `no_posterior` does so too, but never asks
+where in the map an equation lies that was found.
 `gp_time` is the measure of them all: genetic programming for the same time, without any map. `all_time` begins
 with what regression finds, searches the map, and leaves genetic programming the rest of the time.
 """
@@ -36,6 +37,7 @@ EXACT_NRMSE = 1e-6
 GROUPS = {"short": (4, 12), "long": (13, 20)}
 _SAMPLES = {"method": "prior", "population": 64}  # nothing is learned from a generation: as many as decode fastest
 _ALONE = {"method": "cmaes", "prior_share": 0.0, "rewritten_share": 0.0, "recombine_every": 0}
+_NO_POSTERIOR = {"method": "cmaes", "elite_share": 0.0, "inject": 0}
 _FEW = {"population": 16}  # where decodes are counted, small generations learn more often
 _FEW_QUESTIONS = _FEW | {"prior_share": 0.0, "rewritten_share": 0.6, "question_samples": 1}
 _PAPER = {"method": "paper", "population": 80, "step": 1.3}
@@ -44,11 +46,13 @@ _BUDGETS: dict[str, dict[str, Any]] = {
     "prior_64": _SAMPLES | {"decodes": 64},
     "prior_320": _SAMPLES | {"decodes": 320},
     "cmaes_320": _FEW_QUESTIONS | {"method": "cmaes", "decodes": 320},
+    "no_posterior_320": _FEW_QUESTIONS | _NO_POSTERIOR | {"decodes": 320},
     "cmaes_alone_320": _ALONE | _FEW | {"decodes": 320},
     "restarts_320": _FEW | {"method": "restarts", "decodes": 320},
     "paper_320": _PAPER | {"decodes": 320},
     "prior_time": _SAMPLES,
     "cmaes_time": {"method": "cmaes"},
+    "no_posterior_time": _NO_POSTERIOR,
     "cmaes_alone_time": _ALONE,
     "restarts_time": {"method": "restarts"},
     "paper_time": _PAPER,
