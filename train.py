@@ -4,6 +4,7 @@
     python train.py model=autoencoder data=tabular data.path=houses.csv data.target=price
     python train.py data=problem data.problem=nguyen  a benchmark problem, or a suite of them, a run each
     python train.py experiment=autoencoder_paper      a published setting
+    python train.py model=cvae init=scratch           or pretrained, or a file of weights
     python train.py trainer=ddp trainer.devices=4     several GPUs
     python train.py model=weights_to_tokens data.network=FILE   the equation of a small network
     python train.py resume=auto                       go on with the newest run that was cut off
@@ -56,6 +57,7 @@ __all__ = ["main"]
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 PROBLEM = "data.problem="
+SHORT = "init="  # for model.init=
 LAUNCHERS = {"TORCHELASTIC_RUN_ID": "WORLD_SIZE", "SLURM_JOB_ID": "SLURM_NTASKS"}
 
 
@@ -64,7 +66,7 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _one_sentence():
-        sys.argv[1:] = arguments_of_a_suite(arguments_to_go_on(sys.argv[1:]))
+        sys.argv[1:] = arguments_of_a_suite(arguments_to_go_on(spelled_out(sys.argv[1:])))
         compose_and_run()
 
 
@@ -302,6 +304,11 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------- going on
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """`init=…`, which is short for `model.init=…`, written out."""
+    return [f"model.{argument}" if argument.startswith(SHORT) else argument for argument in arguments]
 
 
 def arguments_to_go_on(arguments: Sequence[str]) -> list[str]:

@@ -102,6 +102,10 @@ NUMBERS = Rule(
     ),
     "a list of numbers, at least 0 and not all 0, such as [1,2,3]",
 )
+INIT = Rule(
+    lambda value: value in ("auto", "pretrained", "scratch") or (isinstance(value, str) and Path(value).is_file()),
+    "auto, pretrained, scratch or the path of a file of weights",
+)
 SHARE = _number(0, 1, open_ends=False)
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 ACTIVATION = _choice("tanh", "sigmoid", "relu", "gelu", "silu", "softplus")
@@ -234,7 +238,7 @@ RULES: dict[str, Rule] = {
     "model.presence_weight": _number(0, open_ends=False),
     "model.ema_decay": _below_one(),
     "model.checkpoint_activations": _truth(),
-    "model.init": _text(),
+    "model.init": INIT,
     # model: autoencoder
     "model.latents": _whole(1),
     "model.hidden": WIDTHS,

@@ -42,7 +42,7 @@ TINY_MAP = (
     "model.queries=2",
     "model.prefix=2",
     "model.latents=8",
-    "model.init=scratch",
+    "init=scratch",
 )
 
 
@@ -184,6 +184,8 @@ def test_a_sweep_is_a_directory_a_job(tmp_path: Path, command: Callable) -> None
         (["resume=."], ["resume=.", "not a run directory"]),
         (["ckpt_path=nowhere.ckpt"], ["no checkpoint nowhere.ckpt"]),
         (["ckpt_path=torn.ckpt"], ["torn.ckpt", "not a whole checkpoint"]),
+        (["model=cvae", "init=scrach"], ["model.init=scrach", "auto, pretrained, scratch or the path"]),
+        (["model=gmeql", "init=scratch"], ["model.init", "model=cvae"]),
         (["logger.mode=offlin"], ["logger.mode=offlin", "offline"]),
         (["-m", "seed=1,2", "trainer=ddp", "trainer.devices=2"], ["a sweep runs its jobs in one process each"]),
     ],
