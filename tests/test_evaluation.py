@@ -13,10 +13,17 @@ from hypothesis import strategies as st
 
 from expressions.evaluation import Evaluator, Plan, evaluate_torch
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, Operator
+from expressions.operators import CONSTANT, FIRST_VARIABLE
 from expressions.parsing import parse
 from expressions.scoring import probe_rows
-from tests.strategies import ALL_OPERATORS, ANY_CONSTANTS, PLAIN_OPERATORS, expressions, random_expression
+from tests.strategies import (
+    ALL_OPERATORS,
+    ANY_CONSTANTS,
+    PLAIN_OPERATORS,
+    expressions,
+    random_expression,
+    well_conditioned,
+)
 
 DTYPES = [np.float32, np.float64]
 # The others are, to the last digit, what another library makes of logarithms: pow of cbrt, sinh and the like.
@@ -46,28 +53,6 @@ def population(seed: int, count: int = 60) -> list[Expression]:
 
 
 # --- the right values -------------------------------------------------------------------------------------------
-
-
-def well_conditioned(expression: Expression, X: np.ndarray) -> np.ndarray:
-    """Rows where errors of 1e-15 in every operation change the value by less than 3e-13 of it (samples)."""
-    exact = expression(X)
-    usable = np.isfinite(exact)
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-
-        def combine(row: Operator, *arguments: np.ndarray, rng: np.random.Generator = rng) -> np.ndarray:
-            values = row.numpy(*arguments, np.empty(len(X)))
-            # Of unequal sizes: two that cancel would hide that log(x/x) has no digit that is certain.
-            sizes = rng.uniform(0.5, 1.0, len(X)) * rng.choice([-1.0, 1.0], len(X))
-            return values * (1.0 + 1e-15 * sizes)
-
-        def leaf(token: int, value: float) -> np.ndarray:
-            return np.full(len(X), value) if token == CONSTANT else X[:, token - FIRST_VARIABLE]
-
-        with np.errstate(all="ignore"):
-            disturbed = np.array(expression.fold(leaf, combine))
-            usable &= np.abs(disturbed - exact) <= 3e-13 * np.abs(exact)
-    return usable
 
 
 @settings(max_examples=150, deadline=None)
