@@ -303,12 +303,12 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
     return [*others, f"{PROBLEM}{','.join(names)}"]
 
 
-# ---------------------------------------------------------------------------------------- going on
-
-
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """`init=…`, which is short for `model.init=…`, written out."""
     return [f"model.{argument}" if argument.startswith(SHORT) else argument for argument in arguments]
+
+
+# ---------------------------------------------------------------------------------------- going on
 
 
 def arguments_to_go_on(arguments: Sequence[str]) -> list[str]:
