@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from callbacks.metrics_file import losses
-from callbacks.run_reader import FINISHED, TORN, Run, digits, find_runs, read_run
-from expressions.errors import UserError, near
+from foundation.errors import UserError, near
+from runs.metrics_file import losses
+from runs.reader import FINISHED, TORN, Run, digits, find_runs, read_run
 
 COMMON = (
     "test/r2_median",
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if run.state != FINISHED:
                 console.print(Text(printable(remark(run)), style=_STYLES.get(run.state, "yellow")))
         if options.html is not None:
-            from callbacks.html_report import write_report  # draws with matplotlib, which the table does without
+            from reports.html_report import write_report  # draws with matplotlib, which the table does without
 
             write_report(runs, metrics, {metric: best(runs, metric) for metric in metrics}, options.html)
             console.print(f"wrote {options.html}", markup=False, highlight=False)

@@ -33,7 +33,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from callbacks.run_directory import (
+from configs.validation import ConfigError, check_config, explain
+from foundation.errors import UserError
+from runs.directory import (
     RunDirectoryError,
     check_checkpoint_file,
     check_run_directory,
@@ -43,8 +45,6 @@ from callbacks.run_directory import (
     run_directory_of,
     wandb_run_id,
 )
-from configs.validation import ConfigError, check_config, explain
-from expressions.errors import UserError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -291,7 +291,7 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
     value = _unquoted(next((item for item in reversed(arguments) if item.startswith(PROBLEM)), "")[len(PROBLEM) :])
     if not re.fullmatch(r"[\w.,-]+", value):  # none, or what only Hydra understands
         return list(arguments)
-    from datamodules.problems import names_of
+    from datamodules.tables.problems import names_of
 
     names = names_of(value)
     if names == (value,):

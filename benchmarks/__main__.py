@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.cells import Cell, Ledger, Record, run_cells  # noqa: E402
 from benchmarks.suites import SUITES, Suite, suite  # noqa: E402
-from expressions.errors import UserError, near  # noqa: E402
+from foundation.errors import UserError, near  # noqa: E402
 
 _PATIENCE = 3.0  # a cell is killed after this many times its estimate …
 _GRACE = 120.0  # … plus this many seconds

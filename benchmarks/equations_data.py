@@ -26,7 +26,7 @@ from benchmarks.scale import core_peak
 from benchmarks.suites import Suite
 
 if TYPE_CHECKING:
-    from datamodules.equation_stream import StreamSettings
+    from datamodules.streams.equation_stream import StreamSettings
 
 METHODS = ("stream", "corpus")
 _POOL_SEED = 1
@@ -67,7 +67,7 @@ def _stream(config: Any, changes: dict[str, Any], batches: int) -> dict[str, Any
 
 def counting_stream(settings: StreamSettings, seed: int, block: int) -> Any:
     """A training stream that counts what it draws (`drawn`) and what of it can be used (`accepted`)."""
-    from datamodules.equation_stream import Block, EquationStream
+    from datamodules.streams.equation_stream import Block, EquationStream
 
     class Counting(EquationStream):
         drawn = accepted = 0
@@ -83,7 +83,7 @@ def counting_stream(settings: StreamSettings, seed: int, block: int) -> Any:
 
 def excluded_share(settings: StreamSettings) -> float:
     """Share of the skeletons of a pool that are equivalent to a benchmark problem."""
-    from datamodules.skeleton_pool import draw_pool
+    from datamodules.streams.skeleton_pool import draw_pool
 
     def skeletons(exclude: tuple[str, ...]) -> int:
         rng = np.random.default_rng(_POOL_SEED)

@@ -84,7 +84,7 @@ def run(cell: Cell) -> dict[str, Any]:
 
 def _inputs(rows: int, seed: int) -> np.ndarray:
     """HouseAge and AveRooms of `rows` block groups. `[rows, 2]`"""
-    from datamodules.table import check_table
+    from datamodules.tables.table import check_table
 
     table = check_table("sklearn:california_housing", None, ["HouseAge", "AveRooms"])
     chosen = np.random.default_rng(seed).permutation(len(table))[:rows]

@@ -3,14 +3,14 @@
 The protocol, in full; those of the published numbers are unpublished.
 
 - Classes: {exp, trig, log} x {2, 5 variables}, six, all as frequent.
-- Equations: random ones of the generator (`datamodules.skeleton_pool`, at most 20 tokens), of its test split,
-  which no training of the map has seen. One belongs to a class if it has a function of exactly that family
-  (`exp`; `sin`, `cos` or `tan`; `log`), no other transcendental function, and exactly 2 or 5 variables, all of
-  which it uses. The operators of the other families are left out of the generator to begin with, which only
-  saves time.
+- Equations: random ones of the generator (`datamodules.streams.skeleton_pool`, at most 20 tokens), of its test
+  split, which no training of the map has seen. One belongs to a class if it has a function of exactly that
+  family (`exp`; `sin`, `cos` or `tan`; `log`), no other transcendental function, and exactly 2 or 5 variables,
+  all of which it uses. The operators of the other families are left out of the generator to begin with, which
+  only saves time.
 - Tables: 200 points without noise and outliers, the columns are the equation's variables; points and constants
-  as in the training (`datamodules.equation_stream`). `skeletons` skeletons of each class, `tables` tables of
-  each, with constants and points of their own.
+  as in the training (`datamodules.streams.equation_stream`). `skeletons` skeletons of each class, `tables`
+  tables of each, with constants and points of their own.
 - Features of a table, frozen. `map`: mean of the map's prior. `untrained`: the same of a network of the same shape
   with random weights. `statistics`: some 70 hand-made numbers, without any network: moments and quantiles of the
   target and of the columns; correlations of the target with each column, its rank, square, logarithm and distance
@@ -45,7 +45,7 @@ from benchmarks.suites import Suite
 from expressions.operators import FIRST_VARIABLE, TOKEN
 
 if TYPE_CHECKING:
-    from datamodules.equation_stream import Block
+    from datamodules.streams.equation_stream import Block
 
 METHODS = ("map", "untrained", "statistics")
 FUNCTIONS = {"exp": ("exp",), "trig": ("sin", "cos", "tan"), "log": ("log",)}
@@ -152,8 +152,8 @@ def _sets_of_tables(
     number: int, rng: np.random.Generator, tables: int, programs: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """So many tables of one skeleton after the other, without end: inputs `[tables, rows, v]`, and target."""
-    from datamodules.equation_stream import EquationStream, StreamSettings
-    from datamodules.skeleton_pool import PoolSettings, SkeletonPool, draw_pool
+    from datamodules.streams.equation_stream import EquationStream, StreamSettings
+    from datamodules.streams.skeleton_pool import PoolSettings, SkeletonPool, draw_pool
 
     family, columns = CLASSES[number]
     default = PoolSettings(variables=columns)
@@ -251,8 +251,8 @@ def _untrained_features(tables: Tables, cell: Cell) -> np.ndarray:
     import torch
 
     from benchmarks.maps import load_map
-    from modules.networks.conditional_vae import ConditionalVAE
-    from modules.networks.latent_map import LatentMap
+    from modules.networks.equation_map.conditional_vae import ConditionalVAE
+    from modules.networks.equation_map.latent_map import LatentMap
 
     shape = load_map(str(cell.settings["weights"])).network.settings
     with torch.random.fork_rng([]):

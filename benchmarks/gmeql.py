@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, number, status_note
 from benchmarks.suites import Suite
-from datamodules.problems import problem, suite, suites
+from datamodules.tables.problems import problem, suite, suites
 
 EXACT_NRMSE = 1e-6
 PAPER_FUNCTIONS = (
@@ -145,8 +145,8 @@ def in_default_network(name: str) -> bool:
 
     import train
     from expressions.simplification import canonical
-    from modules.networks.architecture import Architecture
-    from modules.networks.expressible import can_express
+    from modules.networks.gumbel_max.architecture import Architecture
+    from modules.networks.gumbel_max.expressible import can_express
 
     config = OmegaConf.load(Path(train.__file__).parent / "configs" / "model" / "gmeql.yaml")
     posed = problem(name)
@@ -186,14 +186,14 @@ def _notes(records: Sequence[Record]) -> list[str]:
         f"{settings.get('seconds')} s. published: share of 20 runs of 3 to 4 hours (without noise).",
         f"Instances a second, median over the cells: {number(median(rates), 4)}.",
         "in the network: whether `hard`'s default network has a structure for the formula, as it is spelled "
-        "or in canonical form (`modules/networks/expressible.py`).",
+        "or in canonical form (`modules/networks/gumbel_max/expressible.py`).",
         *failures(records),
     ]
 
 
 def draw(records: Sequence[Record], out: Path) -> list[Path]:
     """The paper's learning curves: best error over instances, mean and deviation of all restarts."""
-    from callbacks.figures import error_bands
+    from reports.figures import error_bands
 
     drawn = []
     for name, found in group(good(records), lambda record: record.cell.problem).items():

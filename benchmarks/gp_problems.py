@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, number, status_note
 from benchmarks.suites import Suite
-from datamodules.problems import problem, suite
+from datamodules.tables.problems import problem, suite
 
 METHODS = ("ours", "ours:powers", "pyoperon", "gplearn")
 EXACT_NRMSE = 1e-6

@@ -1,20 +1,21 @@
 """Suite `latent`: what does searching a map of equations add to sampling from it?
 
-Held-out problems (`datamodules.heldout`): equations whose skeletons no training set has, 1 to 3 variables, `short`
-of 4 to 12 tokens and `long` of 13 to 20; 200 rows, with noise of `noise_level` times the target's root mean square
-(0 unless it is set), and 200 fresh rows without noise to judge by. Solved: NRMSE below 1e-6 on the fresh rows.
-Right: the structure is the true one, whatever the constants, which is what can be asked for where there is noise.
-A cell is one method on all problems of a group.
+Held-out problems (`datamodules.streams.heldout`): equations whose skeletons no training set has, 1 to 3
+variables, `short` of 4 to 12 tokens and `long` of 13 to 20; 200 rows, with noise of `noise_level` times the
+target's root mean square (0 unless it is set), and 200 fresh rows without noise to judge by. Solved: NRMSE below
+1e-6 on the fresh rows. Right: the structure is the true one, whatever the constants, which is what can be asked
+for where there is noise. A cell is one method on all problems of a group.
 
 Methods decode an equal number of latents (`greedy` 1, `prior_64` 64, `…_320` 320) or search for equal time
 (`…_time`, `seconds` of one core each, nothing polished by genetic programming). A method with `:control` takes the
 prior of ANOTHER problem of the group, also for its rewritten targets: what it solves, it owes to luck, to the
 fitting of constants and to what is done without the map.
-`cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well (`searches.rewriting`), and
-puts equations together from parts of others (`searches.linked_sums`); `no_posterior` does so too, but never asks
-where in the map an equation lies that was found.
-`gp_time` is the measure of them all: genetic programming for the same time, without any map. `all_time` begins
-with what regression finds, searches the map, and leaves genetic programming the rest of the time.
+`cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well
+(`searches.latent_space.target_rewriting`), and puts equations together from parts of others
+(`searches.link_regression`); `no_posterior` does so too, but never asks where in the map an equation lies that
+was found. `gp_time` is the measure of them all: genetic programming for the same time, without any map.
+`all_time` begins with what regression finds, searches the map, and leaves genetic programming the rest of the
+time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchmarks.report import Grid, Report, decimals, failures, good, group, med
 from benchmarks.suites import Suite
 
 if TYPE_CHECKING:
-    from datamodules.problems import Problem
+    from datamodules.tables.problems import Problem
     from expressions.expression import Expression
 
 EXACT_NRMSE = 1e-6
@@ -65,9 +66,9 @@ METHODS = (*_BUDGETS, *(f"{name}:control" for name, budget in _BUDGETS.items() i
 def run(cell: Cell) -> dict[str, Any]:
     """Search every problem of the group."""
     from benchmarks.maps import ForeignPrior, load_map
-    from datamodules.problems import draw_tables
+    from datamodules.tables.problems import draw_tables
     from searches.latent_cmaes import search
-    from searches.latent_settings import LatentSearchSettings
+    from searches.latent_space.settings import LatentSearchSettings
 
     settings = cell.settings
     latent_map = load_map(str(settings["weights"]))
@@ -107,8 +108,8 @@ def run(cell: Cell) -> dict[str, Any]:
 
 def problems_of(cell: Cell, latent_map: Any) -> list[Problem]:
     """The held-out problems of a cell's group, of what the map knows."""
-    from datamodules.heldout import heldout_problems
-    from datamodules.skeleton_pool import PoolSettings
+    from datamodules.streams.heldout import heldout_problems
+    from datamodules.streams.skeleton_pool import PoolSettings
 
     shortest, longest = GROUPS[cell.problem]
     pool = PoolSettings(variables=latent_map.variables, longest=latent_map.longest)

@@ -16,7 +16,7 @@ def load_map(weights: str) -> Any:
     """The map of a file, or `pretrained`, the one that comes with the package; one thread."""
     import torch
 
-    from modules.networks.latent_map import PRETRAINED, LatentMap
+    from modules.networks.equation_map.latent_map import PRETRAINED, LatentMap
 
     torch.set_num_threads(1)
     return LatentMap.load(PRETRAINED if weights == "pretrained" else weights)

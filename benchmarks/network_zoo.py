@@ -26,7 +26,7 @@ from benchmarks.suites import Suite
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from datamodules.network_zoo import ZooSettings
+    from datamodules.zoo.network_zoo import ZooSettings
 
 METHODS = ("gauss_newton", "adam", "one_by_one")
 ACTIVATIONS = ("tanh", "gelu", "relu")
@@ -38,9 +38,9 @@ def run(cell: Cell) -> dict[str, Any]:
     """Train, and count."""
     import torch
 
-    from datamodules.network_training import TrainingSettings
-    from datamodules.network_zoo import ZooSettings, draw_equations, trained
-    from expressions.small_networks import NetworkShape
+    from datamodules.zoo.network_training import TrainingSettings
+    from datamodules.zoo.network_zoo import ZooSettings, draw_equations, trained
+    from modules.networks.weights.small_networks import NetworkShape
 
     training = TrainingSettings()
     if cell.method == "adam":
@@ -74,8 +74,8 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
     import torch
     from torch import nn
 
-    from datamodules.network_training import chebyshev_points, network_r2
-    from datamodules.network_zoo import equation_values
+    from datamodules.zoo.network_training import chebyshev_points, network_r2
+    from datamodules.zoo.network_zoo import equation_values
 
     activation = {"tanh": nn.Tanh, "gelu": nn.GELU, "relu": nn.ReLU}[settings.shape.activation]
     layers: list[nn.Module] = []

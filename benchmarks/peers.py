@@ -104,7 +104,7 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
 
 
 def _ours(data: Data, settings: Settings, seed: int) -> _Found:
-    from searches.gp_settings import GeneticProgrammingSettings
+    from searches.evolution.settings import GeneticProgrammingSettings
 
     own: dict[str, Any] = {"seconds": float(settings["seconds"])}
     if "operators" in settings:
@@ -120,7 +120,7 @@ def _ours_powers(data: Data, settings: Settings, seed: int) -> _Found:
 
 def _ours_paper(data: Data, settings: Settings, seed: int) -> _Found:
     """Genetic programming as published (Anecone 2024): no budget of time, 200 generations."""
-    from searches.gp_settings import GeneticProgrammingSettings
+    from searches.evolution.settings import GeneticProgrammingSettings
 
     return _search(data, GeneticProgrammingSettings(**PAPER_SEARCH), seed)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from datamodules.equations import Equations
-    from modules.networks.conditional_vae import ConditionalVAE
+    from modules.networks.equation_map.conditional_vae import ConditionalVAE
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "small": ("model=cvae",),
@@ -40,7 +40,7 @@ def datamodule(config: DictConfig, **changes: Any) -> Equations:
 
 def network(config: DictConfig, data: Equations) -> ConditionalVAE:
     """Its network, untrained."""
-    from modules.networks.conditional_vae import ConditionalVAE
+    from modules.networks.equation_map.conditional_vae import ConditionalVAE
 
     training = {"learning_rate", "weight_decay", "ema_decay", "init", "_target_"}
     sizes = {

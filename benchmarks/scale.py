@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from datamodules.equations import Equations
-    from modules.networks.conditional_vae import Batch, ConditionalVAE
+    from modules.networks.equation_map.conditional_vae import Batch, ConditionalVAE
 
 METHODS = ("computed",)
 GPUS = {"A100 80 GB": (312e12, 80e9), "H100 80 GB": (989e12, 80e9), "H200": (989e12, 141e9)}
@@ -111,8 +111,8 @@ def count(config: DictConfig) -> dict[str, Any]:
 
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from modules.networks import conditional_vae
-    from modules.networks.set_encoder import point_features
+    from modules.networks.equation_map import conditional_vae
+    from modules.networks.equation_map.set_encoder import point_features
 
     data = datamodule(config)  # of its own: tables that its vocabulary keeps become fake ones
     mean, largest = shapes(data)
@@ -163,7 +163,7 @@ def batch(data: Equations, rows: int, shape: Shape) -> Batch:
     """Tables of random numbers, each with the same sound equation of so many tokens."""
     import torch
 
-    from modules.networks.conditional_vae import Batch
+    from modules.networks.equation_map.conditional_vae import Batch
 
     names = list(data.vocabulary.names)
     pairs, odd = divmod(shape.tokens - 1, 2)
@@ -197,7 +197,7 @@ def saved_bytes(net: nn.Module, step: Callable[[], None]) -> int:
 
     import torch
 
-    from modules.networks import attention
+    from modules.networks.transformer import attention
 
     own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
     found: dict[int, int] = {}
@@ -219,7 +219,7 @@ def saved_bytes(net: nn.Module, step: Callable[[], None]) -> int:
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`modules.networks.attention.attend` as it is on a GPU."""
+    """`modules.networks.transformer.attention.attend` as it is on a GPU."""
     from torch.nn import functional
 
     bias = None if bias is None else bias.to(queries.dtype)
@@ -242,7 +242,7 @@ def counted_operations(step: Callable[[Watch], None]) -> int:
 
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    from modules.networks import attention
+    from modules.networks.transformer import attention
 
     class Counter(TorchDispatchMode):
         calls = 0

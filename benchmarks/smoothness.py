@@ -1,9 +1,10 @@
 """Suite `smoothness`: do near places of the map hold near equations?
 
-A search by small steps can only work where they do. On held-out problems (`datamodules.heldout`, `short` and
-`long` as in the suite `latent`, 200 rows without noise), equations are decoded greedily at evenly spaced points of
-a line and fitted to the problem's table (`searches.latent_smoothness`). Lines go between two samples of the prior
-of that table (`samples`), or from its mean to the mean of the posterior of the true equation (`truth`).
+A search by small steps can only work where they do. On held-out problems (`datamodules.streams.heldout`, `short`
+and `long` as in the suite `latent`, 200 rows without noise), equations are decoded greedily at evenly spaced
+points of a line and fitted to the problem's table (`searches.latent_space.smoothness`). Lines go between two
+samples of the prior of that table (`samples`), or from its mean to the mean of the posterior of the true
+equation (`truth`).
 
 Reported, means over lines: different equations on a line; the share of the steps on which the equation stays; the
 change of the logarithm of the normalised error from one point to the next, and the same with the points in random
@@ -31,8 +32,8 @@ _ORDERS = 20  # random ones
 def run(cell: Cell) -> dict[str, Any]:
     """One line for each problem of the group."""
     from benchmarks.maps import load_map
-    from datamodules.problems import draw_tables
-    from searches.latent_smoothness import smoothness
+    from datamodules.tables.problems import draw_tables
+    from searches.latent_space.smoothness import smoothness
 
     latent_map = load_map(str(cell.settings["weights"]))
     points = int(cell.settings["points"])

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note
 from benchmarks.suites import Suite
-from datamodules.problems import suite, suites
+from datamodules.tables.problems import suite, suites
 
 EXACT_NRMSE = 1e-6
 ACCURATE = 0.999
@@ -46,7 +46,7 @@ _UNDEFINED = 1e29  # error beyond which an equation is not finite on a fresh row
 
 def run(cell: Cell) -> dict[str, Any]:
     """Search on the training rows, judge on the others."""
-    from datamodules.problems import draw_tables, problem
+    from datamodules.tables.problems import draw_tables, problem
     from expressions.scoring import nmse, recovered
 
     posed = problem(cell.problem)
@@ -83,7 +83,7 @@ def _map_of(cell: Cell) -> Any:
 
 def _ours(cell: Cell, train: Any, latent_map: Any) -> tuple[Any, int, str]:
     from searches.latent_cmaes import search
-    from searches.latent_settings import LatentSearchSettings
+    from searches.latent_space.settings import LatentSearchSettings
 
     options = LatentSearchSettings(seconds=float(cell.settings["seconds"]), **OURS[cell.method])
     found = search(latent_map, train.inputs, train.target, options, seed=cell.seed)

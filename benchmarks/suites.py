@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Report
-from expressions.errors import UserError, near
+from foundation.errors import UserError, near
 
 PEERS = {"deap": "deap", "pyoperon": "pyoperon", "gplearn": "gplearn"}
 """Method -> the package it needs beyond this project's own; what follows a colon does not change that."""

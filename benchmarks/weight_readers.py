@@ -62,7 +62,7 @@ def run(cell: Cell) -> dict[str, Any]:
     """Train a reader, and read."""
     import torch
 
-    from modules.networks.weight_reader import WeightReader
+    from modules.networks.weights.reader import WeightReader
 
     torch.set_num_threads(1)
     torch.manual_seed(cell.seed)
@@ -127,7 +127,7 @@ def _train(reader: Any, data: Any, seconds: float) -> int:
     """Until the time is over; how many networks were looked at."""
     import torch
 
-    from modules.networks.conditional_vae import token_losses
+    from modules.networks.equation_map.conditional_vae import token_losses
 
     optimizer = torch.optim.AdamW(reader.parameters(), lr=_RATE, betas=(0.9, 0.98), fused=True)
     loader = data.train_dataloader()

@@ -22,24 +22,24 @@ import numpy as np
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
-from callbacks.latent_jobs import search_one
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
 from callbacks.search_files import SearchFiles, place
-from datamodules.problems import Problem, draw_tables, names_of, problem
-from datamodules.table import Table, TableError
+from datamodules.tables.problems import Problem, draw_tables, names_of, problem
+from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
-from expressions.errors import UserError
 from expressions.parsing import parse
 from expressions.scoring import nmse
-from searches.front import Candidate, ParetoFront, pick
-from searches.latent_settings import LatentSearchSettings
-from searches.parallel import cores
-from searches.state import fingerprint
+from foundation.errors import UserError
+from searches.common.parallel import cores
+from searches.common.search_state import fingerprint
+from searches.latent_space.jobs import search_one
+from searches.latent_space.settings import LatentSearchSettings
+from searches.pareto_front import Candidate, ParetoFront, pick
 
 __all__ = ["CMAESSearch"]
 
-_MAP_CLASS = "modules.networks.latent_map.LatentMap"
+_MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
 _VALIDATION_SHARE = 0.25  # of the training rows, where they are noisy and something has to choose
 _SAYS_SO_SECONDS = 60.0
 _MOST_PLOTS = 24  # findings that get plots of their own
@@ -49,7 +49,7 @@ class CMAESSearch(Callback):
     """Looks for the equations of problems in the latent space of a model.
 
     The LightningModule must have `export_map(path)`, which writes a file that the class named by its attribute
-    `map_class` loads; without that attribute it is `modules.networks.latent_map.LatentMap`.
+    `map_class` loads; without that attribute it is `modules.networks.equation_map.latent_map.LatentMap`.
 
     Example:
         ```yaml
@@ -63,7 +63,7 @@ class CMAESSearch(Callback):
         run_dir: where results go.
         deferred: do not search in `on_fit_end`; `search(trainer, module)` will be called later.
         seed: of all searches, each of which derives its own, and of the rows of problems.
-        problems: names and suites of the catalogue (`datamodules.problems`).
+        problems: names and suites of the catalogue (`datamodules.tables.problems`).
         heldout: how many generated equations are searched for, too, that the training has not seen; where the
             LightningDataModule has none (`heldout_problems(count)`), none.
         table: a table of your own: a file, or what else `datamodules.tabular.TabularData` reads. None: none.
@@ -72,7 +72,7 @@ class CMAESSearch(Callback):
         noise_level: of the training rows of problems, as a share of their target's root mean square; a quarter of
             the rows then serves to choose by.
         workers: processes on this machine; None: one for every core, or one where the map is on a GPU.
-        settings: of the search, see `searches.latent_settings.LatentSearchSettings`.
+        settings: of the search, see `searches.latent_space.settings.LatentSearchSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed, a problem does not exist, or there is nothing to search

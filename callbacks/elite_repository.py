@@ -2,7 +2,7 @@
 
     repository = EliteRepository(run_dir="logs/mine")
     trainer = Trainer(callbacks=[repository], max_epochs=108)
-    trainer.fit(GMEQL(in_features=3, layers=[...]), datamodule)     # reports in on_fit_end
+    trainer.fit(GMEQLPaper(in_features=3, layers=[...]), datamodule)     # reports in on_fit_end
 
 What is reported of every restart is the best elite, with its choices made hard: a soft mixture of choices is no
 equation, and its error says little about the one it leans to (0.017 became 16.7 in our measurements). Three errors
@@ -14,7 +14,7 @@ for it alone; and two equations:
   no more than 1 % of the target's standard deviation (root mean square, training rows) are left out, and the
   rest is simplified.
 - `fitted`: the same structure with constants of its own, by Levenberg-Marquardt, and the ending of all our
-  searches (`searches.finishing`).
+  searches (`searches.common.refinement`).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.run_record import record_metrics, write_atomically
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.scoring import equivalent, nmse
 from expressions.simplification import canonical, simplify
-from modules.elites import Elites
-from modules.gmeql import GMEQL
-from modules.networks.gumbel_max import selected
-from searches.finishing import Finish
-from searches.front import Candidate, ParetoFront, pick
-from searches.regression import RegressionTask
+from foundation.errors import UserError
+from modules.gmeql_paper import GMEQLPaper
+from modules.networks.gumbel_max.elites import Elites
+from modules.networks.gumbel_max.network import selected
+from searches.common.refinement import Finish
+from searches.common.regression_task import RegressionTask
+from searches.pareto_front import Candidate, ParetoFront, pick
 
 __all__ = ["EliteRepository"]
 
@@ -53,7 +53,7 @@ _FIT_ITERATIONS = 50  # of a fit that begins at weights of another structure
 
 
 class EliteRepository(Callback):
-    """Keeps the best instances that a `modules.gmeql.GMEQL` has seen, for it to copy and to learn from.
+    """Keeps the best instances that a `modules.gmeql_paper.GMEQLPaper` has seen, for it to copy and to learn from.
 
     Logged at the end of every epoch, medians over the restarts: `fit/best_mae` and `fit/mean_mae` of the
     repository (as they were measured), `search/instances` (of a restart) and `search/instances_per_second` (of
@@ -73,7 +73,7 @@ class EliteRepository(Callback):
         run_dir: where results go.
         deferred: do not report in `on_fit_end`; `search(trainer, module)` will be called later.
         size: elites of a restart.
-        exponent: of the power law by which one is copied, see `modules.elites`.
+        exponent: of the power law by which one is copied, see `modules.networks.gumbel_max.elites`.
         constants: the equation that is shown first, `shared` or `fitted`; both are in `equations.csv`.
         simplify_seconds: SymPy's time limit for an equation; 0: no SymPy.
 
@@ -114,8 +114,10 @@ class EliteRepository(Callback):
         """Bring the model its repository."""
         if stage != "fit":
             return
-        if not isinstance(pl_module, GMEQL):
-            raise UserError("a repository of elites is for modules.gmeql.GMEQL: choose model=gmeql_paper")
+        if not isinstance(pl_module, GMEQLPaper):
+            raise UserError(
+                "a repository of elites is for modules.gmeql_paper.GMEQLPaper: choose model=gmeql_paper"
+            )
         self.elites = Elites(pl_module.restarts, self.size, self.exponent, pl_module.elite_fields)
         self._lowest = np.full(pl_module.restarts, np.inf, dtype=np.float32)
         self._told = self._lowest.copy()
@@ -175,7 +177,7 @@ class EliteRepository(Callback):
         model = _model(module)
         return model.iteration * model.instances * trainer.world_size
 
-    def _write_down(self, trainer: Trainer, model: GMEQL) -> None:
+    def _write_down(self, trainer: Trainer, model: GMEQLPaper) -> None:
         """The equations of restarts that improved, and both tables."""
         assert self.elites is not None
         improved = np.flatnonzero(self.elites.lowest < self._told)
@@ -270,7 +272,7 @@ class EliteRepository(Callback):
             ) from error
         return findings
 
-    def _ends(self, model: GMEQL, data: Any) -> list[_End]:
+    def _ends(self, model: GMEQLPaper, data: Any) -> list[_End]:
         """What became of every restart that has an elite whose equation is finite."""
         if self.elites is None:
             raise UserError("there is no repository: fit with this callback first")
@@ -288,7 +290,7 @@ class EliteRepository(Callback):
                 ends.append(self._end(model, restart, int(usable[0]), errors, task))
         return ends
 
-    def _end(self, model: GMEQL, restart: int, rank: int, errors: _Errors, task: RegressionTask) -> _End:
+    def _end(self, model: GMEQLPaper, restart: int, rank: int, errors: _Errors, task: RegressionTask) -> _End:
         assert self.elites is not None
         slot = int(self.elites.slots[restart, rank])
         choices, weights = (self.elites.fields[name][restart, slot].cpu() for name in ("choices", "weights"))
@@ -379,7 +381,7 @@ class _Errors:
     hard_now: np.ndarray
 
     @classmethod
-    def of(cls, model: GMEQL, elites: Elites, inputs: np.ndarray, target: np.ndarray) -> _Errors:
+    def of(cls, model: GMEQLPaper, elites: Elites, inputs: np.ndarray, target: np.ndarray) -> _Errors:
         choices, own = (elites.take(name, elites.slots).to(model.device) for name in ("choices", "weights"))
         now = model.weights.detach().repeat_interleave(elites.size, dim=0)
         network = model.network.to(model.device)
@@ -414,12 +416,12 @@ class _End:
     fitted: ParetoFront
 
 
-def _model(module: LightningModule) -> GMEQL:
-    assert isinstance(module, GMEQL)
+def _model(module: LightningModule) -> GMEQLPaper:
+    assert isinstance(module, GMEQLPaper)
     return module
 
 
-def _equation(model: GMEQL, choices: torch.Tensor, weights: torch.Tensor) -> Expression:
+def _equation(model: GMEQLPaper, choices: torch.Tensor, weights: torch.Tensor) -> Expression:
     """The equation of one instance with its choices made hard."""
     structure = choices.argmax(dim=-1).numpy()
     return canonical(model.architecture.expression(structure, weights.double().numpy()))

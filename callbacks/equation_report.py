@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from callbacks.run_record import record_equations, record_metrics, write_atomically
 from expressions.expression import Expression
 from expressions.scoring import equivalent, mse, r2, recovered
-from searches.front import Candidate, ParetoFront
+from searches.pareto_front import Candidate, ParetoFront
 
 ACCURATE_R2 = 0.999  # SRBench's accuracy solution
 _MOST_MONOMIALS = 2_000
@@ -202,7 +202,7 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
         names: of the variables.
         network: what was rewritten, `[points, variables] -> [points]`.
     """
-    from callbacks import figures
+    from reports import figures
 
     folder = run_dir / "plots"
     inputs, target = finding.test
@@ -230,7 +230,7 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
 
 def draw_fit(run_dir: Path, finding: Finding) -> list[Path]:
     """Plots of one finding where there is no network beside it: target against equation, and the front."""
-    from callbacks import figures
+    from reports import figures
 
     folder = run_dir / "plots"
     inputs, target = finding.test
@@ -252,7 +252,7 @@ def draw_fit(run_dir: Path, finding: Finding) -> list[Path]:
 
 def draw_curves(run_dir: Path, findings: Sequence[Finding]) -> list[Path]:
     """The learning curve of the model and the course of the searches, under `plots/`."""
-    from callbacks import figures
+    from reports import figures
 
     plots: list[Path] = []
     if (run_dir / "metrics.csv").exists():

@@ -26,15 +26,15 @@ from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_figu
 from callbacks.progress import duration
 from callbacks.run_record import write_atomically
 from callbacks.search_files import SearchFiles, place
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.parsing import parse
-from searches.archive import Entry, add_to_archive, check_archive, seeds_from
-from searches.front import Candidate, ParetoFront, pick
-from searches.gp_settings import GeneticProgrammingSettings
-from searches.parallel import cores
-from searches.saved_search import search_and_save
-from searches.state import fingerprint
+from foundation.errors import UserError
+from searches.common.parallel import cores
+from searches.common.saved_search import search_and_save
+from searches.common.search_state import fingerprint
+from searches.evolution.archive import Entry, add_to_archive, check_archive, seeds_from
+from searches.evolution.settings import GeneticProgrammingSettings
+from searches.pareto_front import Candidate, ParetoFront, pick
 
 _CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
 _ENCODE_ROWS = 65_536
@@ -74,7 +74,7 @@ class GPSearch(Callback):
         archive: file with the best equations of all runs; searches start from them and add theirs. None: neither.
         workers: processes on this machine; None: one for every core.
         islands: populations of a search; None: as many as there are cores for it.
-        settings: of the search, see `searches.gp_settings.GeneticProgrammingSettings`.
+        settings: of the search, see `searches.evolution.settings.GeneticProgrammingSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed.

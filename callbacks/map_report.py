@@ -15,14 +15,14 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.equation_report import SearchLog
-from callbacks.map_figures import Course, atlas, interpolations
 from callbacks.run_record import record_metrics
-from expressions.constants import fit_constants
-from expressions.errors import UserError
+from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.families import leading_family
 from expressions.operators import FIRST_VARIABLE
 from expressions.skeleton import Skeleton
+from foundation.errors import UserError
+from reports.map_figures import Course, atlas, interpolations
 
 __all__ = ["Interpolation", "Map", "MapReport", "Sample", "interpolate", "interpolation_metrics", "samples_of"]
 
@@ -37,7 +37,7 @@ Table = tuple[np.ndarray, np.ndarray]
 
 
 class Map(Protocol):
-    """What is asked of a map; see `modules.networks.latent_map.LatentMap`."""
+    """What is asked of a map; see `modules.networks.equation_map.latent_map.LatentMap`."""
 
     @property
     def vocabulary(self) -> Any:
@@ -151,7 +151,7 @@ class MapReport(Callback):
         """Report, on the first rank, of the problems that it has tested on."""
         if not trainer.is_global_zero:
             return
-        from modules.networks.latent_map import LatentMap
+        from modules.networks.equation_map.latent_map import LatentMap
 
         loaders: Any = trainer.test_dataloaders
         found = samples_of(loaders, pl_module.average.vocabulary, self.samples)  # type: ignore[union-attr]

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, report_findings
 from callbacks.run_record import record_metrics
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.scoring import complexity, nmse, r2
-from expressions.small_networks import NetworkShape
-from searches.front import Candidate, ParetoFront
+from foundation.errors import UserError
+from modules.networks.weights.small_networks import NetworkShape
+from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["NetworkReading"]
 
@@ -128,7 +128,7 @@ class NetworkReading(Callback):
 
     def _plots(self, findings: list[Finding], shape: NetworkShape, flat: Tensor) -> list[Path]:
         """Network and equation, as curves."""
-        from callbacks import figures
+        from reports import figures
 
         def curve(row: int) -> Path:
             def network(inputs: np.ndarray) -> np.ndarray:

@@ -16,9 +16,9 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from callbacks.search_progress import SearchProgress
-from expressions.errors import UserError
-from searches.parallel import run_jobs
+from foundation.errors import UserError
+from runs.search_progress import SearchProgress
+from searches.common.parallel import run_jobs
 
 __all__ = ["SearchFiles", "place"]
 
@@ -66,7 +66,7 @@ class SearchFiles:
         """Run searches side by side, and keep what they return.
 
         Args:
-            function: see `searches.parallel.run_jobs`; it reports entries of the history.
+            function: see `searches.common.parallel.run_jobs`; it reports entries of the history.
             jobs: its arguments; `label` names a search.
             workers: processes at a time.
             on_entry: called with the label and an entry; returns the share of the budget that is spent.

@@ -2,7 +2,7 @@
 
     search = StructureSearch(run_dir="logs/mine", seconds=60)
     trainer = Trainer(callbacks=[search], max_epochs=-1)
-    trainer.fit(HardGMEQL(in_features=3, layers=[...]), datamodule)     # ends by itself
+    trainer.fit(GMEQL(in_features=3, layers=[...]), datamodule)     # ends by itself
 
 A training step is one generation: the model learns from elites, new structures are proposed from elites and from
 the model, and their skeletons are fitted. A search that no longer gets better begins anew; what it found is kept.
@@ -29,13 +29,13 @@ from callbacks.checkpoints import EpochCheckpoint
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
-from expressions.errors import UserError
 from expressions.scoring import nmse
-from modules.hard_gmeql import HardGMEQL
-from searches.finishing import Finish
-from searches.front import pick
-from searches.skeleton_fitting import Fitted, SkeletonFitter
-from searches.structure_repository import Elite, StructureRepository
+from foundation.errors import UserError
+from modules.gmeql import GMEQL
+from searches.common.refinement import Finish
+from searches.common.skeleton_fitting import Fitted, SkeletonFitter
+from searches.gumbel_structures.repository import Elite, StructureRepository
+from searches.pareto_front import pick
 
 __all__ = ["StructureSearch"]
 
@@ -45,7 +45,7 @@ _MOST_SEEN = 1_000_000  # skeletons that are known to be old; 8 MB of a checkpoi
 
 
 class StructureSearch(Callback):
-    """Finds the structures that a `modules.hard_gmeql.HardGMEQL` learns from, and the equation.
+    """Finds the structures that a `modules.gmeql.GMEQL` learns from, and the equation.
 
     Logged at the end of every epoch: `search/best_nmse`, `search/instances`, `search/skeletons`,
     `search/instances_per_second`, `search/starts`; each improvement is a line of `search/improvements.csv` and, in
@@ -67,13 +67,14 @@ class StructureSearch(Callback):
         seconds: of the fit, those of a resumed run's earlier attempts included; None: no limit.
         instances: structures to propose at most, those of all processes; None: no limit.
         proposals: structures of a generation and process.
-        capacity, power, resampled, fresh: of the repository, see `searches.structure_repository`.
+        capacity, power, resampled, fresh: of the repository, see `searches.gumbel_structures.repository`.
         examples: elites that a step learns from.
         fitted_share: a screened skeleton is fitted if its score is better than that of the elite at this share of
             the repository.
         patience: new skeletons without progress after which a search begins anew.
-        parsimony, longest, search_rows, screen_rows, frequency_starts, starts: see `searches.skeleton_fitting`.
-        polish_equations, simplify_seconds: see `searches.finishing`.
+        parsimony, longest, search_rows, screen_rows, frequency_starts, starts: see
+            `searches.common.skeleton_fitting`.
+        polish_equations, simplify_seconds: see `searches.common.refinement`.
         stop_when_exact: whether to end when an equation leaves nothing but rounding.
 
     Raises:
@@ -219,7 +220,7 @@ class StructureSearch(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch draws from a generator of its own: a resumed run repeats nothing, and processes differ."""
-        assert isinstance(pl_module, HardGMEQL)
+        assert isinstance(pl_module, GMEQL)
         self._rng = np.random.default_rng([self.seed, trainer.current_epoch, trainer.global_rank])
         if trainer.current_epoch == 0 and not self.course.starts:
             self._start(pl_module)
@@ -229,7 +230,7 @@ class StructureSearch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Give the model what it learns from in this step."""
-        assert isinstance(pl_module, HardGMEQL)
+        assert isinstance(pl_module, GMEQL)
         pl_module.examples = None
         if len(self.repository):
             structures, used = self.repository.examples(self.examples, self._rng)
@@ -243,7 +244,7 @@ class StructureSearch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """One generation."""
-        assert isinstance(pl_module, HardGMEQL)
+        assert isinstance(pl_module, GMEQL)
         assert self.fitter is not None
         found = self._generation(pl_module, trainer)
         self.repository.add([elite for elite, _ in found])
@@ -256,7 +257,7 @@ class StructureSearch(Callback):
             self._start(pl_module)
         self._stop_if_done(trainer)
 
-    def _generation(self, model: HardGMEQL, trainer: Trainer) -> list[tuple[Elite, Fitted]]:
+    def _generation(self, model: GMEQL, trainer: Trainer) -> list[tuple[Elite, Fitted]]:
         """New structures that are good enough, with their fits: those of all processes, in the same order."""
         assert self.fitter is not None
         structures = model.sample(self.proposals, self._rng)
@@ -291,7 +292,7 @@ class StructureSearch(Callback):
         self.course.skeletons += new
         self.course.idle += new
 
-    def _note_progress(self, model: HardGMEQL) -> None:
+    def _note_progress(self, model: GMEQL) -> None:
         assert self.fitter is not None
         if not len(self.repository):
             return
@@ -312,7 +313,7 @@ class StructureSearch(Callback):
             )
         model.equation = equation
 
-    def _start(self, model: HardGMEQL) -> None:
+    def _start(self, model: GMEQL) -> None:
         """Begin anew, with the same logits on all ranks."""
         self.repository.clear()
         model.initialise(np.random.default_rng([self.seed, 1_000_003, self.course.starts]))

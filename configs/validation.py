@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from expressions.errors import UserError, near
+from foundation.errors import UserError, near
 
 __all__ = ["ConfigError", "check_config", "explain"]
 
@@ -322,8 +322,8 @@ def _check_zoo(config: DictConfig) -> None:
 
 def _check_sums(data: DictConfig) -> None:
     """The terms of the zoo's equations."""
-    from expressions.errors import UserError
-    from expressions.sum_vocabulary import SumVocabulary
+    from expressions.polynomial_grammar import SumVocabulary
+    from foundation.errors import UserError
 
     canonical = data.equations == "uniform"
     try:
@@ -357,7 +357,7 @@ def _check_search(search: DictConfig | None) -> None:
         _check_rules(OmegaConf.to_container(search, resolve=True), READING_RULES)
     if target != "callbacks.gp_search.GPSearch":
         return
-    from searches.gp_settings import GeneticProgrammingSettings, SettingsError
+    from searches.evolution.settings import GeneticProgrammingSettings, SettingsError
 
     own = ("_target_", "seed", "trials", "archive", "workers", "islands")
     options: Any = OmegaConf.to_container(search, resolve=True)
@@ -427,8 +427,8 @@ LATENT_RULES: dict[str, Rule] = {
 
 def _check_latent_search(options: Any) -> None:
     """Settings, problems and the user's table: what is wrong with them is known before the fit."""
-    from datamodules.problems import names_of
-    from searches.latent_settings import LatentSearchSettings, SettingsError
+    from datamodules.tables.problems import names_of
+    from searches.latent_space.settings import LatentSearchSettings, SettingsError
 
     _check_rules(options, LATENT_RULES)
     own = ("_target_", "seed", "workers", *LATENT_RULES)
@@ -442,7 +442,7 @@ def _check_latent_search(options: Any) -> None:
     if table is not None and target is None:
         raise ConfigError("search.target is missing: give the column of search.table that is to be explained")
     if table is not None:
-        from datamodules.table import check_table
+        from datamodules.tables.table import check_table
 
         check_table(str(table), target, options.get("features"))
     if not problems and table is None and not options.get("heldout"):
@@ -453,7 +453,7 @@ def _check_table(data: DictConfig) -> None:
     target = str(data.get("_target_", ""))
     if not target.startswith(("datamodules.tabular.", "datamodules.california.")):
         return
-    from datamodules.table import check_table
+    from datamodules.tables.table import check_table
 
     features: Any = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
     path = data.get("path", "sklearn:california_housing")
@@ -463,7 +463,7 @@ def _check_table(data: DictConfig) -> None:
 def _check_problem(data: DictConfig) -> None:
     if data.get("_target_") != "datamodules.problem_data.ProblemData":
         return
-    from datamodules.problems import draw_tables, problem
+    from datamodules.tables.problems import draw_tables, problem
 
     keys = ("train_rows", "validation_rows", "test_rows", "noise", "noise_level", "seed", "max_rows")
     draw_tables(problem(str(data.problem)), **{key: data[key] for key in keys})

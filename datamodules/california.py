@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datamodules.table import MAX_ROWS
+from datamodules.tables.table import MAX_ROWS
 from datamodules.tabular import TabularData, plain_names
 
 __all__ = ["CaliforniaHousing"]

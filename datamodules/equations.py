@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
-from datamodules.corpus import Content, Corpus, CorpusLoader, freeze
-from datamodules.equation_stream import EquationStream, StreamSettings
-from datamodules.heldout import heldout_problems
-from datamodules.numbered_batches import Batch, NumberedBatches
-from datamodules.problems import Problem
-from datamodules.skeleton_file import KeptSkeletons, keep_skeletons, read_skeletons, structures_of
-from datamodules.skeleton_pool import OPERATOR_NAMES, PoolSettings
-from expressions.errors import UserError
+from datamodules.streams.corpus import Content, Corpus, CorpusLoader, freeze
+from datamodules.streams.equation_stream import EquationStream, StreamSettings
+from datamodules.streams.heldout import heldout_problems
+from datamodules.streams.numbered_batches import Batch, NumberedBatches
+from datamodules.streams.skeleton_file import KeptSkeletons, keep_skeletons, read_skeletons, structures_of
+from datamodules.streams.skeleton_pool import OPERATOR_NAMES, PoolSettings
+from datamodules.tables.problems import Problem
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
+from foundation.errors import UserError
 
 __all__ = ["Equations", "StreamLoader"]
 
@@ -48,7 +48,8 @@ class Equations(LightningDataModule):
     Args:
         variables: Most variables of an equation, and columns of a batch.
         longest: Most tokens of a skeleton.
-        operator_weights: Of each operator in the random programs; None: those of `datamodules.skeleton_pool`.
+        operator_weights: Of each operator in the random programs; None: those of
+            `datamodules.streams.skeleton_pool`.
         batch_size: Samples a batch and rank.
         epoch_samples: Samples of an epoch, of all ranks together.
         held_out_samples: Samples of validation and of test, each.
@@ -56,15 +57,16 @@ class Equations(LightningDataModule):
             longer ones. Short ones are what is asked for most, and what is learned first.
         programs, pool_epochs, fewest_rows, most_rows, points, constant_low, constant_high, negative_share,
             offset_share, noise_share, noise_low, noise_high, outlier_share: See
-            `datamodules.equation_stream.StreamSettings`.
+            `datamodules.streams.equation_stream.StreamSettings`.
         constant_share, integer_share, once_share, most_free, deepest, exclude: See
-            `datamodules.skeleton_pool.PoolSettings`.
+            `datamodules.streams.skeleton_pool.PoolSettings`.
         num_workers: Processes that make batches; 0: they are made between the steps, which takes a few percent of
             the time.
-        skeletons: File of the training's skeletons, see `datamodules.skeleton_file`, which `prepare_data` draws
-            where it is missing: then all epochs have these; None: new ones every `pool_epochs` epochs.
-        corpus: Folder of a corpus for the training, see `datamodules.corpus`, which `prepare_data` makes where it
-            is missing; None: the stream, which never repeats itself.
+        skeletons: File of the training's skeletons, see `datamodules.streams.skeleton_file`, which
+            `prepare_data` draws where it is missing: then all epochs have these; None: new ones every
+            `pool_epochs` epochs.
+        corpus: Folder of a corpus for the training, see `datamodules.streams.corpus`, which `prepare_data` makes
+            where it is missing; None: the stream, which never repeats itself.
         corpus_samples: That are read of it, and made where it has fewer.
         seed: Of everything that is drawn.
 
@@ -193,7 +195,7 @@ class Equations(LightningDataModule):
         return self._loader("test", self.held_out_samples)
 
     def heldout_problems(self, count: int, seed: int = 0, **limits: int) -> list[Problem]:
-        """Problems to search for, of the test's skeletons; see `datamodules.heldout`."""
+        """Problems to search for, of the test's skeletons; see `datamodules.streams.heldout`."""
         return heldout_problems(count, self.settings.pool, seed, **limits)
 
     def _loader(

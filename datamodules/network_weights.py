@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.loading import BatchLoader
-from datamodules.network_file import read_network
-from datamodules.network_training import OPTIMIZERS, TrainingSettings
-from datamodules.network_zoo import Shards, ZooSettings, make_zoo
-from expressions.errors import UserError, near
-from expressions.small_networks import NetworkShape
+from datamodules.tables.loading import BatchLoader
+from datamodules.zoo.network_file import read_network
+from datamodules.zoo.network_training import OPTIMIZERS, TrainingSettings
+from datamodules.zoo.network_zoo import Shards, ZooSettings, make_zoo
+from foundation.errors import UserError, near
+from modules.networks.weights.small_networks import NetworkShape
 
 __all__ = ["NetworkWeights"]
 
@@ -26,26 +26,26 @@ class NetworkWeights(LightningDataModule):
     """Batches of networks: weights `[batch, P]` and the ids of their equations `[batch, T]`, padded with 0.
 
     The zoo is made once, by all processes that ask for it, and kept in `cache` under a name that its settings
-    decide; see `datamodules.network_zoo`. With `network` there is no zoo: one network is read from a file, and all
-    loaders are empty.
+    decide; see `datamodules.zoo.network_zoo`. With `network` there is no zoo: one network is read from a file,
+    and all loaders are empty.
 
     Example:
         `python train.py model=weights_to_tokens data.networks=100000 data.activation=gelu`
 
     Args:
         networks, validation_networks, test_networks: of each part; those below `floor` are then left out.
-        widths, activation, biases: of all networks, see `expressions.small_networks.NetworkShape.of`.
+        widths, activation, biases: of all networks, see `modules.networks.weights.small_networks.NetworkShape.of`.
         start, start_seed, passes, floor, target_size, equations, degree, largest, functions, terms: see
-            `datamodules.network_zoo.ZooSettings`.
+            `datamodules.zoo.network_zoo.ZooSettings`.
         train_points: that a network is trained on.
         x_low, x_high: the range of x.
-        optimizer, steps, learning_rate, gain, bias_std: see `datamodules.network_training.TrainingSettings`.
+        optimizer, steps, learning_rate, gain, bias_std: see `datamodules.zoo.network_training.TrainingSettings`.
         zoo_seed: of everything that is drawn for the zoo; another one is another zoo.
         batch_size: networks a batch and rank.
         num_workers: processes that gather batches.
         cache: folder of all zoos.
         processes: that make the zoo; None: one a core.
-        network: a file with one network to read, see `datamodules.network_file`.
+        network: a file with one network to read, see `datamodules.zoo.network_file`.
         network_activation: of that network; None: as `activation`.
         seed: of the order of the batches.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datamodules import problems
-from datamodules.problems import Problem
-from datamodules.table import MAX_ROWS, Table
+from datamodules.tables import problems
+from datamodules.tables.problems import Problem
+from datamodules.tables.table import MAX_ROWS, Table
 from datamodules.tabular import TableData
 
 __all__ = ["ProblemData"]
@@ -13,7 +13,7 @@ __all__ = ["ProblemData"]
 class ProblemData(TableData):
     """Rows of a formula that is known, so that what is found can be compared with `problem.truth`.
 
-    Which rows there are, and which of them have noise, is in `datamodules.problems.draw_tables`. Unless
+    Which rows there are, and which of them have noise, is in `datamodules.tables.problems.draw_tables`. Unless
     `validation_rows` asks for rows of their own, `table("validation")` is `table("train")`: the published
     protocols set no rows aside, and without noise a small equation that fits them all is chosen no better by
     others. With noise, or where a network's output and not the formula is searched for, few rows choose badly:

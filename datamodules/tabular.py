@@ -11,9 +11,9 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.loading import BatchLoader, RepeatedTable
-from datamodules.table import MAX_ROWS, Table, TableError, check_table, input_statistics, split_table
-from expressions.errors import near
+from datamodules.tables.loading import BatchLoader, RepeatedTable
+from datamodules.tables.table import MAX_ROWS, Table, TableError, check_table, input_statistics, split_table
+from foundation.errors import near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +126,7 @@ class TabularData(TableData):
         `python train.py data=tabular data.path=houses.csv data.target=price data.features=[rooms,age]`
 
     Args:
-        path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.table.check_table` takes.
+        path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.tables.table.check_table` takes.
         target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
         features: Columns to explain it by; None: all others.
         batch_size: Rows a batch.

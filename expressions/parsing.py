@@ -26,9 +26,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from expressions.errors import UserError, near
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, POWER_ROWS, TOKEN
+from foundation.errors import UserError, near
 
 __all__ = ["MAX_NESTING", "MAX_TEXT", "ParseError", "parse"]
 

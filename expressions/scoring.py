@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from expressions import symbolic
+from expressions import sympy_worker as symbolic
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, Operator
 from expressions.sympy_size import sympy_nodes

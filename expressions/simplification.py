@@ -43,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from expressions import symbolic
+from expressions import sympy_worker as symbolic
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
 from expressions.scoring import complexity, out_of_range, probe_rows
@@ -738,7 +738,7 @@ def simplify(
 
     Every rewriting is checked in float64 on rows where the original is finite (equal up to rounding) and where it
     is not (not finite either), so that SymPy's rules for positive or complex arguments cannot change what is
-    reported. SymPy runs in a worker process, see `expressions.symbolic`.
+    reported. SymPy runs in a worker process, see `expressions.sympy_worker`.
 
     Args:
         expression: the equation.

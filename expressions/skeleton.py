@@ -24,7 +24,7 @@ import numpy as np
 from expressions.constant_placement import generalised, without_coefficients
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
-from expressions.paired_evaluation import PAD, evaluate_pairs
+from expressions.rowwise_evaluation import PAD, evaluate_pairs
 from expressions.simplification import without_affine
 
 __all__ = ["INTEGERS", "Skeleton", "completed", "fingerprints", "skeleton_of", "structure_of"]

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from expressions.errors import UserError, near
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN, is_operator
 from expressions.skeleton import Skeleton
+from foundation.errors import UserError, near
 
 __all__ = ["Vocabulary"]
 

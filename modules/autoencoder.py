@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, R2Score
 
-from expressions.errors import UserError, near
+from foundation.errors import UserError, near
 from modules.networks.perceptron import ACTIVATIONS, Perceptron
 
 __all__ = ["Autoencoder"]

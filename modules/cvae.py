@@ -1,8 +1,8 @@
 """System 4: a conditional variational autoencoder of equations, in whose latent space a search looks for them.
 
 Source: Q. Li, Y. Hu, J. Liu, Y. Chen, "GenSR: symbolic regression based on equation generative space", ICLR 2026,
-arXiv 2602.20557. The network and how ours differs: `modules.networks.conditional_vae`. The search that uses it
-sees it through `modules.networks.latent_map.LatentMap`.
+arXiv 2602.20557. The network and how ours differs: `modules.networks.equation_map.conditional_vae`. The search
+that uses it sees it through `modules.networks.equation_map.latent_map.LatentMap`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from expressions.errors import UserError
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from modules.averaged_module import AveragedModule, initialise
-from modules.networks.conditional_vae import Batch, ConditionalVAE, Losses, divergence, token_losses
-from modules.networks.latent_map import PRETRAINED, LatentMap, read_weights
-from modules.networks.set_encoder import point_features
+from foundation.errors import UserError
+from modules.networks.equation_map.conditional_vae import Batch, ConditionalVAE, Losses, divergence, token_losses
+from modules.networks.equation_map.latent_map import PRETRAINED, LatentMap, read_weights
+from modules.networks.equation_map.set_encoder import point_features
+from modules.training.averaged_module import AveragedModule, initialise
 
 __all__ = ["CVAE", "EquationMeasures"]
 
@@ -150,7 +150,7 @@ class CVAE(AveragedModule):
         }
 
     def export_map(self, path: str | Path) -> None:
-        """Write the averaged weights as a file that `modules.networks.latent_map.LatentMap.load` reads."""
+        """Write the averaged weights as a file that `LatentMap.load` reads."""
         LatentMap(self.average).save(path, {})
 
     # --- training -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """System 3: a small network's weights in, its equation out.
 
 Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights". The network and how ours differs:
-`modules.networks.weight_reader`. What it learns from is a zoo of small networks, see the data `network_weights`.
+`modules.networks.weights.reader`. What it learns from is a zoo of small networks, see the data `network_weights`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from expressions.errors import UserError
-from expressions.small_networks import shuffled
-from modules.averaged_module import AveragedModule, initialise
-from modules.networks.conditional_vae import token_losses
-from modules.networks.weight_reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
+from foundation.errors import UserError
+from modules.networks.equation_map.conditional_vae import token_losses
+from modules.networks.weights.reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
+from modules.networks.weights.small_networks import shuffled
+from modules.training.averaged_module import AveragedModule, initialise
 
 __all__ = ["ReadingMeasures", "WeightsToTokens"]
 
@@ -48,11 +48,11 @@ class WeightsToTokens(AveragedModule):
     R2 between the values of the equation that was read and those of the true one, and
     `test/network_r2_above_0.99_rate`, against the network itself; the same rates by length of the true string,
     `test/exact_match_length_8` and so on; and `test/exact_match_beam`, `_sampled`, `_refit`, `_least_squares` of
-    the other ways of `modules.networks.weight_reader.Reading`, of which the last learns nothing.
+    the other ways of `modules.networks.weights.reader.Reading`, of which the last learns nothing.
 
     Args:
         widths, activation, biases, low, high, degree, largest, canonical, functions, terms: the data's, see
-            `modules.networks.weight_reader.WeightReader`.
+            `modules.networks.weights.reader.WeightReader`.
         encoder, latents, encoder_width, encoder_layers, probes: of the encoder, see there.
         width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
         augment: shuffle the units of the networks, and their signs where these mean nothing, in every step.
@@ -64,7 +64,7 @@ class WeightsToTokens(AveragedModule):
         ema_decay: of the average of the weights, a step; 0 keeps no memory.
         beams: of the test, and as many draws.
         init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
-            path of a file that `modules.networks.weight_reader.save_reader` wrote.
+            path of a file that `modules.networks.weights.reader.save_reader` wrote.
 
     Raises:
         UserError: a value is outside what is listed.

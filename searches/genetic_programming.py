@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
-from searches.finishing import Finish
-from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
-from searches.gp_settings import GeneticProgrammingSettings
-from searches.island_hosts import open_hosts
-from searches.regression import RegressionTask
-from searches.state import StateError, fingerprint, load_state, save_state
+from searches.common.refinement import Finish
+from searches.common.regression_task import RegressionTask
+from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.evolution.island_hosts import open_hosts
+from searches.evolution.settings import GeneticProgrammingSettings
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
 _TRIED_AT_ONCE = 3  # of these, a generation
@@ -35,7 +35,7 @@ class SearchResult:
 
     Attributes:
         front: Pareto front, scored on all rows.
-        best: the equation that `searches.front.pick` picks.
+        best: the equation that `searches.pareto_front.pick` picks.
         history: one entry a generation: `generation`, `seconds`, `evaluations`, `evaluations_per_second`,
             `best_nmse`, `best_complexity`, `front_size`.
         generations, evaluations, seconds: what was spent; an evaluation is one equation on all search rows once.

@@ -2,9 +2,9 @@
 
 A map of equations (GenSR: Q. Li et al., "GenSR: symbolic regression based on equation generative space", ICLR
 2026) has learned p(z | numbers), q(z | numbers, equation) and p(equation | z). The prior of the table at hand says
-where to look; a strategy (`searches.latent_strategies`) proposes latents there, a generation at a time; their
-skeletons are fitted, each once (`searches.skeleton_scores`), and say where to look next. What is not exact in the
-end may be taken up by genetic programming.
+where to look; a strategy (`searches.latent_space.strategies`) proposes latents there, a generation at a time;
+their skeletons are fitted, each once (`searches.latent_space.skeleton_scores`), and say where to look next. What
+is not exact in the end may be taken up by genetic programming.
 
 The whole state is on disk after every generation, and a search that goes on from it equals the uninterrupted one
 bit for bit.
@@ -21,16 +21,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.scoring import complexity
 from expressions.skeleton import Skeleton, skeleton_of
-from searches.finishing import Finish, near_front
-from searches.front import EXACT_NMSE, Candidate, ParetoFront, pick
+from foundation.errors import UserError
+from searches.common.refinement import Finish, near_front
+from searches.common.regression_task import RegressionTask
+from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.skeleton_fitting import SkeletonFitter
+from searches.evolution.settings import GeneticProgrammingSettings
 from searches.genetic_programming import search as evolve
-from searches.gp_settings import GeneticProgrammingSettings
-from searches.latent_settings import LatentSearchSettings
-from searches.latent_strategies import (
+from searches.latent_space.settings import LatentSearchSettings
+from searches.latent_space.skeleton_scores import Elite, SkeletonScores
+from searches.latent_space.strategies import (
     CMAStrategy,
     GreedyStrategy,
     Outcome,
@@ -39,13 +42,10 @@ from searches.latent_strategies import (
     PriorStrategy,
     Strategy,
 )
-from searches.latent_tables import PreparedTable, Table
-from searches.linked_sums import linked_sums, seconds_of_sums, sums_of_parts
-from searches.regression import RegressionTask
-from searches.rewriting import Rewriter, Rewriting
-from searches.skeleton_fitting import SkeletonFitter
-from searches.skeleton_scores import Elite, SkeletonScores
-from searches.state import StateError, fingerprint, load_state, save_state
+from searches.latent_space.tables import PreparedTable, Table
+from searches.latent_space.target_rewriting import Rewriter, Rewriting
+from searches.link_regression import linked_sums, seconds_of_sums, sums_of_parts
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
 __all__ = ["LatentMap", "LatentSearchResult", "search"]
 
@@ -80,7 +80,7 @@ class LatentSearchResult:
 
     Attributes:
         front: Pareto front, scored on all rows.
-        best: the equation that `searches.front.pick` picks.
+        best: the equation that `searches.pareto_front.pick` picks.
         history: one entry a generation: `generation`, `seconds`, `decodes`, `skeletons`, `evaluations`,
             `best_nmse`, `best_complexity`, `sigma`, `restarts`; those of the polish are counted on.
         decodes: latents that were decoded.
@@ -138,7 +138,7 @@ def search(
         The result; after Ctrl-C, that of the generations that were finished.
 
     Raises:
-        ValueError: the data cannot be searched, see `searches.regression.RegressionTask`.
+        ValueError: the data cannot be searched, see `searches.common.regression_task.RegressionTask`.
         StateError: the state file belongs to another search or is damaged.
     """
     run = _Run(

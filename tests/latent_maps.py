@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
 from expressions.parsing import parse
 from expressions.skeleton import Skeleton, skeleton_of
+from foundation.errors import UserError
 
 __all__ = ["CodeMap", "skeletons_of"]
 

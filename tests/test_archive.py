@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from expressions.parsing import parse
-from searches.archive import ArchiveError, Entry, add_to_archive, check_archive, read_archive, seeds_from
+from searches.evolution.archive import ArchiveError, Entry, add_to_archive, check_archive, read_archive, seeds_from
+from searches.evolution.seeding import adapted
+from searches.evolution.settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
 from searches.genetic_programming import search
-from searches.gp_settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
-from searches.seeding import adapted
 
 
 def entry(infix: str, nmse: float = 0.1, fingerprint: str = "a", names: tuple[str, ...] = ("x", "y")) -> Entry:

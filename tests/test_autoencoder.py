@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.loading import BatchLoader
+from datamodules.tables.loading import BatchLoader
 from datamodules.tabular import TabularData
-from expressions.errors import UserError
+from foundation.errors import UserError
 from modules.autoencoder import Autoencoder
 
 

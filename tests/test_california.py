@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import fetch_california_housing
 
 from datamodules.california import CaliforniaHousing
-from datamodules.table_sources import (
+from datamodules.tables.sources import (
     CALIFORNIA_FEATURES,
     CALIFORNIA_FILE,
     CALIFORNIA_TARGET,

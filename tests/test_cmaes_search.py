@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks.cmaes_search import CMAESSearch
 from callbacks.run_record import read_results
-from datamodules.problems import Problem, Uniform, problem
-from expressions.errors import UserError
+from datamodules.tables.problems import Problem, Uniform, problem
 from expressions.parsing import parse
 from expressions.skeleton import skeleton_of
-from searches.latent_settings import LatentSearchSettings, SettingsError
-from searches.state import StateError, load_state
+from foundation.errors import UserError
+from searches.common.search_state import StateError, load_state
+from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from tests.latent_maps import CodeMap, skeletons_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -279,12 +279,15 @@ def test_a_constant_column_to_explain_is_one_sentence(tmp_path: Path) -> None:
 
 def test_workers_import_neither_lightning_nor_wandb() -> None:
     code = (
-        "import sys, callbacks.latent_jobs; "
+        "import sys, searches.latent_space.jobs; "
         "print(sorted({'lightning', 'pytorch_lightning', 'wandb', 'torch', 'hydra'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    code = "import sys, modules.networks.latent_map; print(sorted({'lightning', 'wandb'} & set(sys.modules)))"
+    code = (
+        "import sys, modules.networks.equation_map.latent_map; "
+        "print(sorted({'lightning', 'wandb'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 import pytest
 
 import compare
-from callbacks.html_report import curves_svg, typeset
-from callbacks.run_reader import find_runs, read_front, read_run
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import OPERATORS
+from foundation.errors import UserError
+from reports.html_report import curves_svg, typeset
+from runs.reader import find_runs, read_front, read_run
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c626001000000ffff03000006000557bfabd4"
@@ -327,6 +327,6 @@ def test_a_single_run_directory_may_be_given(logs):
     ],
 )
 def test_r2_near_1_is_told_from_1(value: float, shown: str) -> None:
-    from callbacks.run_reader import digits
+    from runs.reader import digits
 
     assert digits(value) == shown

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from expressions.constants import fit_constants
+from expressions.constant_fitting import fit_constants
 from expressions.parsing import parse
 from expressions.sampling import SamplingSettings, sample
 from expressions.skeleton import Skeleton, completed, skeleton_of, structure_of

@@ -15,12 +15,12 @@ import modules.cvae
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput, estimate, matmul_peak
-from expressions.errors import UserError
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from modules.averaged_module import keep_freed_memory, learning_rate_schedule
+from foundation.errors import UserError
 from modules.cvae import CVAE, EquationMeasures
-from modules.networks.latent_map import LatentMap
+from modules.networks.equation_map.latent_map import LatentMap
+from modules.training.averaged_module import keep_freed_memory, learning_rate_schedule
 
 OPERATORS, VARIABLES, LONGEST = ["add", "mul", "sin"], 2, 7
 SMALL: dict[str, Any] = {

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from modules.networks.attention import Norm, attend, in_working_precision
-from modules.networks.conditional_vae import Batch, ConditionalVAE, Gaussian, divergence, token_losses
-from modules.networks.decoding import decoded
-from modules.networks.set_encoder import point_features
+from modules.networks.equation_map.conditional_vae import Batch, ConditionalVAE, Gaussian, divergence, token_losses
+from modules.networks.equation_map.set_encoder import point_features
+from modules.networks.transformer.attention import Norm, attend, in_working_precision
+from modules.networks.transformer.decoding import decoded
 
 OPERATORS = ["add", "mul", "sin", "square", "div"]
 VARIABLES, LONGEST = 3, 9

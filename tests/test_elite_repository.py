@@ -16,12 +16,12 @@ import torch
 from callbacks.elite_repository import EliteRepository, _without_small_terms
 from callbacks.run_record import read_results
 from datamodules.problem_data import ProblemData
-from datamodules.problems import Problem, Uniform
-from expressions.errors import UserError
+from datamodules.tables.problems import Problem, Uniform
 from expressions.parsing import parse
 from expressions.scoring import mae
-from modules.elites import Elites
-from modules.gmeql import GMEQL
+from foundation.errors import UserError
+from modules.gmeql_paper import GMEQLPaper
+from modules.networks.gumbel_max.elites import Elites
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]
 SHORT: dict[str, Any] = {
@@ -150,7 +150,7 @@ def fitted(run_dir: Path, data: ProblemData, epochs: int = 4, **options: Any) ->
     pl.seed_everything(1, verbose=False)
     data.setup()
     search = EliteRepository(str(run_dir), deferred=True, size=30, simplify_seconds=0, **options)
-    model = GMEQL(**GMEQL.data_arguments(data), **SHORT)
+    model = GMEQLPaper(**GMEQLPaper.data_arguments(data), **SHORT)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, callbacks=[search], logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,

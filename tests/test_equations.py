@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import heldout
-from datamodules.equation_stream import LARGEST_TARGET, EquationStream, StreamSettings
 from datamodules.equations import Equations, StreamLoader
-from datamodules.heldout import heldout_problems
-from datamodules.point_clouds import KINDS, draw_points
-from datamodules.problems import draw_tables, problem, suite
-from datamodules.skeleton_pool import PoolSettings, benchmark_fingerprints, draw_pool, split_of
-from expressions.constants import fit_constants
-from expressions.errors import UserError
+from datamodules.streams import heldout
+from datamodules.streams.equation_stream import LARGEST_TARGET, EquationStream, StreamSettings
+from datamodules.streams.heldout import heldout_problems
+from datamodules.streams.point_clouds import KINDS, draw_points
+from datamodules.streams.skeleton_pool import PoolSettings, benchmark_fingerprints, draw_pool, split_of
+from datamodules.tables.problems import draw_tables, problem, suite
+from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE
 from expressions.parsing import parse
 from expressions.skeleton import fingerprints, skeleton_of, structure_of
+from foundation.errors import UserError
 
 POOL = PoolSettings()
 SETTINGS = StreamSettings(programs=2_000, pool_epochs=2)

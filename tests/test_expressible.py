@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.problems import problem, suite
+from datamodules.tables.problems import problem, suite
 from expressions.parsing import parse
 from expressions.simplification import canonical
-from modules.networks.architecture import Architecture
-from modules.networks.expressible import can_express
+from modules.networks.gumbel_max.architecture import Architecture
+from modules.networks.gumbel_max.expressible import can_express
 
 DEFAULT = (
     "id*3 square cube pow4 pow5 pow6 sin*2 cos*2 exp log mul*2 div*2",

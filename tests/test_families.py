@@ -9,9 +9,9 @@ import pytest
 from benchmarks import families
 from benchmarks.cells import OK, Cell, Record
 from benchmarks.families import CLASSES, Tables, belongs, draw_tables, probe, split, statistics
-from datamodules.skeleton_pool import split_of
-from expressions.paired_evaluation import PAD
+from datamodules.streams.skeleton_pool import split_of
 from expressions.parsing import parse
+from expressions.rowwise_evaluation import PAD
 from expressions.skeleton import fingerprints
 
 
@@ -58,7 +58,7 @@ def test_classes_are_balanced_and_tables_are_clean(drawn: Tables) -> None:
 
 
 def test_equations_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datamodules.skeleton_pool as pools
+    import datamodules.streams.skeleton_pool as pools
 
     seen = []
     real = pools.draw_pool
@@ -107,8 +107,8 @@ def test_statistics_forget_scale_and_order_and_are_finite() -> None:
 
 def test_cells_of_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datamodules.equations import Equations
-    from modules.networks.conditional_vae import ConditionalVAE
-    from modules.networks.latent_map import LatentMap
+    from modules.networks.equation_map.conditional_vae import ConditionalVAE
+    from modules.networks.equation_map.latent_map import LatentMap
 
     sizes: dict[str, Any] = {"width": 16, "queries": 2, "heads": 2, "encoder_layers": 1, "equation_layers": 1}
     network = ConditionalVAE(Equations().vocabulary, longest=8, decoder_layers=1, prefix=1, latents=6, **sizes)
@@ -135,7 +135,7 @@ def test_cells_of_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_missing_map_is_named(tmp_path: Path) -> None:
-    from expressions.errors import UserError
+    from foundation.errors import UserError
 
     cell = Cell("families", "map", "six", 1, {"weights": str(tmp_path / "none.safetensors")}, str(tmp_path))
     with pytest.raises(UserError, match=r"none\.safetensors"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from callbacks import figures
-from callbacks.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
-from callbacks.metrics_file import losses, read_metrics
+from reports import figures
+from reports.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
+from runs.metrics_file import losses, read_metrics
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RNG = np.random.default_rng(0)

@@ -13,11 +13,11 @@ from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS
 from expressions.parsing import parse
 from expressions.scoring import equivalent
 from expressions.simplification import canonical_key
-from searches.front import EXACT_NMSE
+from searches.common.regression_task import RegressionTask
+from searches.evolution.island import Island
+from searches.evolution.settings import GeneticProgrammingSettings
 from searches.genetic_programming import SearchResult, search
-from searches.gp_settings import GeneticProgrammingSettings
-from searches.island import Island
-from searches.regression import RegressionTask
+from searches.pareto_front import EXACT_NMSE
 
 
 def normal(*size: int) -> np.ndarray:

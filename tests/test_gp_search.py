@@ -22,12 +22,12 @@ import torch
 from callbacks.gp_search import GPSearch, encode
 from callbacks.run_record import read_results
 from datamodules.tabular import TabularData
-from expressions.errors import UserError
 from expressions.parsing import parse
 from expressions.scoring import mse, r2
+from foundation.errors import UserError
 from modules.autoencoder import Autoencoder
-from searches.archive import Entry, add_to_archive, read_archive
-from searches.state import StateError, load_state
+from searches.common.search_state import StateError, load_state
+from searches.evolution.archive import Entry, add_to_archive, read_archive
 
 SHORT: dict[str, Any] = {
     "seed": 1, "workers": 2, "islands": 1, "population": 20, "generations": 3, "seconds": None,

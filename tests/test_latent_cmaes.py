@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import CONSTANT
 from expressions.parsing import parse
 from expressions.scoring import recovered
 from expressions.skeleton import Skeleton, skeleton_of, structure_of
+from foundation.errors import UserError
 from searches import latent_cmaes
-from searches.front import EXACT_NMSE
+from searches.common.search_state import StateError, load_state
+from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_cmaes import LatentSearchResult, search
-from searches.latent_settings import LatentSearchSettings, SettingsError
-from searches.latent_smoothness import smoothness
-from searches.latent_strategies import CMAStrategy, Outcome, PaperStrategy, Prior
-from searches.latent_tables import PreparedTable, relevance
-from searches.skeleton_fitting import SkeletonFitter
-from searches.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
-from searches.state import StateError, load_state
+from searches.latent_space.settings import LatentSearchSettings, SettingsError
+from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
+from searches.latent_space.smoothness import smoothness
+from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
+from searches.latent_space.tables import PreparedTable, relevance
+from searches.pareto_front import EXACT_NMSE
 from tests.latent_maps import CodeMap, skeletons_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -682,7 +682,7 @@ def test_every_generation_can_be_gone_on_from(
 
 
 def test_many_scores_survive_the_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("searches.skeleton_scores._CHUNK", 7)
+    monkeypatch.setattr("searches.latent_space.skeleton_scores._CHUNK", 7)
     data = table(noise=0.1)
     undisturbed = run(data=data, decodes=240)
     run(data=data, decodes=160, state_path=tmp_path / "state")
@@ -1002,7 +1002,7 @@ def test_a_wrong_setting_is_one_sentence(options: dict[str, Any], words: str) ->
 
 def test_settings_import_nothing_heavy() -> None:
     code = (
-        "import sys; import searches.latent_settings; "
+        "import sys; import searches.latent_space.settings; "
         "print(sorted({'torch', 'cma', 'deap', 'sympy', 'lightning', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -1044,11 +1044,11 @@ def real() -> Any:
     """The real network with random weights."""
     import torch
 
-    from datamodules.skeleton_pool import OPERATOR_NAMES
+    from datamodules.streams.skeleton_pool import OPERATOR_NAMES
     from expressions.skeleton import INTEGERS
     from expressions.vocabulary import Vocabulary
-    from modules.networks.conditional_vae import ConditionalVAE
-    from modules.networks.latent_map import LatentMap
+    from modules.networks.equation_map.conditional_vae import ConditionalVAE
+    from modules.networks.equation_map.latent_map import LatentMap
 
     torch.manual_seed(0)
     vocabulary = Vocabulary(list(OPERATOR_NAMES), 3, integers=INTEGERS)  # all that structures are made of

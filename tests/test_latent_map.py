@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from expressions.errors import UserError
 from expressions.operators import FIRST_VARIABLE
 from expressions.parsing import parse
 from expressions.skeleton import INTEGERS, Skeleton, skeleton_of
 from expressions.vocabulary import Vocabulary
-from modules.networks.conditional_vae import ConditionalVAE
-from modules.networks.latent_map import FORMAT, LatentMap, read_weights
+from foundation.errors import UserError
+from modules.networks.equation_map.conditional_vae import ConditionalVAE
+from modules.networks.equation_map.latent_map import FORMAT, LatentMap, read_weights
 
 VARIABLES, LONGEST = 3, 9
 SIZES = {

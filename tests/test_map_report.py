@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.map_figures import Course, atlas, interpolations
 from callbacks.map_report import (
     Interpolation,
     MapReport,
@@ -23,12 +22,13 @@ from callbacks.map_report import (
     samples_of,
 )
 from datamodules.equations import Equations
-from expressions.errors import UserError
 from expressions.families import LEADING, families, leading_family
 from expressions.parsing import parse
 from expressions.skeleton import Skeleton, skeleton_of
+from foundation.errors import UserError
 from modules.cvae import CVAE
-from modules.networks.latent_map import LatentMap
+from modules.networks.equation_map.latent_map import LatentMap
+from reports.map_figures import Course, atlas, interpolations
 from tests.latent_maps import CodeMap
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from datamodules.network_training import (
+from datamodules.zoo.network_training import (
     TrainingSettings,
     chebyshev_points,
     initial_weights,
     network_r2,
     train_networks,
 )
-from expressions.small_networks import NetworkShape
+from modules.networks.weights.small_networks import NetworkShape
 
 
 @pytest.mark.parametrize(("activation", "biases"), [("tanh", True), ("softplus", False)])

@@ -16,12 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
-from datamodules import network_zoo
-from datamodules.network_file import read_network
-from datamodules.network_training import TrainingSettings, chebyshev_points, initial_weights, train_networks
-from datamodules.network_zoo import SPLITS, Shards, ZooSettings, draw_equations, make_zoo, trained
-from expressions.errors import UserError
-from expressions.small_networks import ACTIVATIONS, NetworkShape, canonical, rescaled, shuffled
+from datamodules.zoo import network_zoo
+from datamodules.zoo.network_file import read_network
+from datamodules.zoo.network_training import TrainingSettings, chebyshev_points, initial_weights, train_networks
+from datamodules.zoo.network_zoo import SPLITS, Shards, ZooSettings, draw_equations, make_zoo, trained
+from foundation.errors import UserError
+from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape, canonical, rescaled, shuffled
 
 X = torch.linspace(-1, 1, 33)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from searches.parallel import ProcessKilledError, run_jobs
+from searches.common.parallel import ProcessKilledError, run_jobs
 
 ROOT = Path(__file__).resolve().parents[1]
 Report = Callable[[Any], None]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.parsing import MAX_NESTING, MAX_TEXT, ParseError, parse
+from foundation.errors import UserError
 
 X0, X1 = Expression.variable(0), Expression.variable(1)
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.problem_data import ProblemData
-from datamodules.problems import (
+from datamodules.tables.problems import (
     CATALOGUE,
     Problem,
     ProblemError,
@@ -317,7 +317,7 @@ def test_hydra_reads_every_name_as_it_is_written() -> None:
 def test_a_suite_is_a_sweep(
     value: str, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datamodules.problems.suites", lambda: {"nguyen_two": ("Nguyen-1", "Nguyen-9")})
+    monkeypatch.setattr("datamodules.tables.problems.suites", lambda: {"nguyen_two": ("Nguyen-1", "Nguyen-9")})
     names = {"Nguyen-1", "Nguyen-9"} if value == "nguyen_two" else {"b1", "b2"}
     ended = command(*SHORT, f"data.problem={value}", "hydra.run.dir=out")
     assert ended.code == 0, ended.err

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import network_zoo, weight_readers
 from benchmarks.cells import OK, Cell, Record
-from datamodules import network_zoo as zoo
+from datamodules.zoo import network_zoo as zoo
 
 
 def recorded(cells: list[Cell], run: object) -> list[Record]:

@@ -19,8 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 import train
-from callbacks.run_directory import claimed, newest_unfinished
 from callbacks.run_record import RunRecord, merge_metrics, read_results, record_equations, record_metrics
+from runs.directory import claimed, newest_unfinished
 
 EPOCHS = 4
 

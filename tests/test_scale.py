@@ -12,7 +12,7 @@ from benchmarks import equations_data, scale
 from benchmarks.cells import OK, Record
 from benchmarks.presets import PRESETS, configuration, datamodule, network
 from benchmarks.scale import Shape, batch, bytes_a_sample, counted_flops, largest_batch, saved_bytes, slope, train
-from modules.networks.set_encoder import Features, point_features
+from modules.networks.equation_map.set_encoder import Features, point_features
 
 TINY = {"model.width": 16, "model.queries": 2, "model.heads": 2, "model.encoder_layers": 1, "model.latents": 8}
 TINY |= {"model.equation_layers": 1, "model.decoder_layers": 1, "model.prefix": 2, "model.mlp_ratio": 2}
@@ -178,7 +178,7 @@ def test_a_cell_of_a_tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_data_of_a_preset_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.corpus.SHARD_SAMPLES", 384)
+    monkeypatch.setattr("datamodules.streams.corpus.SHARD_SAMPLES", 384)
     settings = {"batches": 3, "programs": 800}
     cells = equations_data.SUITE.cells(methods=[], problems=["small"], seeds=[1], settings=settings, out="")
     records = [Record(cell, OK, equations_data.run(cell)) for cell in cells]

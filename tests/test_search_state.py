@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.evolution.settings import GeneticProgrammingSettings
 from searches.genetic_programming import SearchResult, search
-from searches.gp_settings import GeneticProgrammingSettings
-from searches.state import StateError, fingerprint, load_state, save_state
 
 ROOT = Path(__file__).resolve().parents[1]
 # No time limit takes part: the last simplification is the only thing that has one.

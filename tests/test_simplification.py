@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from expressions import symbolic
+from expressions import sympy_worker as symbolic
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, Operator
 from expressions.parsing import parse

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import skeleton_file
 from datamodules.equations import Equations
-from datamodules.skeleton_file import keep_skeletons, read_skeletons, structures_of
-from datamodules.skeleton_pool import PoolSettings, benchmark_fingerprints, split_of
-from expressions.errors import UserError
+from datamodules.streams import skeleton_file
+from datamodules.streams.skeleton_file import keep_skeletons, read_skeletons, structures_of
+from datamodules.streams.skeleton_pool import PoolSettings, benchmark_fingerprints, split_of
 from expressions.skeleton import fingerprints, structure_of
+from foundation.errors import UserError
 
 SETTINGS = PoolSettings(variables=3, longest=12)
 PROGRAMS = 600
@@ -108,7 +108,7 @@ def test_two_processes_draw_it_once(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from datamodules import skeleton_file\n"
-        "from datamodules.skeleton_pool import PoolSettings\n"
+        "from datamodules.streams.skeleton_pool import PoolSettings\n"
         "skeleton_file._PART = 200\n"
         f"skeleton_file.keep_skeletons({str(path)!r}, 400, int(sys.argv[1]), PoolSettings(variables=2, longest=8))"
     )

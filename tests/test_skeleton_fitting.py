@@ -11,11 +11,11 @@ import pytest
 
 from expressions.operators import CONSTANT
 from expressions.parsing import parse
-from modules.networks.architecture import Architecture
-from modules.networks.skeletons import Skeletons
-from searches import skeleton_fitting
-from searches.skeleton_fitting import Fitted, SkeletonFitter
-from searches.structure_repository import Elite, StructureRepository
+from modules.networks.gumbel_max.architecture import Architecture
+from modules.networks.gumbel_max.skeletons import Skeletons
+from searches.common import skeleton_fitting
+from searches.common.skeleton_fitting import Fitted, SkeletonFitter
+from searches.gumbel_structures.repository import Elite, StructureRepository
 
 Tokens = tuple[int, ...]
 SKELETONS = Skeletons(

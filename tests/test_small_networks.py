@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from expressions.small_networks import NetworkShape, canonical, rescaled, shuffled
+from modules.networks.weights.small_networks import NetworkShape, canonical, rescaled, shuffled
 
 POINTS = torch.linspace(-1.0, 1.0, 21, dtype=torch.float64)
 

@@ -23,10 +23,10 @@ from callbacks.run_record import read_results
 from callbacks.structure_search import StructureSearch
 from datamodules.problem_data import ProblemData
 from datamodules.tabular import TabularData
-from expressions.errors import UserError
 from expressions.parsing import parse
 from expressions.scoring import mse, nmse, r2
-from modules.hard_gmeql import HardGMEQL
+from foundation.errors import UserError
+from modules.gmeql import GMEQL
 
 LAYERS = ["id*2 square cube sin cos mul div", "add*2 mul div id sum", "add mul sqrt id sum"]
 # Nothing here looks at the clock. A short patience, so that searches begin anew and must do so at the same moment.
@@ -57,12 +57,12 @@ def fitted(
     devices: int = 1,
     fork: bool = False,
     **options: Any,
-) -> tuple[StructureSearch, pl.Trainer, HardGMEQL]:
+) -> tuple[StructureSearch, pl.Trainer, GMEQL]:
     """One attempt at a small network: it begins, or goes on where the one before was cut off."""
     folder.mkdir(exist_ok=True)
     data = ProblemData(problem, train_rows=80, seed=3)
     data.setup()
-    model = HardGMEQL(**HardGMEQL.data_arguments(data), layers=LAYERS, epoch_steps=3)
+    model = GMEQL(**GMEQL.data_arguments(data), layers=LAYERS, epoch_steps=3)
     search = StructureSearch(str(folder), deferred=True, **(SHORT | {"seed": 5} | options))
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -169,7 +169,7 @@ def test_a_finished_fit_goes_on_only_with_a_larger_budget(whole: Any, tmp_path: 
 def test_checkpoints_are_data(whole: Any) -> None:
     folder, (course, *_), model = whole
     state = torch.load(folder / "last.ckpt", weights_only=True)
-    other = HardGMEQL.load_from_checkpoint(folder / "last.ckpt", weights_only=True)
+    other = GMEQL.load_from_checkpoint(folder / "last.ckpt", weights_only=True)
     assert torch.equal(other.logits, model.logits)
     assert other.equation == model.equation
     inputs = torch.rand(5, 3) + 0.5
@@ -180,7 +180,7 @@ def test_checkpoints_are_data(whole: Any) -> None:
 
 
 def test_logits_learn_from_elites() -> None:
-    model = HardGMEQL(2, LAYERS, learning_rate=0.5)
+    model = GMEQL(2, LAYERS, learning_rate=0.5)
     model.initialise(np.random.default_rng(0))
     structures = torch.from_numpy(model.sample(4, np.random.default_rng(1)))
     counts = torch.zeros(structures.shape, dtype=torch.bool)
@@ -196,7 +196,7 @@ def test_logits_learn_from_elites() -> None:
 
 
 def test_samples_follow_the_logits() -> None:
-    model = HardGMEQL(2, ["id sin sum"], constant=False, gate_logit=-1.0)
+    model = GMEQL(2, ["id sin sum"], constant=False, gate_logit=-1.0)
     model.initialise(np.random.default_rng(0))
     drawn = model.sample(20_000, np.random.default_rng(1))
     expected = torch.softmax(model.logits + model.barrier, dim=-1).detach().numpy()
@@ -216,7 +216,7 @@ def test_samples_follow_the_logits() -> None:
 )
 def test_a_model_refuses_what_it_cannot_use(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        HardGMEQL(2, LAYERS, **options)
+        GMEQL(2, LAYERS, **options)
 
 
 def test_a_search_without_an_end_is_refused() -> None:

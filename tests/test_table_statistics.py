@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from modules.networks.set_encoder import point_features
-from modules.networks.table_statistics import statistic_rows, statistic_width
+from modules.networks.equation_map.set_encoder import point_features
+from modules.networks.equation_map.table_statistics import statistic_rows, statistic_width
 
 VARIABLES = 4
 ROWS = statistic_rows(VARIABLES)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.table import (
+from datamodules.tables.table import (
     MIN_ROWS,
     TableError,
     check_table,
@@ -285,7 +285,7 @@ def test_a_file_that_changed_is_read_again(tmp_path):
 
 
 def test_a_table_is_checked_without_torch():
-    code = "import sys, datamodules.table as t; t.check_table('sklearn:california_housing'); "
+    code = "import sys, datamodules.tables.table as t; t.check_table('sklearn:california_housing'); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 

@@ -246,7 +246,7 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, command: Callable) -> None:
 def test_a_disk_that_cannot_be_written(tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     refused(command(*SHORT, "hydra.run.dir=file/run"), "file")
-    monkeypatch.setattr("callbacks.run_directory.FREE_BYTES", 1 << 62)
+    monkeypatch.setattr("runs.directory.FREE_BYTES", 1 << 62)
     refused(command(*SHORT), "MB left")
 
 

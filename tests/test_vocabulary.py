@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.errors import UserError
 from expressions.expression import Expression
 from expressions.operators import OPERATORS
 from expressions.parsing import parse
 from expressions.sampling import SamplingSettings, sample
 from expressions.vocabulary import Vocabulary
+from foundation.errors import UserError
 
 ALL = Vocabulary([row.name for row in OPERATORS], variables=3)
 

@@ -16,13 +16,12 @@ from torch import nn
 
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
-from datamodules import network_zoo
 from datamodules.network_weights import NetworkWeights
-from datamodules.network_zoo import ZooSettings, draw_equations, trained
-from expressions.errors import UserError
-from expressions.small_networks import NetworkShape, shuffled
-from modules.networks.weight_encoders import ENCODERS, build_encoder
-from modules.networks.weight_reader import (
+from datamodules.zoo import network_zoo
+from datamodules.zoo.network_zoo import ZooSettings, draw_equations, trained
+from foundation.errors import UserError
+from modules.networks.weights.encoders import ENCODERS, build_encoder
+from modules.networks.weights.reader import (
     PRETRAINED,
     WeightReader,
     load_reader,
@@ -30,6 +29,7 @@ from modules.networks.weight_reader import (
     read_reader_weights,
     save_reader,
 )
+from modules.networks.weights.small_networks import NetworkShape, shuffled
 from modules.weights_to_tokens import ReadingMeasures, WeightsToTokens
 
 TINY: dict[str, Any] = {"latents": 16, "encoder_width": 32, "encoder_layers": 1, "probes": 6}

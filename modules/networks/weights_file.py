@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from expressions.errors import UserError
+from foundation.errors import UserError
 
 __all__ = ["WeightsFile", "read_weights_file", "write_weights_file"]
 

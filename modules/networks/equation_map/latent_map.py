@@ -1,0 +1,286 @@
+"""A trained network as a search sees it: NumPy in, NumPy out, and a file that holds numbers alone.
+
+The file is a `safetensors` file, whose header is JSON: nothing in it is ever run. It holds the weights, the
+settings that they need, and a card, which says how they were trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expressions.skeleton import Skeleton, structure_of
+from foundation.errors import UserError
+from modules.networks.equation_map.conditional_vae import ConditionalVAE, Gaussian
+from modules.networks.equation_map.set_encoder import point_features
+from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
+
+__all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
+
+PRETRAINED = Path(__file__).parents[2] / "pretrained" / "cvae_small.safetensors"
+"""The weights that come with the package."""
+
+FORMAT = "rediscover latent map 3"
+MOST_ROWS = 200
+_ROWS_AT_ONCE = 512  # of latents that are decoded together
+_TABLES_AT_ONCE = 64
+_LARGEST = 1e30  # of an input, so that float32 holds its square root and its sums
+_LIMITS = {  # of a file's settings: a file must not make this machine allocate what it does not hold
+    "variables": 4096,
+    "longest": 4096,
+    "width": 65536,
+    "decoder_width": 65536,
+    "queries": 65536,
+    "heads": 1024,
+    "encoder_layers": 256,
+    "equation_layers": 256,
+    "decoder_layers": 256,
+    "prefix": 65536,
+    "latents": 65536,
+}
+
+Table = tuple[np.ndarray, np.ndarray]
+
+
+class LatentMap:
+    """The space of equations: where data lie in it, where equations lie in it, and what lies at a place of it.
+
+    Args:
+        network: a trained network; it is used on the device it is on.
+        card: what is to be said of it, JSON values.
+
+    Attributes:
+        variables: columns that a table may have at most.
+        latents: dimensions of the space.
+        longest: tokens of an equation at most.
+        vocabulary: what equations are written with.
+        card: what was said of it when it was saved.
+    """
+
+    def __init__(self, network: ConditionalVAE, card: Mapping[str, Any] | None = None) -> None:
+        self.network = network
+        self.card = dict(card or {})
+        self.vocabulary = network.vocabulary
+        self.variables = network.vocabulary.variables
+        self.latents = network.latents
+        self.longest = network.longest
+        self._last: tuple[Table, Tensor] | None = None
+
+    # --- where things lie -----------------------------------------------------------------------------------
+
+    def prior(self, tables: Sequence[Table]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the equations of some tables may lie, from the numbers alone.
+
+        Args:
+            tables: of each the inputs `[rows, v]` and the target `[rows]`, in raw units, with as many rows and
+                columns as it has; the first 200 rows are used, and of these those that are finite.
+
+        Returns:
+            Mean and standard deviation, `[tables, latents]` float64 each.
+
+        Raises:
+            UserError: a table has more columns than there are variables, or no row is finite.
+        """
+        mean = np.empty((len(tables), self.latents))
+        std = np.empty_like(mean)
+        finite = [_finite_rows(*table) for table in tables]
+        by_rows: dict[int, list[int]] = {}
+        for number, (_, target) in enumerate(finite):
+            by_rows.setdefault(len(target), []).append(number)
+        for numbers in by_rows.values():  # tables of as many rows go through the network together
+            for begin in range(0, len(numbers), _TABLES_AT_ONCE):
+                some = numbers[begin : begin + _TABLES_AT_ONCE]
+                with self._evaluating():
+                    mean[some], std[some] = _as_numpy(
+                        self.network.prior(self._encoded([finite[number] for number in some]))
+                    )
+        return mean, std
+
+    def posterior(self, table: Table, skeletons: Sequence[Skeleton]) -> tuple[np.ndarray, np.ndarray]:
+        """Where some equations lie, given a table that they might describe.
+
+        Args:
+            table: as for `prior`.
+            skeletons: whose structures the vocabulary has the operators and variables for.
+
+        Returns:
+            Mean and standard deviation, `[skeletons, latents]` float64 each.
+
+        Raises:
+            UserError: as `prior`; or a skeleton is too long, or holds what the vocabulary has no id for.
+        """
+        structures = [structure_of(skeleton) for skeleton in skeletons]
+        ids = torch.from_numpy(self.vocabulary.encode_skeletons(structures, self.longest + 2)).to(self._device)
+        mean = np.empty((len(skeletons), self.latents))
+        std = np.empty_like(mean)
+        with self._evaluating():
+            data = self._encoded_last(table)
+            for begin in range(0, len(ids), _ROWS_AT_ONCE):
+                rows = slice(begin, begin + _ROWS_AT_ONCE)
+                mean[rows], std[rows] = _as_numpy(
+                    self.network.posterior(data.expand(len(ids[rows]), -1, -1), ids[rows])
+                )
+        return mean, std
+
+    # --- what lies there ------------------------------------------------------------------------------------
+
+    def decode(
+        self, latents: np.ndarray, variables: int, *, temperature: float = 1.0, seed: int = 0
+    ) -> list[Skeleton]:
+        """An equation of each place; it is complete and uses the first `variables` variables alone.
+
+        Args:
+            latents: `[n, latents]`
+            variables: columns of the table that is searched.
+            temperature: of the draws; 0 takes the likeliest token of each step.
+            seed: of the draws, which take nothing from any other generator.
+        """
+        generator = torch.Generator(self._device).manual_seed(seed)
+        skeletons: list[Skeleton] = []
+        with self._evaluating():
+            for some in self._places(latents).split(_ROWS_AT_ONCE):
+                present = self._present(len(some), variables)
+                ids = self.network.decode(some, present, temperature, generator)
+                skeletons += self.vocabulary.decode_skeletons(ids.cpu())
+        return skeletons
+
+    def beam(self, latents: np.ndarray, variables: int, width: int) -> list[list[Skeleton]]:
+        """The likeliest equations of each place that a beam search finds, best first.
+
+        Args:
+            latents: `[n, latents]`
+            variables: columns of the table that is searched.
+            width: beams, and equations of each place at most; at least 1.
+        """
+        if width < 1:
+            raise UserError(f"width={width} must be at least 1")
+        found: list[list[Skeleton]] = []
+        with self._evaluating():
+            for some in self._places(latents).split(max(1, _ROWS_AT_ONCE // width)):
+                ids, logs = self.network.beam(some, self._present(len(some), variables), width)
+                for own, likely in zip(ids.cpu(), logs.isfinite().cpu(), strict=True):
+                    found.append(self.vocabulary.decode_skeletons(own[likely]))
+        return found
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> LatentMap:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: there is no such file, or it is another kind of file, or it is damaged.
+        """
+        weights = read_weights(path)
+        network = ConditionalVAE.build(weights.settings)
+        network.load_state_dict(weights.tensors)
+        return cls(network.to(device).eval().requires_grad_(False), weights.card)
+
+    def save(self, path: str | Path, card: Mapping[str, Any], half: bool = False) -> None:
+        """Write the weights, their settings and a card, whole or not at all.
+
+        Args:
+            path: of the file, which is replaced if it is there.
+            card: what is to be said of the weights, JSON values: data, steps, measures.
+            half: in float16, in half the room; a weight is then off by up to 1 part in 2,048.
+        """
+        write_weights_file(path, FORMAT, self.network.settings, self.network.state_dict(), card, half)
+
+    # --- small things ---------------------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.decoder.positions.device
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No gradients; and float32, whatever autocast surrounds: places are compared by small differences."""
+        with torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
+            yield
+
+    def _encoded(self, tables: Sequence[Table]) -> Tensor:
+        """Tables with as many rows each, through the set encoder. `[tables, queries, width]`"""
+        rows = len(tables[0][1])
+        inputs = np.zeros((len(tables), rows, self.variables), dtype=np.float32)
+        present = np.zeros((len(tables), self.variables), dtype=bool)
+        for number, (own, _) in enumerate(tables):
+            self._check_columns(own.shape[1])
+            inputs[number, :, : own.shape[1]] = own
+            present[number, : own.shape[1]] = True
+        target = np.stack([target for _, target in tables]).astype(np.float32)
+        parts = (torch.from_numpy(part).to(self._device) for part in (inputs, target, present))
+        return self.network.encode(point_features(*parts))
+
+    def _encoded_last(self, table: Table) -> Tensor:
+        """The same for one table, remembered: a search asks about the same one hundreds of times."""
+        if self._last is None or self._last[0] is not table:
+            self._last = (table, self._encoded([_finite_rows(*table)]))
+        return self._last[1]
+
+    def _places(self, latents: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(latents, dtype=np.float32)).to(self._device)
+
+    def _present(self, rows: int, variables: int) -> Tensor:
+        self._check_columns(variables)
+        return (torch.arange(self.variables, device=self._device) < variables).expand(rows, -1)
+
+    def _check_columns(self, columns: int) -> None:
+        if columns > self.variables:
+            raise UserError(
+                f"the table has {columns} columns, but the model knows equations of {self.variables} variables "
+                "at most: choose as many columns, or a model with more"
+            )
+
+
+def _finite_rows(inputs: np.ndarray, target: np.ndarray) -> Table:
+    """The first rows that are finite, within what float32 holds; a target's scale does not matter."""
+    inputs, target = np.asarray(inputs[:MOST_ROWS], np.float64), np.asarray(target[:MOST_ROWS], np.float64)
+    good = np.isfinite(target) & np.isfinite(inputs).all(axis=1)
+    if not good.any():
+        raise UserError(f"none of the table's first {len(good)} rows is finite: give rows without gaps")
+    inputs, target = inputs[good], target[good]
+    largest = np.abs(target).max()
+    return np.clip(inputs, -_LARGEST, _LARGEST), target / largest if largest > 0 else target
+
+
+def _as_numpy(distribution: Gaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation."""
+    mean = distribution.mean.double().cpu().numpy()
+    return mean, np.exp(0.5 * distribution.log_variance.double().cpu().numpy())
+
+
+# ------------------------------------------------------------------------------------------------ the file
+
+
+def read_weights(path: str | Path) -> WeightsFile:
+    """Read a weights file, after making sure that it is one and that everything in it fits together.
+
+    Raises:
+        UserError: there is no such file, or it is another kind of file, or it is damaged.
+    """
+    return read_weights_file(
+        path, FORMAT, "holds no model of equations: give a file that LatentMap.save wrote", _fits
+    )
+
+
+def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the weights are those of a network of the settings; builds it without its numbers."""
+    if not isinstance(settings, dict):
+        return False
+    for name, largest in _LIMITS.items():
+        if not isinstance(settings.get(name), int) or not 1 <= settings[name] <= largest:
+            return False
+    if settings["width"] % settings["heads"] or settings["decoder_width"] % settings["heads"]:
+        return False
+    try:
+        with torch.device("meta"):
+            network = ConditionalVAE.build(settings)
+    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, UserError):
+        return False
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()} == dict(shapes)

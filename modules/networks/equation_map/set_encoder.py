@@ -1,0 +1,203 @@
+"""From a table of points to a few vectors that say what they say, whatever the order of the points.
+
+Source: the latent queries are those of Jaegle et al., "Perceiver", 2021; E2E and SNIP encode points in a sequence
+model instead, which is quadratic in the points.
+
+Notation, in shapes: batch B, points N, variables V, width D, queries Q.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from modules.networks.equation_map.atoms import Moments, atoms
+from modules.networks.equation_map.matching_pursuit import pursuit_width, pursuits
+from modules.networks.equation_map.scaling import SMALLEST_SPREAD, over_largest, standardised
+from modules.networks.equation_map.table_statistics import statistic_width, table_statistics
+from modules.networks.equation_map.term_screening import probe_width, probes
+from modules.networks.transformer.attention import (
+    Block,
+    CrossAttention,
+    Norm,
+    in_working_precision,
+    scaled_initialisation,
+    split_heads,
+)
+
+__all__ = ["Features", "SetEncoder", "point_features"]
+
+_SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
+_FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; what is beyond is clipped
+
+
+class Features(NamedTuple):
+    """What the network sees of a table, in rows of four kinds.
+
+    Attributes:
+        points: of each point, first 3 V numbers of the variables, then the standardised target. `[B, N, 4 V + 5]`
+        statistics: see `modules.networks.equation_map.table_statistics`. `[B, rows, statistic_width(V)]`
+        guesses: see `modules.networks.equation_map.term_screening`. `[B, rows, probe_width(V)]`
+        sums: see `modules.networks.equation_map.matching_pursuit`. `[B, rows, pursuit_width(V)]`
+    """
+
+    points: Tensor
+    statistics: Tensor
+    guesses: Tensor
+    sums: Tensor
+
+
+def _widths(variables: int) -> tuple[int, ...]:
+    """Numbers of a row of each kind, in the order of `Features`."""
+    return 4 * variables + 5, statistic_width(variables), probe_width(variables), pursuit_width(variables)
+
+
+@torch.no_grad()
+def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
+    """What the network sees of each point and of the whole table: finite for whatever is finite.
+
+    Of each variable: its standardised value (0 where the column is constant), asinh of the raw value, in which the
+    scale and the place of zero are seen, whether the table has it, and the logarithm of its magnitude; all 0 where
+    it has not. Of the target, whose scale does not matter: the standardised value, clipped; asinh of the distance
+    from the median in robust standard deviations, clipped, in which poles do not hide the rest; its rank from -1
+    to 1; the logarithm of its magnitude over the root mean square; and its sign.
+
+    Args:
+        inputs: in raw units. `[B, N, V]`
+        target: in raw units. `[B, N]`
+        present: which variables the table has. `[B, V]` bool
+
+    Returns:
+        All float32.
+    """
+    inputs, target = inputs.float(), target.float()
+    variables = inputs.shape[2]
+    here = present[:, None, :].expand(inputs.shape)
+    raw = inputs.masked_fill(~here, 0.0)
+    unit = standardised(raw)
+    scaled = over_largest(target)
+    unit_target = standardised(scaled[..., None])[..., 0].clamp(-_FARTHEST, _FARTHEST)
+    relative = scaled / scaled.square().mean(dim=1, keepdim=True).sqrt().clamp(min=torch.finfo(scaled.dtype).tiny)
+    of_points = [
+        unit,
+        raw.asinh(),
+        here.to(raw.dtype),
+        torch.stack([unit_target, *_order_statistics(scaled), _logarithm(relative), scaled.sign()], dim=-1),
+        _logarithm(raw) * here,
+    ]
+    with torch.autocast(inputs.device.type, enabled=False):  # regressions need more digits than bfloat16 has
+        moments = Moments(atoms(raw, present), variables)
+        return Features(
+            torch.cat(of_points, dim=-1),
+            table_statistics(raw, scaled, unit, unit_target, present),
+            probes(moments, scaled, variables),
+            pursuits(moments, raw, scaled, present),
+        )
+
+
+def _logarithm(values: Tensor) -> Tensor:
+    """Of the magnitude, clipped."""
+    return values.abs().clamp(min=torch.finfo(values.dtype).tiny).log().clamp(_SMALLEST_LOG, -_SMALLEST_LOG)
+
+
+def _order_statistics(scaled: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance from the median and rank, `[B, N]` each, of values `[B, N]` of magnitude 1 at most."""
+    points = scaled.shape[1]
+    ordered = scaled.sort(dim=1).values
+    median = (ordered[:, (points - 1) // 2] + ordered[:, points // 2])[:, None] / 2
+    spread = (ordered[:, -1 - points // 4] - ordered[:, points // 4])[:, None] / 1.349  # of a normal distribution
+    deviation = scaled.std(dim=1, keepdim=True, correction=0)
+    spread = torch.where(spread > SMALLEST_SPREAD * deviation, spread, deviation)  # half of them are equal
+    distance = torch.where(deviation > SMALLEST_SPREAD, (scaled - median) / spread.clamp(min=1e-12), 0.0)
+    below = torch.searchsorted(ordered, scaled.contiguous())
+    not_above = torch.searchsorted(ordered, scaled.contiguous(), right=True)
+    rank = (below + not_above - 1).to(scaled.dtype) / max(points - 1, 1) - 1.0  # ties share their mean rank
+    rank = rank if points > 1 else torch.zeros_like(scaled)
+    return distance.asinh().clamp(-_FARTHEST, _FARTHEST), rank
+
+
+class PerceiverBlock(nn.Module):
+    """The queries look at the points, then at each other.
+
+    Args:
+        width: D.
+        heads: of the attention.
+        mlp_ratio: of the feed-forward network.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.cross = CrossAttention(width, heads)
+        self.block = Block(width, heads, mlp_ratio)
+
+    def forward(self, states: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """`[B, Q, D]` and keys and values of the points `[B, heads, N, D / heads] -> [B, Q, D]`"""
+        return self.block(self.cross(states, keys, values))
+
+
+class SetEncoder(nn.Module):
+    """Points to Q vectors, which do not depend on the order of the points.
+
+    The points go through one network each. All blocks look at the same keys and values of them, each with queries
+    of its own: a map in every layer was a sixth of a training step.
+
+    Args:
+        variables: V.
+        width: D.
+        queries: Q.
+        heads: of the attention.
+        layers: how often the queries look at the points.
+        mlp_ratio: of the feed-forward networks.
+        checkpoint_activations: work the blocks out again in the backward pass, to save memory.
+    """
+
+    def __init__(
+        self,
+        variables: int,
+        width: int,
+        queries: int,
+        heads: int,
+        layers: int,
+        mlp_ratio: float,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.checkpoint_activations = checkpoint_activations
+        networks = (_keys_and_values(features, width) for features in _widths(variables))
+        self.points, self.statistics, self.probes, self.pursuits = networks
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.blocks = nn.ModuleList(PerceiverBlock(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = Norm(width)
+        scaled_initialisation(self, 3 * layers)
+
+    def forward(self, features: Features) -> Tensor:
+        """What `point_features` makes of tables, to `[B, Q, D]`."""
+        networks = (self.points, self.statistics, self.probes, self.pursuits)
+        parts = zip(networks, features, strict=True)
+        seen = torch.cat([network(rows) for network, rows in parts], dim=1)
+        # Copied once here, not by the products of every block.
+        keys, values = (part.contiguous() for part in split_heads(seen, 2, self.heads))
+        # The same for all tables, until the first block has looked at their points.
+        states = in_working_precision(self.queries)[None]
+        for block in self.blocks:
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                states = checkpoint(block, states, keys, values, use_reentrant=False)
+            else:
+                states = block(states, keys, values)
+        return self.norm(states)
+
+
+def _keys_and_values(features: int, width: int) -> nn.Sequential:
+    """A network that each row goes through alone. `[…, features] -> […, 2 D]`"""
+    return nn.Sequential(
+        nn.Linear(features, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
+        nn.SiLU(),
+        Norm(width),
+        nn.Linear(width, 2 * width),
+    )

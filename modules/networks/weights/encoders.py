@@ -1,0 +1,310 @@
+"""What a small network's weights say, as a vector: five ways to read them.
+
+`flat`, `flat_bias` and `canonical` look at the weights as a row of numbers. `graph` looks at a graph whose
+nodes are units and whose edges are weights; what it says does not depend on the order of the units, and it reads
+networks of other widths and depths. `probe` runs the network that the weights describe on a few inputs that it
+learns; what it says depends on nothing but the function.
+
+Sources: `flat` is the encoder of B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights"; `graph`
+follows D. Lim et al., "Graph metanetworks for processing diverse neural architectures", ICLR 2024; `probe` follows
+J. Kahana et al., "Deep linear probe generators for weight space learning", ICLR 2025, but learns its inputs
+themselves, since they are single numbers.
+
+Notation, in shapes: networks B, weights P of each, latents Z, width D, probes K, units H of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from modules.networks.transformer.attention import feed_forward
+from modules.networks.weights.small_networks import NetworkShape, canonical
+
+__all__ = ["ENCODERS", "GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
+
+ENCODERS = ("flat", "flat_bias", "canonical", "graph", "probe")
+_LEAST_DEVIATION = 1e-12
+_OCTAVES = 7  # of the waves in which a probe's numbers are written: the shortest resolves the last decimal
+
+
+def build_encoder(
+    name: str,
+    shape: NetworkShape,
+    *,
+    latents: int,
+    width: int,
+    layers: int,
+    probes: int,
+    low: float,
+    high: float,
+    scale: float,
+) -> WeightEncoder:
+    """An encoder by its name.
+
+    Args:
+        name: one of `ENCODERS`.
+        shape: of the networks of the training.
+        latents: Z.
+        width: D.
+        layers: residual blocks, or rounds of messages.
+        probes: K; of a row of weights, the sums of which waves are taken.
+        low, high, scale: range of the networks' inputs, and size of their outputs, for `probe` alone.
+    """
+    if name == "probe":
+        return ProbeEncoder(low, high, scale, latents, width, layers, probes)
+    if name == "graph":
+        return GraphEncoder(latents, width, layers)
+    return RowEncoder(shape, latents, width, layers, probes, name != "flat", name == "canonical")
+
+
+class WeightEncoder(nn.Module):
+    """What all encoders have in common.
+
+    Attributes:
+        any_shape: whether networks of other widths and depths than those of the training can be read.
+        runs: whether the network is run, so that its outputs and not its weights are read.
+    """
+
+    any_shape = False
+    runs = False
+
+    def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
+        """`[B, P] -> [B, Z]`"""
+        raise NotImplementedError
+
+
+class RowEncoder(WeightEncoder):
+    """A residual network on the row of weights, each in units of its own deviation over the zoo.
+
+    It is also shown sums of these and waves of the sums, since digits are to be read (see `ProbeEncoder`).
+
+    Args:
+        shape: of all networks.
+        latents: Z.
+        width: D.
+        layers: residual blocks.
+        sums: K, of which waves are taken.
+        biases: whether biases are looked at.
+        sorted_units: whether units are brought into an order first.
+    """
+
+    def __init__(
+        self,
+        shape: NetworkShape,
+        latents: int,
+        width: int,
+        layers: int,
+        sums: int,
+        biases: bool,
+        sorted_units: bool,
+    ) -> None:
+        super().__init__()
+        self.sorted_units = sorted_units
+        looked_at = torch.arange(shape.size) if biases else (~shape.is_bias).nonzero()[:, 0]
+        self.looked_at: Tensor
+        self.register_buffer("looked_at", looked_at, persistent=False)
+        self.norm = _Standardised(len(looked_at))
+        self.mix = nn.Linear(len(looked_at), sums)
+        self.read = _Residual(len(looked_at) + sums * (1 + 2 * _OCTAVES), latents, width, layers)
+
+    def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
+        """`[B, P] -> [B, Z]`; the shape is that of the training."""
+        if self.sorted_units:
+            flat = canonical(shape, flat)
+        row = self.norm(flat[:, self.looked_at])
+        latents: Tensor = self.read(_with_waves(row, self.mix(row)))
+        return latents
+
+
+class ProbeEncoder(WeightEncoder):
+    """Runs the network on K inputs, and reads what comes out, the numbers themselves and waves of them.
+
+    A digit of a coefficient is a function that rises and falls many times over the range of the outputs, which a
+    network learns slowly from a number and fast from waves of it (M. Tancik et al., "Fourier features let networks
+    learn high frequency functions in low dimensional domains", NeurIPS 2020).
+
+    Args:
+        low, high: the range of inputs.
+        scale: size of the outputs.
+        latents: Z.
+        width: D.
+        layers: residual blocks.
+        probes: K.
+    """
+
+    any_shape = runs = True
+
+    def __init__(
+        self, low: float, high: float, scale: float, latents: int, width: int, layers: int, probes: int
+    ) -> None:
+        super().__init__()
+        self.low, self.high, self.scale = low, high, scale
+        spread = torch.cos((torch.arange(probes) + 0.5) * (math.pi / probes))
+        self.places = nn.Parameter(torch.atanh(0.999 * spread))
+        self.mix = nn.Linear(probes, probes)
+        self.read = _Residual(probes * (2 + 2 * _OCTAVES), latents, width, layers)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Where networks are run, `[K]`: always inside the range."""
+        return self.low + (self.high - self.low) * (torch.tanh(self.places) + 1) / 2
+
+    def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
+        """`[B, P] -> [B, Z]`"""
+        outputs = shape.run(flat, self.inputs) / self.scale
+        latents: Tensor = self.read(_with_waves(outputs, self.mix(outputs)))
+        return latents
+
+
+class GraphEncoder(WeightEncoder):
+    """Messages along the weights, forwards and backwards, from every unit to every unit it is connected with.
+
+    Nothing depends on the order of a layer's units. What a layer is, is said by whether it is the input, a hidden
+    layer or the output, so that networks of any depth are read with the same parameters.
+
+    Args:
+        latents: Z.
+        width: D.
+        layers: rounds of messages.
+    """
+
+    any_shape = True
+
+    def __init__(self, latents: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.kind = nn.Embedding(3, width)  # input, hidden, output
+        self.bias = nn.Linear(2, width)
+        self.rounds = nn.ModuleList(_Round(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.read = _Residual(4 * width, latents, 2 * width, 2)
+
+    def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
+        """`[B, P] -> [B, Z]`"""
+        layers = shape.split(flat)
+        matrices = [matrix for matrix, _ in layers]
+        states = [self.kind.weight[0].expand(len(flat), 1, -1)]
+        for number, (matrix, bias) in enumerate(layers):
+            own = matrix.new_zeros(matrix.shape[:2]) if bias is None else bias
+            kind = self.kind.weight[1 if number < shape.layers - 1 else 2]
+            states.append(self.bias(_both(own)) + kind)
+        for one in self.rounds:
+            states = one(matrices, states)
+        hidden = self.norm(torch.cat(states[1:-1], dim=1))
+        ends = [self.norm(states[0][:, 0]), self.norm(states[-1][:, 0])]
+        latents: Tensor = self.read(torch.cat([hidden.mean(dim=1), hidden.amax(dim=1), *ends], dim=1))
+        return latents
+
+
+class _Round(nn.Module):
+    """One round of messages: a unit hears every unit before and behind it, through its weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.forwards, self.backwards = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width)
+        self.join = _feed_forward(5 * width, width)
+
+    def forward(self, matrices: list[Tensor], states: list[Tensor]) -> list[Tensor]:
+        """Matrices `[B, out, in]` of each layer, states `[B, H, D]` of each layer and the input."""
+        normed = [self.norm(state) for state in states]
+        updated = []
+        for place, state in enumerate(states):
+            heard = [normed[place]]
+            if place > 0:
+                heard += self._heard(matrices[place - 1], self.forwards(normed[place - 1]))
+            else:
+                heard += [torch.zeros_like(state)] * 2
+            if place < len(matrices):
+                heard += self._heard(matrices[place].transpose(1, 2), self.backwards(normed[place + 1]))
+            else:
+                heard += [torch.zeros_like(state)] * 2
+            updated.append(state + self.join(torch.cat(heard, dim=2)))
+        return updated
+
+    @staticmethod
+    def _heard(weights: Tensor, said: Tensor) -> list[Tensor]:
+        """What is said, times the weights and times their squashed copies. `[B, H, other] x [B, other, 2 D]`"""
+        first, second = said.chunk(2, dim=2)
+        return [weights @ first, torch.tanh(weights) @ second]
+
+
+def _with_waves(numbers: Tensor, mixed: Tensor) -> Tensor:
+    """Numbers `[B, N]`, sums of them `[B, K]`, and sines and cosines of the sums, an octave apart each."""
+    angles = mixed[:, :, None] * (math.pi * 2.0 ** torch.arange(_OCTAVES, device=mixed.device))
+    return torch.cat([numbers, mixed, torch.sin(angles).flatten(1), torch.cos(angles).flatten(1)], dim=1)
+
+
+class _Standardised(nn.Module):
+    """Numbers less their mean over all networks that training has shown, in units of their deviation.
+
+    A batch's own mean, as batch normalisation takes it, is off by a tenth of a deviation: digits are finer.
+
+    Args:
+        size: numbers.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.count: Tensor
+        self.mean: Tensor
+        self.squares: Tensor
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("squares", torch.zeros(size))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """`[B, size]`, and so is what is returned."""
+        if self.training:
+            self._look_at(numbers.detach())
+        deviation = (self.squares / self.count.clamp(min=1)).sqrt().clamp(min=_LEAST_DEVIATION)
+        return (numbers - self.mean) / deviation
+
+    def _look_at(self, numbers: Tensor) -> None:
+        """Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983."""
+        count = self.count + len(numbers)
+        mean = numbers.mean(dim=0)
+        apart = mean - self.mean
+        weight = self.count * len(numbers) / count
+        self.squares += (numbers - mean).square().sum(dim=0) + apart.square() * weight
+        self.mean += apart * len(numbers) / count
+        self.count.copy_(count)
+
+
+class _Residual(nn.Module):
+    """Numbers in, numbers out: a linear layer, residual blocks, a linear layer.
+
+    Args:
+        inputs: numbers in.
+        outputs: numbers out.
+        width: D.
+        layers: blocks.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.begin = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), feed_forward(width, 1)) for _ in range(layers)
+        )
+        self.end = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """`[B, inputs] -> [B, outputs]`"""
+        states = self.begin(numbers)
+        for block in self.blocks:
+            states = states + block(states)
+        outputs: Tensor = self.end(states)
+        return outputs
+
+
+def _feed_forward(inputs: int, outputs: int) -> nn.Sequential:
+    """Two layers with SiLU between them."""
+    return nn.Sequential(nn.Linear(inputs, 2 * outputs), nn.SiLU(), nn.Linear(2 * outputs, outputs))
+
+
+def _both(numbers: Tensor) -> Tensor:
+    """A number and its squashed copy, which large ones do not drown. `[...] -> [..., 2]`"""
+    return torch.stack([numbers, torch.tanh(numbers)], dim=-1)

@@ -1,0 +1,303 @@
+"""Reads the equation of a small network from its weights: an encoder, a decoder, a choice among what they say.
+
+Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights": weights, an encoder, a
+transformer decoder that writes characters. Other than there: the grammar is masked, so that whatever is written is
+an equation; other encoders (`modules.networks.weights.encoders`); and of several equations that a beam search
+finds or that are drawn, the one is taken that agrees best with the network itself.
+
+Notation, in shapes: networks B, weights P of each, latents Z, ids T of an equation with start and end, beams W,
+points X, terms that an equation can have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from expressions.polynomial_grammar import SumVocabulary
+from foundation.errors import UserError, near
+from modules.networks.transformer.decoding import beams, decoded
+from modules.networks.transformer.equation_transformer import EquationDecoder
+from modules.networks.weights.encoders import ENCODERS, build_encoder
+from modules.networks.weights.small_networks import NetworkShape
+from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
+
+__all__ = ["PRETRAINED", "Reading", "WeightReader", "load_reader", "r2_rows", "read_reader_weights", "save_reader"]
+
+PRETRAINED = Path(__file__).parents[2] / "pretrained" / "weights_to_tokens_small.safetensors"
+"""The weights that come with the package."""
+
+FORMAT = "rediscover weight reader 1"
+COMPARED = 64  # points on which equations and networks are compared
+_ROWS_AT_ONCE = 512
+_CONSTANT = 1e-9  # spread, relative to the size, of what does not change
+_WHOLE = {  # settings of a file that are numbers, and the largest: a file must not make this machine allocate much
+    "degree": 6,
+    "largest": 9,
+    "latents": 65536,
+    "encoder_width": 65536,
+    "encoder_layers": 256,
+    "probes": 4096,
+    "width": 65536,
+    "heads": 1024,
+    "decoder_layers": 256,
+    "prefix": 65536,
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read.
+
+    Attributes:
+        greedy: the likeliest character of each step. `[B, T]`
+        beam: of the equations of a beam search, the one that agrees best with the network. `[B, T]`
+        sampled: the same of as many equations that are drawn, and `greedy`. `[B, T]`
+        refit: the better of these two, or one with its terms and with coefficients fitted to the network's outputs
+            and rounded, if that agrees better. `[B, T]`
+        least_squares: what takes no learning: all terms fitted to the network's outputs, rounded. `[B, T]`
+        outputs: of the networks. `[B, X]`
+    """
+
+    greedy: Tensor
+    beam: Tensor
+    sampled: Tensor
+    refit: Tensor
+    least_squares: Tensor
+    outputs: Tensor
+
+
+class WeightReader(nn.Module):
+    """Encoder and decoder.
+
+    Args:
+        widths, activation, biases: of the networks of the training, see `NetworkShape.of`.
+        low, high: range of their inputs.
+        degree, largest, canonical, functions, terms: of the grammar, see `SumVocabulary`.
+        encoder: one of `modules.networks.weights.encoders.ENCODERS`.
+        latents: Z.
+        encoder_width, encoder_layers, probes: of the encoder.
+        width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
+
+    Raises:
+        UserError: there is no such encoder, or a value of the grammar or of the shape is not allowed.
+    """
+
+    def __init__(
+        self,
+        widths: str = "1-8-7-8-1",
+        activation: str = "tanh",
+        biases: bool = True,
+        low: float = -1.0,
+        high: float = 1.0,
+        degree: int = 2,
+        largest: int = 5,
+        canonical: bool = True,
+        functions: Sequence[str] = (),
+        terms: int | None = None,
+        encoder: str = "probe",
+        latents: int = 256,
+        encoder_width: int = 256,
+        encoder_layers: int = 2,
+        probes: int = 16,
+        width: int = 64,
+        heads: int = 4,
+        decoder_layers: int = 2,
+        prefix: int = 2,
+        mlp_ratio: float = 2,
+    ) -> None:
+        super().__init__()
+        functions = list(functions)
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if encoder not in ENCODERS:
+            raise UserError(f"encoder={encoder} does not exist; {near(encoder, ENCODERS)}")
+        self.shape = NetworkShape.of(widths, activation, biases)
+        self.vocabulary = SumVocabulary(degree, canonical, largest, functions, terms)
+        self.low, self.high, self.longest = low, high, self.vocabulary.longest
+        self.encoder = build_encoder(
+            encoder,
+            self.shape,
+            latents=latents,
+            width=encoder_width,
+            layers=encoder_layers,
+            probes=probes,
+            low=low,
+            high=high,
+            scale=self.vocabulary.size(low, high),
+        )
+        self.decoder = EquationDecoder(
+            len(self.vocabulary), self.longest + 1, latents, width, heads, decoder_layers, prefix, mlp_ratio
+        )
+
+    def scores(self, flat: Tensor, ids: Tensor) -> Tensor:
+        """Scores of what follows each id but the last, of networks of the training's shape.
+
+        Args:
+            flat: `[B, P]`
+            ids: with start and end, padded with 0. `[B, T]`
+
+        Returns:
+            `[B, T - 1, size]`
+        """
+        scores: Tensor = self.decoder(self.encoder(self.shape, flat), ids[:, :-1])
+        return scores
+
+    def check(self, shape: NetworkShape) -> None:
+        """Make sure that networks of a shape can be read.
+
+        Raises:
+            UserError: the encoder knows no other shape than that of its training.
+        """
+        if shape != self.shape and not self.encoder.any_shape:
+            raise UserError(
+                f"the network is {shape}, but encoder={self.settings['encoder']} reads {self.shape} alone: use a "
+                "model with encoder=probe, or one trained on such networks"
+            )
+
+    @torch.no_grad()
+    def read(self, shape: NetworkShape, flat: Tensor, width: int) -> Reading:
+        """The equations of networks.
+
+        Args:
+            shape: of all of them.
+            flat: `[B, P]`
+            width: W, beams, and as many draws.
+
+        Raises:
+            UserError: see `check`.
+        """
+        self.check(shape)
+        parts = [self._read(shape, some, width) for some in flat.split(max(1, _ROWS_AT_ONCE // width))]
+        columns = zip(*([getattr(part, name) for name in Reading.__annotations__] for part in parts), strict=True)
+        return Reading(*(torch.cat(column) for column in columns))
+
+    def _read(self, shape: NetworkShape, flat: Tensor, width: int) -> Reading:
+        latents = self.encoder(shape, flat)
+        present = torch.ones(len(flat), 1, dtype=torch.bool, device=flat.device)
+        greedy = decoded(self.decoder, self.vocabulary, self.longest, latents, present)
+        outputs = shape.run(flat, self.points(flat.device))
+        found, logs = beams(self.decoder, self.vocabulary, self.longest, latents, present, width)
+        found = torch.where(logs.isinf()[:, :, None], found[:, :1], found)  # the likeliest once more
+        beam = self._best(torch.cat([greedy[:, None], found], dim=1), outputs)
+        drawn = self._drawn(latents, present, width)
+        sampled = self._best(torch.cat([greedy[:, None], drawn], dim=1), outputs)
+        better = self._best(torch.stack([beam, sampled], dim=1), outputs)
+        refitted = self._fitted(outputs, self.coefficients(better) != 0)
+        refit = self._best(torch.stack([better, refitted], dim=1), outputs)
+        return Reading(greedy, beam, sampled, refit, self._fitted(outputs, None), outputs)
+
+    def _drawn(self, latents: Tensor, present: Tensor, count: int) -> Tensor:
+        """Equations drawn from the decoder; the same ones whenever it is asked. `[B, count, T]`"""
+        generator = torch.Generator(latents.device).manual_seed(0)
+        several, of_each = (part.repeat_interleave(count, dim=0) for part in (latents, present))
+        ids = decoded(self.decoder, self.vocabulary, self.longest, several, of_each, 1.0, generator)
+        return ids.view(len(latents), count, -1)
+
+    def points(self, device: torch.device | None = None) -> Tensor:
+        """Where equations and networks are compared. `[X]`"""
+        return torch.linspace(self.low, self.high, COMPARED, device=device)
+
+    def coefficients(self, ids: Tensor) -> Tensor:
+        """As `SumVocabulary.coefficients`. `[..., T] -> [..., terms]`, in double precision"""
+        found = self.vocabulary.coefficients(ids.flatten(0, -2).cpu().numpy())
+        return torch.from_numpy(found).to(ids.device).view(*ids.shape[:-1], -1)
+
+    def values(self, ids: Tensor) -> Tensor:
+        """Of equations at the points. `[..., T] -> [..., X]`, in double precision"""
+        return self.coefficients(ids) @ self._basis(ids.device)
+
+    def _basis(self, device: torch.device) -> Tensor:
+        """What coefficients are multiplied by. `[terms, X]`"""
+        return torch.from_numpy(self.vocabulary.basis(self.points().numpy())).to(device)
+
+    def _best(self, candidates: Tensor, outputs: Tensor) -> Tensor:
+        """The candidates `[B, W, T]` that are nearest to the networks, the first ones where several are."""
+        errors = (self.values(candidates) - outputs[:, None]).square().mean(dim=2)
+        place = errors.nan_to_num(nan=torch.inf).argmin(dim=1)
+        best: Tensor = candidates[torch.arange(len(candidates)), place]
+        return best
+
+    def _fitted(self, outputs: Tensor, terms: Tensor | None) -> Tensor:
+        """Sums of terms fitted to the networks' outputs, and rounded to the grammar.
+
+        Args:
+            outputs: `[B, X]`
+            terms: that each may have, `[B, terms]`; None: all.
+
+        Returns:
+            `[B, T]`
+        """
+        all_terms = self._basis(outputs.device)
+        used = torch.ones(len(outputs), len(all_terms), device=outputs.device) if terms is None else terms
+        basis = all_terms.T * used[:, None].double()
+        fitted = torch.linalg.pinv(basis) @ outputs.double()[:, :, None]
+        texts = [self.vocabulary.spell(row) for row in np.nan_to_num(fitted[:, :, 0].cpu().numpy())]
+        return torch.from_numpy(self.vocabulary.encode(texts)).to(outputs.device)
+
+
+def r2_rows(truth: Tensor, values: Tensor) -> Tensor:
+    """R2 of values against a truth, row by row; where the truth is constant, relative to 0 instead of its mean.
+
+    `[B, X], [B, X] -> [B]`; -inf where it is not finite.
+    """
+    truth, values = truth.double(), values.double()
+    spread = (truth - truth.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    size = truth.square().sum(dim=1)
+    r2 = 1.0 - (truth - values).square().sum(dim=1) / torch.where(spread > _CONSTANT * size, spread, size)
+    return torch.nan_to_num(r2, nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def save_reader(reader: WeightReader, path: str | Path, card: Mapping[str, Any]) -> None:
+    """Write the weights of a reader, its settings and a card, which says how it was trained."""
+    write_weights_file(path, FORMAT, reader.settings, reader.state_dict(), card)
+
+
+def read_reader_weights(path: str | Path) -> WeightsFile:
+    """Read what `save_reader` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is another kind of file, or it is damaged.
+    """
+    wrong_kind = "holds no reader of weights: give a file that save_reader wrote"
+    return read_weights_file(path, FORMAT, wrong_kind, _fits)
+
+
+def load_reader(path: str | Path) -> WeightReader:
+    """A reader from a file.
+
+    Raises:
+        UserError: as `read_reader_weights`.
+    """
+    weights = read_reader_weights(path)
+    reader = WeightReader(**weights.settings)
+    reader.load_state_dict(weights.tensors)
+    return reader.eval().requires_grad_(False)
+
+
+def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the weights are those of a reader of the settings; builds it without its numbers."""
+    if not isinstance(settings, dict):
+        return False
+    for name, largest in _WHOLE.items():
+        if type(settings.get(name)) is not int or not 1 <= settings[name] <= largest:
+            return False
+    functions, terms = settings.get("functions"), settings.get("terms")
+    if not isinstance(functions, list) or not all(isinstance(function, str) for function in functions):
+        return False
+    if settings["width"] % settings["heads"] or not (terms is None or type(terms) is int):
+        return False
+    try:
+        with torch.device("meta"):
+            reader = WeightReader(**settings)
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, UserError):
+        return False
+    return {name: tuple(value.shape) for name, value in reader.state_dict().items()} == dict(shapes)

@@ -1,0 +1,169 @@
+"""Which directory a run lives in, and whether it can go on there.
+
+Free of torch, so that a door can ask before anything heavy is imported.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from foundation.errors import UserError
+
+__all__ = [
+    "RunDirectoryError",
+    "check_checkpoint_file",
+    "check_run_directory",
+    "checkpoint_of",
+    "claimed",
+    "newest_unfinished",
+    "run_directory_of",
+    "wandb_run_id",
+]
+
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+ID_FILE = "wandb_run_id.txt"
+RESULTS = "results.json"
+FREE_BYTES = 64 << 20  # the shipped presets write a tenth of it
+
+
+class RunDirectoryError(UserError):
+    """Why a run cannot live, or go on, in a directory."""
+
+
+def check_run_directory(path: str | Path) -> Path:
+    """The absolute path of a directory in which `train.py` has begun a run.
+
+    Raises:
+        RunDirectoryError: It is not one.
+    """
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise RunDirectoryError(f"resume={path} is not a directory: give one that train.py wrote, or resume=auto")
+    if not (folder / ".hydra" / "overrides.yaml").is_file():
+        raise RunDirectoryError(
+            f"resume={path} is not a run directory (it has no .hydra/overrides.yaml): give one that train.py wrote"
+        )
+    return folder
+
+
+def newest_unfinished(folder: str | Path) -> Path | None:
+    """The newest run under a model's folder that began, did not end, and is not going on in another process."""
+    runs = [path for path in Path(folder).glob("*") if (path / ".hydra" / "overrides.yaml").is_file()]
+    for run in sorted(
+        runs, key=lambda path: (path / RESULTS).stat().st_mtime if _began(path) else 0.0, reverse=True
+    ):
+        if _began(run) and _phase(run) != "done" and not _is_claimed(run):
+            return run.resolve()
+    return None
+
+
+def run_directory_of(checkpoint: str | Path) -> Path | None:
+    """The run directory a checkpoint lies in, or None."""
+    folder = Path(checkpoint).expanduser().resolve().parent
+    run = folder.parent
+    return run if folder.name == CHECKPOINTS and (run / ".hydra" / "overrides.yaml").is_file() else None
+
+
+def checkpoint_of(run_dir: str | Path) -> Path | None:
+    """The checkpoint from which a run goes on, or None where it was cut before the first."""
+    path = Path(run_dir) / CHECKPOINTS / LAST
+    return path if path.is_file() else None
+
+
+def check_checkpoint_file(path: str | Path) -> Path:
+    """The absolute path of a file that looks like a whole checkpoint.
+
+    Raises:
+        RunDirectoryError: There is no such file, or it is torn.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise RunDirectoryError(f"there is no checkpoint {path}: give the path of a .ckpt file")
+    torn = RunDirectoryError(
+        f"{path} is not a whole checkpoint (torn, or of another program): give an earlier one"
+    )
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.testzip() is not None:
+                raise torn
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise torn from error
+    return file
+
+
+@contextlib.contextmanager
+def claimed(run_dir: str | Path) -> Iterator[None]:
+    """Keep other processes out of a directory, after making sure that it can be written to.
+
+    Raises:
+        RunDirectoryError: It cannot be written to, the disk is nearly full, or another process has claimed it.
+    """
+    folder = Path(run_dir).resolve()
+    try:
+        stream = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{folder} cannot be written to ({error.strerror}): choose hydra.run.dir=…"
+        ) from error
+    with stream:  # closing the file gives the lock back, and so does the end of the process, whatever ends it
+        if not _lock(stream):
+            raise RunDirectoryError(f"another process is running in {folder}: wait, or choose another directory")
+        free = shutil.disk_usage(folder).free
+        if free < FREE_BYTES:
+            raise RunDirectoryError(
+                f"the disk of {folder} has only {free / 1e6:.0f} MB left, a run needs {FREE_BYTES / 1e6:.0f} MB: "
+                "make room or choose hydra.run.dir=…"
+            )
+        yield
+
+
+def wandb_run_id(run_dir: str | Path) -> str:
+    """The W&B run id of a directory, drawn and written there the first time."""
+    file = Path(run_dir) / ID_FILE
+    with contextlib.suppress(OSError):
+        text = file.read_text(encoding="utf-8").strip()
+        if text.isalnum() and len(text) <= 64:
+            return text
+    text = secrets.token_hex(4)
+    file.write_text(text + "\n", encoding="utf-8")
+    return text
+
+
+def _lock(stream: IO[str]) -> bool:
+    """Whether the file could be locked."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_claimed(run_dir: Path) -> bool:
+    try:
+        with (run_dir / ".lock").open("a+", encoding="utf-8") as stream:
+            return not _lock(stream)
+    except OSError:
+        return os.access(run_dir, os.W_OK) is False
+
+
+def _began(run_dir: Path) -> bool:
+    return (run_dir / RESULTS).is_file()
+
+
+def _phase(run_dir: Path) -> Any:
+    try:
+        return json.loads((run_dir / RESULTS).read_text(encoding="utf-8")).get("phase")
+    except (OSError, ValueError, AttributeError):
+        return None

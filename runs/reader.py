@@ -1,0 +1,206 @@
+"""Run directories as they lie on disk: complete, unfinished or torn. Free of torch, Lightning and matplotlib.
+
+What is read here was written by a program that may have been killed, or by somebody else: every field is
+checked for its type, and what cannot be used is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runs.metrics_file import Curve, read_metrics
+
+__all__ = ["FINISHED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
+
+FINISHED, UNFINISHED, TORN = "finished", "unfinished", "torn"
+
+_RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
+_NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
+_LARGEST_FILE = 64 << 20
+
+
+@dataclass
+class Run:
+    """What one run directory holds.
+
+    Attributes:
+        path: The directory.
+        name: How it is called in a table: its path below the directory that was searched.
+        state: `finished`; `unfinished` where results.json is missing or says so; `torn` where it is not whole.
+        problem: Why it is torn, how far it is, or empty.
+        model: Name of the system, or empty where unknown; so for data and seed.
+        data: Name of the data.
+        seed: The seed, as text.
+        wandb: Id of its W&B run, or empty.
+        metrics: Finite numbers by flat name; of a run that is not finished, the last ones logged.
+        equations: One mapping an equation, its keys as in results.json.
+        curves: What was logged, by name: (epoch, value).
+    """
+
+    path: Path
+    name: str
+    state: str = UNFINISHED
+    problem: str = ""
+    model: str = ""
+    data: str = ""
+    seed: str = ""
+    wandb: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    equations: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+
+    @property
+    def plots(self) -> list[Path]:
+        """Its PNG files, by name."""
+        return sorted((self.path / "plots").glob("*.png"))
+
+
+def find_runs(root: Path) -> Iterator[Path]:
+    """Directories at or below `root` that hold a run, in the order of their names."""
+    if (root / _RESULTS).is_file() or (root / _CONFIG).is_file():
+        yield root
+        return  # what lies inside a run belongs to it
+    try:
+        below = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for directory in below:
+        if directory.name not in _NOT_RUNS:
+            yield from find_runs(directory)
+
+
+def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
+    """Reads a run directory.
+
+    Args:
+        path: A directory that `find_runs` found.
+        name: How to call it; empty: its path as given.
+        curves: Also read what a finished run has logged; that of others is read in any case, having nothing else.
+    """
+    run = Run(path, name or str(path))
+    content = _results(run)
+    if content is None:
+        _describe(run)
+    else:
+        _take(run, content)
+    if curves or run.state != FINISHED:
+        run.curves = _logged(path)
+    if run.state != FINISHED:
+        run.metrics = {metric: points[-1][1] for metric, points in run.curves.items()} | run.metrics
+    return run
+
+
+def read_front(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a run's equations.csv, as text; empty where there is none."""
+    rows: list[dict[str, str]] = []
+    try:
+        with (path / _FRONT).open(newline="", encoding="utf-8", errors="replace") as stream:
+            for row in csv.DictReader(line.replace("\0", "") for line in stream):
+                if None not in row.values():  # a last row that was cut short
+                    row.pop(None, None)  # type: ignore[call-overload]
+                    rows.append(row)
+    except (OSError, csv.Error):
+        pass
+    return rows
+
+
+def _take(run: Run, content: dict[str, Any]) -> None:
+    """Takes over what results.json says; it is there from the start of a run, whose last phase is `done`."""
+    phase = _text(content.get("phase"))
+    run.state = FINISHED if phase in ("", "done") else UNFINISHED
+    run.problem = f"in its {phase} phase" if run.state == UNFINISHED else ""
+    run.model, run.data, run.seed = (_text(content.get(key)) for key in ("model", "data", "seed"))
+    run.wandb = _text(content.get("wandb_run_id"))
+    run.metrics = {f"seconds/{key}": value for key, value in _numbers(content.get("seconds")) if value > 0}
+    run.metrics |= dict(_numbers(content.get("metrics")))
+    equations = content.get("equations")
+    run.equations = [row for row in equations if isinstance(row, dict)] if isinstance(equations, list) else []
+
+
+def _results(run: Run) -> dict[str, Any] | None:
+    """The content of results.json; None, and the state set, where there is none or it is not whole."""
+    file = run.path / _RESULTS
+    try:
+        if file.stat().st_size > _LARGEST_FILE:
+            run.state, run.problem = TORN, f"{_RESULTS} is larger than {_LARGEST_FILE >> 20} MiB"
+            return None
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        run.state, run.problem = TORN, f"{_RESULTS} is not whole ({str(error)[:80]})"
+        return None
+    if not isinstance(content, dict):
+        run.state, run.problem = TORN, f"{_RESULTS} holds no results"
+        return None
+    return content
+
+
+def _describe(run: Run) -> None:
+    """Model, data and seed of a run without results, from what Hydra wrote at its start."""
+    config = _yaml(run.path / _CONFIG)
+    choices = _yaml(run.path / ".hydra" / "hydra.yaml")
+    for key in ("hydra", "runtime", "choices"):
+        part = choices.get(key)
+        choices = part if isinstance(part, dict) else {}
+    run.model, run.data = (_text(choices.get(key)) for key in ("model", "data"))
+    run.seed = _text(config.get("seed"))
+    with contextlib.suppress(OSError):
+        run.wandb = (run.path / "wandb_run_id.txt").read_text(encoding="utf-8", errors="replace").strip()[:64]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping; empty where it is missing or torn."""
+    import yaml  # only for runs without results, and not quick to import
+
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _logged(path: Path) -> dict[str, Curve]:
+    """All of a run's curves: of metrics.csv, or of each attempt's own where they have not been merged yet."""
+    curves = read_metrics(path / "metrics.csv")
+    if curves:
+        return curves
+    attempts = [file for file in path.glob("attempts/*/metrics.csv") if file.parent.name.isdecimal()]
+    for file in sorted(attempts, key=lambda file: int(file.parent.name)):
+        for name, points in read_metrics(file).items():
+            curves.setdefault(name, []).extend(points)
+    return curves
+
+
+def _numbers(mapping: Any) -> Iterable[tuple[str, float]]:
+    """The finite numbers of a mapping."""
+    for name, value in mapping.items() if isinstance(mapping, dict) else ():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                continue
+            if math.isfinite(number):
+                yield str(name), number
+
+
+def _text(value: Any) -> str:
+    """A word or a number as text; anything else is nothing."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def digits(value: float) -> str:
+    """A finite number to five significant digits, or as many as tell it from 1: R2 is often 0.99999."""
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    if 0.999 < value < 1:
+        return f"{value:.{min(15, 1 - math.floor(math.log10(1 - value)))}f}"
+    return f"{value:.5g}"

@@ -1,0 +1,263 @@
+"""The end of every search: from equations that were good while searching to the front that a person reads.
+
+Constants are fitted on more rows, equations are scored on all of them and on the held-out ones, functions and
+terms that the data do not need are taken out, constants are rounded where the error allows it, and the whole is
+simplified.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from expressions.constant_rounding import snap
+from expressions.expression import Expression
+from expressions.scoring import complexity
+from expressions.simplification import canonical, simplify
+from expressions.spelling import digits, spellings, unrooted, unsigned, widened
+from searches.common.regression_task import RegressionTask
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+
+__all__ = ["Finish"]
+
+_NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
+_SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
+_CHI_SQUARE = 9.0  # three standard deviations of one constant
+_STRAIGHT = 1e-3  # relative squared error of a line, or a parabola, below which a function is tried as one
+
+
+class Finish:
+    """How a search ends.
+
+    Args:
+        task: the data.
+        iterations: steps of the last fit of constants, on up to 4,000 rows.
+        polish_equations: how many equations of the front are pruned, rounded and simplified.
+        simplify_seconds: SymPy's time limit for the picked one, and for all others together, beyond which the
+            canonical forms stand; 0: no SymPy.
+        constants: whether equations have constants at all.
+    """
+
+    def __init__(
+        self,
+        task: RegressionTask,
+        *,
+        iterations: int = 10,
+        polish_equations: int = 6,
+        simplify_seconds: float = 3.0,
+        constants: bool = True,
+    ) -> None:
+        self.task = task
+        self.iterations = iterations
+        self.polish_equations = polish_equations
+        self.simplify_seconds = simplify_seconds
+        self.constants = constants
+
+    def front(
+        self,
+        best: Mapping[int, tuple[float, Expression]],
+        known: Sequence[Candidate] = (),
+        fixed: Callable[[Expression], np.ndarray] | None = None,
+        seconds: float = math.inf,
+    ) -> ParetoFront:
+        """The Pareto front of what a search found, polished.
+
+        Args:
+            best: size of an equation while searching -> lowest error of that size, and the equation.
+            known: candidates that are complete already.
+            fixed: which constants of an equation keep their value in the last fit, `[constants]` bool; None: none.
+            seconds: that are left, see `polished`.
+        """
+        ends = time.monotonic() + seconds
+        front = self.rough_front(best, known, fixed)
+        return self.polished(front, ends - time.monotonic())
+
+    def rough_front(
+        self,
+        best: Mapping[int, tuple[float, Expression]],
+        known: Sequence[Candidate] = (),
+        fixed: Callable[[Expression], np.ndarray] | None = None,
+    ) -> ParetoFront:
+        """The same before its equations are made shorter and rounder."""
+        everything = [equation for _, (_, equation) in sorted(best.items())]
+        front = ParetoFront.of(known)
+        for kept in (near_front(best), everything):  # the good ones may all be undefined on a held-out row
+            equations = self.task.complete(
+                kept,
+                self.iterations if self.constants else 0,
+                None if fixed is None else [fixed(equation) for equation in kept],
+            )
+            front = ParetoFront.of([*(self.judged(e) for e in equations), *known])
+            if len(front):
+                break
+        return front
+
+    def judged(self, equation: Expression) -> Candidate:
+        """An equation in its canonical form, scored on all rows."""
+        return self._scored(canonical(equation))
+
+    def _scored(self, equation: Expression) -> Candidate:
+        return self.task.judge(equation, complexity(equation))
+
+    def polished(self, front: ParetoFront, seconds: float = math.inf) -> ParetoFront:
+        """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
+
+        A number of equations rather than a time, so that without `seconds` what is found does not depend on how
+        busy the machine is, but for SymPy, which seldom makes an equation shorter and can take forever. The picked
+        one gets most of the work. Where it is exact, it is the answer: longer ones differ by rounding and are
+        dropped, shorter ones stay as they are.
+
+        Args:
+            front: rough.
+            seconds: after which no other than the picked equation is begun: a long one can take a second or two.
+        """
+        ends = time.monotonic() + seconds
+        if not len(front):
+            return front
+        picked = pick(front)
+        candidates = list(front)
+        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not picked, -k))
+        count = self.polish_equations
+        if picked.error < EXACT_NMSE:
+            candidates, count = candidates[: order[0] + 1], min(1, count)
+        left = self.simplify_seconds
+        for number, k in enumerate(order[:count]):
+            if number and time.monotonic() > ends:
+                break
+            shorter = self._pruned(self._straightened(candidates[k]))
+            candidates[k] = self._rounded(shorter, tried=1) if number else self._widened(self._rounded(shorter))
+            if left <= 0:
+                continue
+            begun = time.monotonic()
+            rewritten = simplify(candidates[k].expression, seconds=left)
+            if number:  # the time of the picked one is its own
+                left -= time.monotonic() - begun
+            if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
+                candidates.append(self._widened(self._rounded(self._pruned(self.judged(rewritten)))))
+        return ParetoFront.of(candidates)
+
+    def _straightened(self, candidate: Candidate) -> Candidate:
+        """The candidate without functions of which the data see no more than a straight or a parabolic piece.
+
+        A fit that has no use for a function makes its argument tiny: `1e9*tanh(1e-9*u)` is `u`, and `cos` becomes
+        a square.
+        """
+        if not self.constants:
+            return candidate
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        start = 0
+        while start < len(candidate.expression):
+            for piece in self._straight_pieces(candidate.expression.subtree(start)):
+                equation = candidate.expression.with_subtree(start, piece)
+                shorter = self._without(equation, candidate.complexity)
+                if shorter is not None and shorter.error <= limit:
+                    candidate, start = shorter, -1  # what is left may be ordered anew
+                    break
+            start += 1
+        return candidate
+
+    def _straight_pieces(self, function: Expression) -> Iterator[Expression]:
+        """Lines and parabolas of its argument, without and with an offset, that a function is like on the data."""
+        if len(function.children()) != 1:
+            return
+        [inner] = function.children()
+        values = self._values(function)
+        if not np.ptp(values) > 0:  # constant, or not finite
+            return
+        for argument in (inner, Expression.apply("square", inner)):
+            x = self._values(argument)
+            size = np.sqrt(np.mean(x * x))
+            if not (np.isfinite(size) and size > 0):
+                continue
+            for offset in (0.0, 1.0):
+                basis = np.stack([x / size, np.full_like(x, offset)], axis=1)
+                line = np.linalg.lstsq(basis, values)[0]
+                if np.mean(np.square(basis @ line - values)) <= _STRAIGHT * np.var(values):
+                    scaled = Expression.apply("mul", Expression.constant(line[0] / size), argument)
+                    yield Expression.apply("add", scaled, Expression.constant(line[1])) if offset else scaled
+
+    def _values(self, expression: Expression) -> np.ndarray:
+        """On the search rows. `[rows]`"""
+        inputs = self.task.search_inputs
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(expression(inputs), len(inputs))
+
+    def _pruned(self, candidate: Candidate) -> Candidate:
+        """The candidate without the constants that the data do not need: set to 0, or else to 1.
+
+        The others are fitted again. Under noise even a superfluous constant lowers the error, by 1/n of it on
+        average for n rows: each that is taken out may cost three standard deviations of that.
+        """
+        taken = 0
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        noise = _CHI_SQUARE / len(self.task.target) * candidate.error
+        for value in (0.0, 1.0):  # a term less is worth more than a factor less
+            k = 0
+            while k < len(candidate.expression.constants):
+                constants = candidate.expression.constants.copy()
+                constants[k] = value
+                shorter = self._without(candidate.expression.with_constants(constants), candidate.complexity)
+                k += 1
+                if shorter is not None and shorter.error <= limit + (taken + 1) * noise:
+                    candidate, k, taken = shorter, 0, taken + 1  # what is left may be ordered anew
+        return candidate
+
+    def _widened(self, candidate: Candidate) -> Candidate:
+        """The candidate without what only narrows where it is finite, or makes no difference on the data."""
+        for change in (widened, unrooted, unsigned):
+            found = self.judged(change(candidate.expression))
+            # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
+            shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))
+            if shorter and found.error <= max(candidate.error, EXACT_NMSE):
+                candidate = self._rounded(self._pruned(found))
+        return candidate
+
+    def _without(self, equation: Expression, complexity: int) -> Candidate | None:
+        """An equation from which something has just been taken out, fitted again; None if it is no shorter."""
+        shorter = self.judged(equation)
+        if shorter.complexity >= complexity:
+            return None
+        if not self.constants or shorter.error < EXACT_NMSE:
+            return shorter
+        again = self.judged(self.task.refit(shorter.expression))
+        # Fitted constants that leave 0 or 1 again would make it as long as before, and the pruning endless.
+        return again if again.error < shorter.error and again.complexity <= shorter.complexity else shorter
+
+    def _rounded(self, candidate: Candidate, tried: int | None = None) -> Candidate:
+        """The candidate with the shortest constants, where no error rises by more than snapping may cost.
+
+        Args:
+            candidate: to be rounded.
+            tried: how many spellings of it, its own first; None: all.
+        """
+        if not self.constants:
+            return candidate
+        task = self.task
+        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        best = candidate
+        for spelling in spellings(candidate.expression)[:tried]:
+            snapped = snap(spelling, task.search_inputs, task.search_target)
+            for form in (canonical(snapped), widened(snapped)):  # the canonical one may move the factor back
+                rounded = self._scored(form)
+                if rounded.error <= limit and _reads_better(rounded, best):
+                    best = rounded
+        return best
+
+
+def _reads_better(one: Candidate, other: Candidate) -> bool:
+    """Shorter, or with fewer digits."""
+    return (one.complexity, digits(one.expression)) < (other.complexity, digits(other.expression))
+
+
+def near_front(best: Mapping[int, tuple[float, Expression]]) -> list[Expression]:
+    """Equations on the front of the search rows, or so near to it that all rows may decide otherwise."""
+    kept: list[Expression] = []
+    lowest = float("inf")
+    for _, (error, expression) in sorted(best.items()):
+        if error < _NEAR_FRONT * lowest:
+            kept.append(expression)
+        lowest = min(lowest, error)
+    return kept

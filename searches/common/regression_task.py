@@ -1,0 +1,315 @@
+"""The data of a search and how equations are scored on it: quickly while searching, carefully at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from expressions.constant_fitting import fit_constants
+from expressions.evaluation import Evaluator
+from expressions.expression import Expression
+from searches.pareto_front import Candidate
+
+_FINAL_ROWS = 4_000  # of the last fit: ten constants gain nothing from more, and it would take a third of the time
+_CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, which the outer cache holds
+_SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
+_PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
+_PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
+_FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
+
+
+class RegressionTask:
+    """A table, a target, and the rows that the search looks at.
+
+    Args:
+        inputs: `[rows, variables]`, finite.
+        target: `[rows]`, finite and not constant.
+        validation: held-out `(inputs, target)`, None to judge on the training rows alone.
+        search_rows: how many rows the search looks at; all when there are fewer.
+        linear_scaling: whether every equation f stands for the best `a*f + b`
+            (Keijzer, Improving Symbolic Regression with Interval Arithmetic and Linear Scaling, EuroGP 2003).
+        seed: of the choice of rows.
+
+    Raises:
+        ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
+            or small that squared errors leave the range of float64.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        *,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        search_rows: int = 1000,
+        linear_scaling: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.inputs, self.target = _checked(inputs, target, "training")
+        self.validation = None if validation is None else _checked(*validation, "validation")
+        self.linear_scaling = linear_scaling
+        self.evaluations = 0
+        """How often one equation was computed on all search rows while constants were fitted."""
+        self.variance = _variance(self.target)
+        rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
+        self._final_rows = _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(seed))
+        self.search_inputs = np.asfortranarray(self.inputs[rows])
+        self.search_target = self.target[rows]
+        self._dtype = self._search_dtype()
+        self._evaluator = Evaluator(self.search_inputs, self._dtype.type)
+        centred = self.search_target - self.search_target.mean()
+        # float32 cannot hold a target such as 1e30: work in units of its own spread.
+        self._unit = float(centred.std()) or 1.0
+        self._centred = (centred / self._unit).astype(self._dtype)
+        self._fit_centre, self._fit_unit = self._fitted_scale()
+
+    def _search_dtype(self) -> np.dtype:
+        """float32, which is twice as fast and more, unless the numbers at hand would leave its range."""
+        columns = (
+            [self.search_inputs] if self.linear_scaling else [self.search_inputs, self.search_target[:, None]]
+        )
+        sizes = np.concatenate([np.abs(column).max(axis=0) for column in columns])
+        plain = (sizes == 0) | ((sizes > _PLAIN_FLOAT32[0]) & (sizes < _PLAIN_FLOAT32[1]))
+        return np.dtype(np.float32 if plain.all() else np.float64)
+
+    def _fitted_scale(self) -> tuple[float, float]:
+        """Offset and unit of the target that constants are fitted to; none without linear scaling.
+
+        The unit is a power of two, so that taking it out and in again changes no digit.
+        """
+        if not self.linear_scaling:
+            return 0.0, 1.0
+        mean, spread = float(self.target.mean()), math.sqrt(self.variance)
+        return (mean if abs(mean) > _FAR * spread else 0.0), 2.0 ** round(math.log2(spread))
+
+    @property
+    def variables(self) -> int:
+        """Number of input columns."""
+        return self.inputs.shape[1]
+
+    def screen(self, expressions: Sequence[Expression]) -> np.ndarray:
+        """Normalised squared errors on the search rows, in float32; inf where not finite. `[expressions]`
+
+        With linear scaling the best `a*f + b` is scored, without it f itself.
+        """
+        step = max(1, _CHUNK_ELEMENTS // len(self.search_target))
+        parts = [self._screen(expressions[k : k + step]) for k in range(0, len(expressions), step)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    @property
+    def centred_target(self) -> np.ndarray:
+        """The target on the search rows less its mean, over its standard deviation, float32. `[search rows]`"""
+        return self._centred
+
+    def values(self, expressions: Sequence[Expression]) -> np.ndarray:
+        """Values on the search rows, float32. `[expressions, search rows]`"""
+        return self._evaluator.values(expressions)
+
+    def residual(self, expression: Expression) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """Values on the search rows, and what the best `a*f + b` leaves of the target; None if not finite."""
+        values = self._evaluator.values([expression])[0]
+        with np.errstate(all="ignore"):
+            centred = values - values.mean()
+            size = float(centred @ centred)
+            slope = float(centred @ self._centred) / size if size > 0 else 0.0
+            residual = self._centred - np.float32(slope) * centred
+        if not np.isfinite(residual).all():
+            return None, None
+        return values, residual
+
+    def _screen(self, expressions: Sequence[Expression]) -> np.ndarray:
+        values = self._evaluator.values(expressions)
+        rows = values.shape[1]
+        with np.errstate(all="ignore"):
+            if self.linear_scaling:
+                values -= values.mean(axis=1, keepdims=True)
+                squares = _squares(values)
+                slope = (values @ self._centred) / squares
+                slope[~np.isfinite(slope)] = 0.0
+                values *= slope[:, None]
+                values -= self._centred
+            else:
+                values -= self._dtype.type(self.search_target.mean())
+                values /= self._dtype.type(self._unit)
+                values -= self._centred
+            error = np.einsum("er,er->e", values, values).astype(np.float64) / rows
+        error[~np.isfinite(error)] = np.inf
+        return error
+
+    def fit(
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        *,
+        rng: np.random.Generator,
+        starts: int = 1,
+        fixed: Sequence[np.ndarray] | None = None,
+    ) -> tuple[list[Expression], np.ndarray]:
+        """Fit constants on the search rows by batched Levenberg-Marquardt.
+
+        Args:
+            expressions: what to fit.
+            iterations: trial steps per start.
+            rng: of the starts.
+            starts: starting points per expression.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
+
+        Returns:
+            The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
+        """
+        result = fit_constants(
+            expressions,
+            self.search_inputs,
+            (self.search_target - self._fit_centre) / self._fit_unit,
+            iterations=iterations,
+            starts=starts,
+            rng=rng,
+            fixed=fixed,
+            affine=self.linear_scaling,
+            dtype=self._dtype.type,
+        )
+        self.evaluations += result.evaluations
+        return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
+
+    def fit_exactly(
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        fixed: Sequence[np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, list[Expression]]:
+        """Fit constants on the search rows in float64, each from where it is.
+
+        Args:
+            expressions: what to fit.
+            iterations: trial steps.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
+
+        Returns:
+            Normalised errors `[expressions]`, and the fitted expressions, without outer scale and offset.
+        """
+        result = fit_constants(
+            expressions,
+            self.search_inputs,
+            (self.search_target - self._fit_centre) / self._fit_unit,
+            iterations=iterations,
+            fixed=fixed,
+            affine=self.linear_scaling,
+        )
+        self.evaluations += result.evaluations
+        return result.errors * self._fit_unit**2 / self._unit**2, result.expressions
+
+    def complete(
+        self,
+        expressions: Sequence[Expression],
+        iterations: int,
+        fixed: Sequence[np.ndarray] | None = None,
+    ) -> list[Expression]:
+        """Equations as a user gets them: constants fitted on up to 4,000 rows, scale and offset written in.
+
+        Args:
+            expressions: what to complete; those that are not finite are left out.
+            iterations: trial steps.
+            fixed: for every expression `[constants]` bool, the constants that keep their value.
+        """
+        rows = self._final_rows
+        target = (self.target[rows] - self._fit_centre) / self._fit_unit
+        fitted = fit_constants(
+            expressions,
+            self.inputs[rows],
+            target,
+            iterations=iterations,
+            fixed=fixed,
+            affine=self.linear_scaling,
+        )
+        scales, offsets = fitted.scale * self._fit_unit, fitted.offset * self._fit_unit + self._fit_centre
+        return [
+            _with_affine(expression, float(scale), float(offset))
+            for expression, scale, offset, error in zip(
+                fitted.expressions, scales, offsets, fitted.errors, strict=True
+            )
+            if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
+        ]
+
+    def refit(self, expression: Expression, iterations: int = 5, fixed: np.ndarray | None = None) -> Expression:
+        """The equation with its own constants, but for the `fixed` ones, fitted once more on up to 4,000 rows."""
+        rows = self._final_rows
+        fitted = fit_constants(
+            [expression],
+            self.inputs[rows],
+            self.target[rows],
+            iterations=iterations,
+            fixed=None if fixed is None else [fixed],
+        )
+        return fitted.expressions[0]
+
+    def judge(self, expression: Expression, complexity: int) -> Candidate:
+        """Score an equation as it stands, in float64, on every training row and on the held-out ones."""
+        train = self._nmse(expression, self.inputs, self.target)
+        held_out = train if self.validation is None else self._nmse(expression, *self.validation)
+        return Candidate(expression, complexity, train, held_out)
+
+    def _nmse(self, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            error = float(np.mean((expression(inputs) - target) ** 2) / self.variance)
+        return error if np.isfinite(error) else float("inf")
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    """Sum of squares of every row; one whose squares leave float32 is first divided, in place, by its largest."""
+    squares = np.einsum("er,er->e", values, values)
+    odd = np.flatnonzero(~((squares > _PLAIN_SQUARES[0]) & (squares < _PLAIN_SQUARES[1])))
+    if len(odd):
+        largest = np.abs(values[odd]).max(axis=1)
+        odd, largest = odd[largest > 0], largest[largest > 0]
+        values[odd] /= largest[:, None]
+        squares[odd] = np.einsum("er,er->e", values[odd], values[odd])
+    return squares
+
+
+def _variance(target: np.ndarray) -> float:
+    lowest, highest = float(target.min()), float(target.max())
+    if lowest == highest:  # the variance itself would not be 0, since the mean is rounded
+        raise ValueError(f"the target is {lowest!r} on every row: there is nothing to search for")
+    with np.errstate(over="ignore"):
+        spread = float(np.std(target))
+    if not _SPREADS[0] < spread < _SPREADS[1]:
+        raise ValueError(
+            f"the target lies between {lowest!r} and {highest!r}: scale it so that its standard deviation is "
+            f"between {_SPREADS[0]:g} and {_SPREADS[1]:g}"
+        )
+    return spread**2
+
+
+def _with_affine(expression: Expression, scale: float, offset: float) -> Expression:
+    if scale != 1.0:
+        expression = Expression.apply("mul", Expression.constant(scale), expression)
+    if offset != 0.0:
+        expression = Expression.apply("add", expression, Expression.constant(offset))
+    return expression
+
+
+def _checked(inputs: np.ndarray, target: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
+    inputs = np.asarray(inputs, dtype=np.float64)
+    target = np.asarray(target, dtype=np.float64)
+    if inputs.ndim != 2 or target.shape != inputs.shape[:1] or not len(target):
+        raise ValueError(
+            f"{which} inputs {inputs.shape} and target {target.shape} are not [rows, variables], [rows]"
+        )
+    if not (np.isfinite(inputs).all() and np.isfinite(target).all()):
+        raise ValueError(f"the {which} rows hold values that are not finite")
+    return inputs, target
+
+
+def _search_rows(inputs: np.ndarray, target: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows to search on: random ones, and the extremes of every column, where equations go wrong first."""
+    rows = len(target)
+    if rows <= count:
+        return np.arange(rows)
+    columns = np.column_stack([inputs, target])
+    tail = max(1, count // (20 * columns.shape[1]))
+    order = np.argsort(columns, axis=0, kind="stable")
+    extremes = np.unique(np.concatenate([order[:tail], order[-tail:]]))[: count // 2]
+    others = np.setdiff1d(np.arange(rows), extremes)
+    return np.sort(np.concatenate([extremes, rng.choice(others, count - len(extremes), replace=False)]))

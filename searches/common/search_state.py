@@ -1,0 +1,92 @@
+"""Search state on disk: JSON, compressed, written in one piece or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundation.errors import UserError
+
+_MAGIC = b"rediscover state 1\n"
+
+
+class StateError(UserError):
+    """A state file that cannot be gone on from."""
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` (numbers, strings, lists, dictionaries) so that a kill leaves the old file or the new one.
+
+    Raises:
+        StateError: the disk is full or the directory not writable.
+    """
+    body = zlib.compress(json.dumps(state).encode(), level=1)
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
+    try:
+        replace_file(path, _MAGIC + digest + b"\n" + body)
+    except OSError as error:
+        raise StateError(
+            f"the search state cannot be written to {path}: {error.strerror or error}; free some space or choose "
+            "another directory, then resume"
+        ) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        StateError: the file is not a state file, or not a whole one.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"the search state {path} cannot be read: {error.strerror or error}") from error
+    head = len(_MAGIC) + 33
+    body = content[head:]
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
+    if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != digest + b"\n":
+        raise StateError(f"{path} is damaged or not a search state: delete it to start this search anew")
+    try:
+        return dict(json.loads(zlib.decompress(body)))
+    except (ValueError, TypeError, zlib.error) as error:  # whole, but of no use: somebody else wrote it
+        raise StateError(f"{path} is not a search state: delete it to start this search anew") from error
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash of arrays and plain values: two searches with the same one are the same search."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,135 @@
+"""The running list of the best equations of all runs, from which later runs start (Anecone 2024, future work).
+
+One JSON object a line: `fingerprint` of the data, `names` of the variables, `target`, `infix`, `complexity`,
+`nmse`. Equations are text and read by the parser: an archive from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from expressions.expression import Expression
+from expressions.parsing import ParseError, parse
+from foundation.errors import UserError
+
+
+class ArchiveError(UserError):
+    """An archive that cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One equation of the archive, with where it comes from."""
+
+    fingerprint: str
+    names: tuple[str, ...]
+    target: str
+    infix: str
+    complexity: int
+    nmse: float
+
+
+def read_archive(path: Path) -> tuple[list[Entry], int]:
+    """Entries of an archive, and how many lines were damaged; none where there is no file yet.
+
+    Raises:
+        ArchiveError: the path is a directory or not readable.
+    """
+    if not path.exists():
+        return [], 0
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ArchiveError(f"the archive {path} cannot be read ({error.strerror}): give another file") from error
+    entries: list[Entry] = []
+    damaged = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        entry = _entry(line)
+        if entry is None:
+            damaged += 1
+        else:
+            entries.append(entry)
+    return entries, damaged
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        fields: Any = json.loads(line)
+        entry = Entry(
+            fingerprint=str(fields["fingerprint"]),
+            names=tuple(str(name) for name in fields["names"]),
+            target=str(fields["target"]),
+            infix=str(fields["infix"]),
+            complexity=int(fields["complexity"]),
+            nmse=float(fields["nmse"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    return entry if math.isfinite(entry.nmse) else None
+
+
+def seeds_from(path: Path, names: Sequence[str], fingerprint: str, limit: int = 50) -> list[Expression]:
+    """Equations to start a search from: those of the same data first, then of others, the most accurate first.
+
+    Args:
+        path: the archive.
+        names: variables of the search; entries that use another are passed over.
+        fingerprint: of the search's data.
+        limit: how many at the most.
+    """
+    entries, _ = read_archive(path)
+    entries.sort(key=lambda entry: (entry.fingerprint != fingerprint, entry.nmse))
+    seeds: dict[Expression, None] = {}
+    for entry in entries:
+        if len(seeds) == limit:
+            break
+        try:
+            seeds[parse(entry.infix, names)] = None
+        except ParseError:  # it uses a variable that this table does not have
+            continue
+    return list(seeds)
+
+
+def add_to_archive(path: Path, entries: Sequence[Entry]) -> None:
+    """Append entries; several runs may do so at once.
+
+    Raises:
+        ArchiveError: the file cannot be written.
+    """
+    text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # A line that a killed writer left torn must not take our first one with it.
+            torn = file.seek(0, os.SEEK_END) > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            file.write(b"\n" * torn + text.encode())
+    except OSError as error:
+        raise ArchiveError(
+            f"the archive {path} cannot be written ({error.strerror}): give another file"
+        ) from error
+
+
+def check_archive(path: Path) -> None:
+    """Make sure, before hours of work, that an archive can be read and added to; nothing is created.
+
+    Raises:
+        ArchiveError: it cannot.
+    """
+    read_archive(path)
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place != path and not place.is_dir():
+        raise ArchiveError(f"the archive {path} cannot be written ({place} is not a directory): give another file")
+    if not os.access(place, os.W_OK):
+        raise ArchiveError(f"the archive {path} cannot be written (no permission): give another file")

@@ -1,0 +1,215 @@
+"""Scores of what a decoder writes: each is brought into canonical form, completed by constants and fitted once.
+
+Two latents often decode to the same skeleton, and two spellings of it (`c*(x + c)` and `x + c`, where scale and
+offset go without saying) are the same equation. A decoder's guess of where constants are is the least of what it
+knows: they are put wherever they make a difference (`expressions.skeleton.completed`). What was scored once is
+looked up: its score is that of the first time, whether it was then only screened or fitted (see
+`searches.common.skeleton_fitting`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from expressions.constant_placement import Tokens
+from expressions.expression import Expression
+from expressions.operators import FIRST_VARIABLE
+from expressions.skeleton import Skeleton, completed, skeleton_of
+from searches.common.skeleton_fitting import SkeletonFitter
+
+__all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit", "shares_by_rank"]
+
+PENALTY = 1e3  # score of what is too long or not finite on every row: finite, since CMA-ES ranks and averages
+_SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
+_CHUNK = 500  # scores that are packed together for the state on disk
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class Elite:
+    """A skeleton among the best.
+
+    Attributes:
+        score: `log(nmse) + parsimony * length`, lower is better.
+        nmse: mean squared error over the target's variance on the search rows.
+        program: in canonical form, completed; all its constants are free.
+        decoded: as the decoder first wrote it: its own language, where the canonical form may have other words.
+        expression: the equation, without outer scale and offset.
+    """
+
+    score: float
+    nmse: float
+    program: Tokens
+    decoded: Skeleton
+    expression: Expression
+
+
+def shares_by_rank(elites: int, power: float) -> np.ndarray:
+    """Probabilities by which the elites, best first, are drawn: a power law on the rank. `[elites]`"""
+    shares = (1.0 + np.arange(elites)) ** -power
+    return np.asarray(shares / shares.sum())
+
+
+class SkeletonScores:
+    """Scores skeletons, and keeps the best.
+
+    Args:
+        fitter: fits the constants, with linear scaling.
+        capacity: elites to keep.
+        fitted_share: a screened skeleton is fitted if its score is better than that of the elite at this share of
+            `capacity`; while there are fewer elites, or where it is None, every one is.
+    """
+
+    def __init__(self, fitter: SkeletonFitter, capacity: int = 64, fitted_share: float | None = 0.5) -> None:
+        self.fitter = fitter
+        self.capacity, self.fitted_share = capacity, fitted_share
+        self.elites: list[Elite] = []
+        """Best first, of different skeletons."""
+        self._known: dict[Tokens, float] = {}  # program -> normalised error
+        self._programs: dict[Skeleton, Tokens] = {}
+        self._packed: list[str] = []
+        self._evaluations_before = 0.0
+
+    def __len__(self) -> int:
+        """How many different skeletons were scored."""
+        return len(self._known)
+
+    @property
+    def evaluations(self) -> float:
+        """How often one equation was computed on all search rows."""
+        return self._evaluations_before + self.fitter.evaluations
+
+    def errors(self, decoded: Sequence[Skeleton]) -> np.ndarray:
+        """Normalised squared errors, inf where there is none. `[skeletons]`"""
+        plain = [self.program(each) for each in decoded]
+        new = [each for each in dict.fromkeys(plain) if each not in self._known]
+        self._fit(new, dict(zip(reversed(plain), reversed(decoded), strict=True)))
+        return np.array([self._known[each] for each in plain])
+
+    def scores(self, decoded: Sequence[Skeleton]) -> np.ndarray:
+        """What a search minimises: `log(nmse) + parsimony * length`, `PENALTY` where there is no error."""
+        errors = self.errors(decoded)
+        return np.array([self._score(nmse, self.program(s)) for nmse, s in zip(errors, decoded, strict=True)])
+
+    def is_known(self, decoded: Skeleton) -> bool:
+        """Whether its skeleton has been scored."""
+        return self.program(decoded) in self._known
+
+    def program(self, decoded: Skeleton) -> Tokens:
+        """`program_to_fit`, remembered."""
+        if decoded not in self._programs:
+            if len(self._programs) > 4 * max(_CHUNK, len(self._known)):
+                self._programs.clear()
+            self._programs[decoded] = program_to_fit(decoded)
+        return self._programs[decoded]
+
+    def _score(self, nmse: float, program: Tokens) -> float:
+        if not math.isfinite(nmse):
+            return PENALTY
+        return math.log(max(nmse, _SMALLEST_NMSE)) + self.fitter.parsimony * len(program)
+
+    def _fit(self, new: Sequence[Tokens], decoded: dict[Tokens, Skeleton]) -> None:
+        worthwhile = [each for each in new if _has_variable(each)]
+        for each in new:
+            if not _has_variable(each):
+                self._known[each] = 1.0 if len(each) <= self.fitter.longest else math.inf
+        if not worthwhile:
+            return
+        bar = self._bar()
+        found: list[Elite] = []
+        for each, fit in zip(worthwhile, self.fitter.fit(worthwhile, bar), strict=True):
+            if fit is not None:
+                self._known[each] = fit.nmse
+                score = self._score(fit.nmse, each)
+                found.append(Elite(score, fit.nmse, each, decoded[each], fit.expression))
+                continue
+            screened = self.fitter.screened(each)  # one that got no further, or was not finite on further rows
+            self._known[each] = screened if self._score(screened, each) >= bar else math.inf
+        self.fitter.forget()
+        # Sorted is stable: of equal scores, the older elite stays in front.
+        self.elites = sorted([*self.elites, *found], key=lambda elite: elite.score)[: self.capacity]
+
+    def _bar(self) -> float:
+        if self.fitted_share is None:
+            return math.inf
+        place = max(1, math.ceil(self.fitted_share * self.capacity))
+        return self.elites[place - 1].score if len(self.elites) >= place else math.inf
+
+    # --- on disk ------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered, as texts and numbers.
+
+        The scores are packed five hundred at a time, once each: a state that is written after every generation
+        must not take longer and longer to write.
+        """
+        known = list(self._known.items())
+        for start in range(_CHUNK * len(self._packed), len(known) - _CHUNK + 1, _CHUNK):
+            self._packed.append(_pack(known[start : start + _CHUNK]))
+        return {
+            "packed": self._packed,
+            "known": [[list(program), nmse] for program, nmse in known[_CHUNK * len(self._packed) :]],
+            "elites": [
+                [
+                    elite.score,
+                    elite.nmse,
+                    list(elite.program),
+                    [list(elite.decoded.tokens), list(elite.decoded.values)],
+                    elite.expression.constants.tolist(),
+                ]
+                for elite in self.elites
+            ],
+            "best": self.fitter.state(),
+            "evaluations": self.evaluations,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up what an earlier run remembered."""
+        self._packed = list(state["packed"])
+        self._known = {}
+        for chunk in [*map(_unpack, self._packed), state["known"]]:
+            self._known.update((tuple(program), nmse) for program, nmse in chunk)
+        self.elites = [
+            Elite(score, nmse, tuple(program), Skeleton(*map(tuple, decoded)), Expression(program, constants))
+            for score, nmse, program, decoded, constants in state["elites"]
+        ]
+        self.fitter.load(state["best"])
+        self._evaluations_before = state["evaluations"]
+
+
+def program_to_fit(decoded: Skeleton) -> Tokens:
+    """What is fitted for a skeleton that a decoder has written in some spelling.
+
+    It is completed, its constants are given values that no sum or product brings back to an integer or makes
+    equal, so that the canonical form does away with those that stand for nothing, and what is left is completed
+    again: `(x + y)*(x + y)`, which is not written as a square, stands for `(x + c*y)*(x + d*y)`.
+    """
+    general = completed(decoded)
+    filled = [_filling(number) for number in range(general.free)]
+    return completed(skeleton_of(general.expression().with_constants(filled))).tokens
+
+
+def _filling(number: int) -> float:
+    """Between 0.5 and 1, a different one for every number, and far from simple fractions."""
+    return 0.5 + (_GOLDEN * (number + 1)) % 1.0 / 2.0
+
+
+def _has_variable(program: Tokens) -> bool:
+    return any(token >= FIRST_VARIABLE for token in program)
+
+
+def _pack(known: Sequence[tuple[Tokens, float]]) -> str:
+    content = json.dumps(known)
+    return base64.b64encode(zlib.compress(content.encode(), level=6)).decode()
+
+
+def _unpack(packed: str) -> list[Any]:
+    return list(json.loads(zlib.decompress(base64.b64decode(packed))))

@@ -1,0 +1,75 @@
+"""Pareto fronts and the rule by which an equation is picked from one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expressions.expression import Expression
+from searches.pareto_front import EXACT_NMSE, GAIN_PER_NODE, Candidate, ParetoFront, pick
+
+
+def candidate(complexity: int, train: float, validation: float | None = None) -> Candidate:
+    return Candidate(
+        Expression.constant(complexity), complexity, train, train if validation is None else validation
+    )
+
+
+CANDIDATES = st.builds(
+    candidate,
+    st.integers(1, 12),
+    st.sampled_from([0.0, 1e-14, 0.1, 0.2, 0.5, 1.0, math.inf, math.nan]),
+    st.sampled_from([0.0, 0.1, 0.3, 2.0, math.inf]),
+)
+
+
+@given(st.lists(CANDIDATES, max_size=20))
+def test_a_front_is_what_nothing_dominates(candidates: list[Candidate]) -> None:
+    front = ParetoFront.of(candidates)
+    finite = [c for c in candidates if math.isfinite(c.train_nmse) and math.isfinite(c.validation_nmse)]
+    for member in front:
+        assert member in finite
+        assert not any(
+            other.complexity <= member.complexity
+            and other.error <= member.error
+            and (other.complexity, other.error) != (member.complexity, member.error)
+            for other in finite
+        )
+    for c in finite:  # and nothing that belongs there is missing
+        assert any(member.complexity <= c.complexity and member.error <= c.error for member in front)
+    assert [c.complexity for c in front] == sorted({c.complexity for c in front})
+    errors = [c.error for c in front]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_an_equation_that_explodes_on_unseen_rows_counts_by_those() -> None:
+    assert candidate(3, 0.01, 4.0).error == 4.0
+    assert candidate(3, 0.02, 0.01).error == 0.02
+    assert [c.complexity for c in ParetoFront.of([candidate(1, 0.5), candidate(9, 0.01, 4.0)])] == [1]
+
+
+def test_best_within() -> None:
+    front = ParetoFront.of([candidate(2, 0.5), candidate(5, 0.2), candidate(9, 0.1)])
+    assert front.best_within(1) is None
+    assert [front.best_within(k).complexity for k in (2, 4, 5, 100)] == [2, 2, 5, 9]  # type: ignore[union-attr]
+
+
+def test_the_shortest_exact_equation_is_picked() -> None:
+    front = ParetoFront.of([candidate(3, 1e-2), candidate(5, EXACT_NMSE / 2), candidate(9, 0.0)])
+    assert pick(front).complexity == 5
+    assert pick(ParetoFront.of([candidate(3, 2 * EXACT_NMSE), candidate(90, 0.0)])).complexity == 90
+
+
+@pytest.mark.parametrize("nodes", [1, 10, 40])
+def test_a_node_more_must_lower_the_error_by_its_share(nodes: int) -> None:
+    needed = 0.1 * GAIN_PER_NODE**nodes
+    assert pick(ParetoFront.of([candidate(5, 0.1), candidate(5 + nodes, 0.99 * needed)])).complexity == 5 + nodes
+    assert pick(ParetoFront.of([candidate(5, 0.1), candidate(5 + nodes, 1.01 * needed)])).complexity == 5
+
+
+def test_an_empty_front_has_nothing_to_pick() -> None:
+    with pytest.raises(ValueError, match="no equation was finite"):
+        pick(ParetoFront.of([candidate(1, math.inf)]))

@@ -1,0 +1,79 @@
+"""The end of a search: what is taken out of an equation, and what must stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from expressions.parsing import parse
+from expressions.scoring import recovered
+from searches.common.refinement import Finish
+from searches.common.regression_task import RegressionTask
+from searches.pareto_front import EXACT_NMSE, ParetoFront, pick
+
+X = np.random.default_rng(0).uniform(0.5, 5.0, (300, 3))
+
+
+def polished(model: str, truth: str) -> str:
+    """The equation picked from the polished front of a single, freshly fitted one."""
+    task = RegressionTask(X, parse(truth)(X))
+    finish = Finish(task, simplify_seconds=0.0)
+    [candidate] = finish.polished(ParetoFront([finish.judged(task.refit(parse(model)))]))
+    assert candidate.error < EXACT_NMSE
+    return candidate.expression.infix()
+
+
+@pytest.mark.parametrize(
+    ("model", "truth"),
+    [
+        ("1e10*tanh(8e-12*x0/(x1*x2**2))", "0.08*x0/(x1*x2**2)"),
+        ("1e6*sin(2.3e-6*x0*x1 - 1e-7) + x2", "2.3*x0*x1 + x2"),
+        ("1e8*(1 - cos(1.414e-4*(x0 - x1))) + 0.3", "(x0 - x1)**2 + 0.3"),
+        ("1e9*x1*log(1 + 1e-9*x0)", "x0*x1"),
+        ("x2 + 1e9*(exp(1e-9*(x0 + x1)) - 1)", "x0 + x1 + x2"),
+    ],
+)
+def test_functions_of_tiny_arguments_are_taken_out(model: str, truth: str) -> None:
+    equation = parse(polished(model, truth))
+    assert recovered(equation, parse(truth))
+    assert len(equation) <= len(parse(truth)) + 2
+
+
+@pytest.mark.parametrize(
+    ("model", "read"),
+    [
+        ("3.7*x1*sqrt(x0)**2", "3.7*x0*x1"),
+        ("-2*x0*(sqrt(x1)**2 + 0.5*x0 - 1.5)", "-(x0*(2*x1 + x0 - 3))"),
+        ("-2*x0*(x1 + 0.5*x0 - 1.5)", "-(x0*(x0 + 2*x1 - 3))"),
+    ],
+)
+def test_no_root_is_squared_and_nothing_is_multiplied_by_one(model: str, read: str) -> None:
+    assert polished(model, model) == read
+
+
+@pytest.mark.parametrize("truth", ["sin(x0) + x1", "tanh(0.3*x0) + 0.1*x1", "log(x0 + 3) - x2", "cos(0.2*x0)*x1"])
+def test_functions_that_the_data_see_stay(truth: str) -> None:
+    assert recovered(parse(polished(truth, truth)), parse(truth))
+
+
+def test_equations_without_constants_get_none() -> None:
+    task = RegressionTask(X, parse("x0 + x1")(X))
+    finish = Finish(task, constants=False, simplify_seconds=0.0)
+    front = finish.polished(ParetoFront([finish.judged(parse("tanh(x0) + x1"))]))
+    assert [c.expression for c in front] == [finish.judged(parse("tanh(x0) + x1")).expression]
+
+
+def test_when_time_is_up_only_the_picked_equation_is_polished() -> None:
+    noise = 0.3 * np.random.default_rng(1).normal(size=len(X))
+    task = RegressionTask(X, parse("2*x0 + 3*sin(x1)*x2")(X) + noise)
+    finish = Finish(task, simplify_seconds=0.0)
+    texts = ("0.9*x0", "2.1*x0 + 3.2*sin(x1)*x2", "2*x0 + 3*sin(x1)*x2 + 0.013*cos(x0*x1)*x2 + 0.01*x2*exp(-x0)")
+    front = ParetoFront.of([finish.judged(task.refit(parse(text))) for text in texts])
+    assert len(front) == 3
+    [chosen] = [k for k, candidate in enumerate(front) if candidate is pick(front)]
+    hurried = finish.polished(front, seconds=-1.0)
+    assert [k for k in range(3) if k < len(hurried) and hurried[k].expression != front[k].expression] == [chosen]
+    whole = finish.polished(front)
+    assert pick(hurried).expression == pick(whole).expression
+    assert front[2] in list(hurried)
+    assert front[2] not in list(whole), "it was the picked one with terms that say nothing"
