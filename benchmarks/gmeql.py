@@ -96,9 +96,10 @@ def run(cell: Cell) -> dict[str, Any]:
 
 def _judged(cell: Cell, equation: dict[str, Any]) -> dict[str, Any]:
     """What one equation is worth on fresh rows."""
+    from expressions.canonical_form import canonical_key
+    from expressions.equivalence import recovered
+    from expressions.goodness_of_fit import nmse
     from expressions.parsing import parse
-    from expressions.scoring import nmse, recovered
-    from expressions.simplification import canonical_key
 
     posed = problem(cell.problem)
     found = parse(equation["infix"], posed.variables)
@@ -144,7 +145,7 @@ def in_default_network(name: str) -> bool:
     from omegaconf import OmegaConf
 
     import train
-    from expressions.simplification import canonical
+    from expressions.canonical_form import canonical
     from modules.networks.gumbel_max.architecture import Architecture
     from modules.networks.gumbel_max.expressible import can_express
 

@@ -27,7 +27,7 @@ def run(cell: Cell) -> dict[str, Any]:
     The same rows serve to search and to choose: without noise, and with 300 rows, nothing is gained by a split.
     """
     from benchmarks.peers import Data, fit
-    from expressions.scoring import recovered
+    from expressions.equivalence import recovered
 
     posed = PROBLEMS[cell.problem]
     rng = np.random.default_rng([cell.seed, int(cell.problem[1:])])

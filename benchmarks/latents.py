@@ -29,7 +29,7 @@ def run(cell: Cell) -> dict[str, Any]:
     if cell.method == networks.NETWORK:
         return networks.train(cell)
     from benchmarks.peers import Data, fit
-    from expressions.scoring import mse, r2
+    from expressions.goodness_of_fit import mse, r2
 
     kind, latent = cell.problem.split("/")
     network = networks.load(cell.out, kind, cell.seed, cell.settings)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import Settings
+from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS
-from expressions.scoring import complexity
 
 Predict = Callable[[np.ndarray], np.ndarray]
 

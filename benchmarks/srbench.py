@@ -47,7 +47,8 @@ _UNDEFINED = 1e29  # error beyond which an equation is not finite on a fresh row
 def run(cell: Cell) -> dict[str, Any]:
     """Search on the training rows, judge on the others."""
     from datamodules.tables.problems import draw_tables, problem
-    from expressions.scoring import nmse, recovered
+    from expressions.equivalence import recovered
+    from expressions.goodness_of_fit import nmse
 
     posed = problem(cell.problem)
     tables = draw_tables(posed, noise_level=float(cell.settings["noise_level"]), seed=cell.seed)

@@ -28,8 +28,8 @@ from callbacks.search_files import SearchFiles, place
 from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
+from expressions.goodness_of_fit import nmse
 from expressions.parsing import parse
-from expressions.scoring import nmse
 from foundation.errors import UserError
 from searches.common.parallel import cores
 from searches.common.search_state import fingerprint

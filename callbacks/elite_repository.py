@@ -34,9 +34,11 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.run_record import record_metrics, write_atomically
+from expressions.canonical_form import canonical
+from expressions.equivalence import equivalent
 from expressions.expression import Expression
-from expressions.scoring import equivalent, nmse
-from expressions.simplification import canonical, simplify
+from expressions.goodness_of_fit import nmse
+from expressions.simplest_form import simplify
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elites import Elites

@@ -15,8 +15,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from callbacks.run_record import record_equations, record_metrics, write_atomically
+from expressions.equivalence import equivalent, recovered
 from expressions.expression import Expression
-from expressions.scoring import equivalent, mse, r2, recovered
+from expressions.goodness_of_fit import mse, r2
 from searches.pareto_front import Candidate, ParetoFront
 
 ACCURATE_R2 = 0.999  # SRBench's accuracy solution

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, report_findings
 from callbacks.run_record import record_metrics
+from expressions.complexity import complexity
 from expressions.expression import Expression
-from expressions.scoring import complexity, nmse, r2
+from expressions.goodness_of_fit import nmse, r2
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
 from searches.pareto_front import Candidate, ParetoFront

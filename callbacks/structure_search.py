@@ -29,7 +29,7 @@ from callbacks.checkpoints import EpochCheckpoint
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
-from expressions.scoring import nmse
+from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
 from modules.gmeql import GMEQL
 from searches.common.refinement import Finish

@@ -21,11 +21,11 @@ from functools import cache
 
 import numpy as np
 
+from expressions.canonical_form import without_affine
 from expressions.constant_placement import generalised, without_coefficients
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.rowwise_evaluation import PAD, evaluate_pairs
-from expressions.simplification import without_affine
 
 __all__ = ["INTEGERS", "Skeleton", "completed", "fingerprints", "skeleton_of", "structure_of"]
 

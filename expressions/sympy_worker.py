@@ -184,7 +184,7 @@ def rewritings(expression: Expression, seconds: float) -> list[Expression]:
 
 
 def is_recovered(model: Expression, truth: Expression, seconds: float) -> bool | None:
-    """SRBench's rule, see `expressions.scoring.recovered`; None if SymPy has no answer in time."""
+    """SRBench's rule, see `expressions.equivalence.recovered`; None if SymPy has no answer in time."""
     answers = list(_ask("recovered", [model, truth], seconds))
     return bool(answers[-1]) if answers else None
 

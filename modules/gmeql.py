@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from expressions.evaluation import evaluate_torch
 from expressions.expression import Expression
-from expressions.scoring import nmse
+from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.skeletons import Skeletons

@@ -28,7 +28,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from expressions.scoring import nmse
+from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError, near
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.draws import Draw, Draws

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from expressions.complexity import complexity
 from expressions.expression import Expression
-from expressions.scoring import complexity
 from expressions.skeleton import Skeleton, skeleton_of
 from foundation.errors import UserError
 from searches.common.refinement import Finish, near_front

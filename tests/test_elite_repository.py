@@ -17,8 +17,8 @@ from callbacks.elite_repository import EliteRepository, _without_small_terms
 from callbacks.run_record import read_results
 from datamodules.problem_data import ProblemData
 from datamodules.tables.problems import Problem, Uniform
+from expressions.goodness_of_fit import mae
 from expressions.parsing import parse
-from expressions.scoring import mae
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elites import Elites

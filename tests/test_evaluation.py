@@ -11,11 +11,11 @@ import torch
 from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
+from expressions.equivalence import comparison_rows
 from expressions.evaluation import Evaluator, Plan, evaluate_torch
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE
 from expressions.parsing import parse
-from expressions.scoring import probe_rows
 from tests.strategies import (
     ALL_OPERATORS,
     ANY_CONSTANTS,
@@ -60,7 +60,7 @@ def population(seed: int, count: int = 60) -> list[Expression]:
 @example(parse("log(x0/x0 + 0)*-(-x0)"))
 @example(parse("max(-log(-1) + (x0 - 0), -(-(x0 - x0)))"))
 def test_values_are_those_of_sympy(expression: Expression) -> None:
-    X = probe_rows(3, rows=60)
+    X = comparison_rows(3, rows=60)
     # SymPy must not rewrite the tree: what it makes of it may be better or worse conditioned.
     symbols = sympy.symbols("x0:3", real=True)
 
@@ -87,7 +87,7 @@ def test_values_are_those_of_sympy(expression: Expression) -> None:
 @given(expressions(max_depth=5, operators=ALL_OPERATORS))
 @example(parse("x0**2.0 + x1**(1 + 1)"))
 def test_float64_is_the_reference(expression: Expression) -> None:
-    X = probe_rows(3, rows=40)
+    X = comparison_rows(3, rows=40)
     # Whether max(-0, 0) is -0 or 0 depends on NumPy's kernel, and so on the length of the column: 0.0 makes it 0.
     assert same(Evaluator(X, np.float64).values([expression])[0] + 0.0, expression(X) + 0.0)
 
@@ -114,7 +114,7 @@ def test_batch_equals_one_by_one(dtype: Any, rows: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(expressions(max_depth=4, operators=ALL_OPERATORS, constants=ANY_CONSTANTS), max_size=8))
 def test_batch_equals_one_by_one_with_any_constants(batch: list[Expression]) -> None:
-    X = probe_rows(3, rows=30)
+    X = comparison_rows(3, rows=30)
     for dtype in DTYPES:
         evaluator = Evaluator(X, dtype)
         values = evaluator.values(batch)
@@ -195,7 +195,7 @@ def test_buffers_that_do_not_fit(out: np.ndarray) -> None:
 
 
 def test_torch_agrees() -> None:
-    X = probe_rows(3, rows=50)
+    X = comparison_rows(3, rows=50)
     for seed in range(4):
         rng = np.random.default_rng(seed)
         batch = [random_expression(rng, 3, 4, PLAIN_OPERATORS) for _ in range(40)]

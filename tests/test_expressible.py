@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.tables.problems import problem, suite
+from expressions.canonical_form import canonical
 from expressions.parsing import parse
-from expressions.simplification import canonical
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.expressible import can_express
 

@@ -10,13 +10,14 @@ import sympy
 from deap import gp
 from hypothesis import assume, example, given, settings
 
+from expressions.complexity import out_of_range
+from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, OPERATORS
 from expressions.parsing import parse
-from expressions.scoring import out_of_range, probe_rows
 from tests.strategies import ALL_OPERATORS, ANY_CONSTANTS, expressions, well_conditioned
 
-X = probe_rows(3, rows=60)
+X = comparison_rows(3, rows=60)
 
 
 def values(expression: Expression) -> np.ndarray:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expressions.canonical_form import canonical_key
+from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS
 from expressions.parsing import parse
-from expressions.scoring import equivalent
-from expressions.simplification import canonical_key
 from searches.common.regression_task import RegressionTask
 from searches.evolution.island import Island
 from searches.evolution.settings import GeneticProgrammingSettings

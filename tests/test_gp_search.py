@@ -22,8 +22,8 @@ import torch
 from callbacks.gp_search import GPSearch, encode
 from callbacks.run_record import read_results
 from datamodules.tabular import TabularData
+from expressions.goodness_of_fit import mse, r2
 from expressions.parsing import parse
-from expressions.scoring import mse, r2
 from foundation.errors import UserError
 from modules.autoencoder import Autoencoder
 from searches.common.search_state import StateError, load_state

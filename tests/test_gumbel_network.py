@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import RelaxedOneHotCategorical
 
+from expressions.goodness_of_fit import mae
 from expressions.operators import BY_NAME, OPERATORS
-from expressions.scoring import mae
 from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture
 from modules.networks.gumbel_max.network import (
     GumbelMaxNetwork,

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expressions.equivalence import recovered
 from expressions.expression import Expression
 from expressions.operators import CONSTANT
 from expressions.parsing import parse
-from expressions.scoring import recovered
 from expressions.skeleton import Skeleton, skeleton_of, structure_of
 from foundation.errors import UserError
 from searches import latent_cmaes

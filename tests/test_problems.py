@@ -27,8 +27,8 @@ from datamodules.tables.problems import (
     suite,
     suites,
 )
+from expressions.equivalence import equivalent, recovered
 from expressions.parsing import parse
-from expressions.scoring import equivalent, recovered
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = names_of(",".join(suites()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from expressions.equivalence import recovered
 from expressions.parsing import parse
-from expressions.scoring import recovered
 from searches.common.refinement import Finish
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, ParetoFront, pick

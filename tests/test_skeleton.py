@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expressions.canonical_form import without_affine
 from expressions.expression import Expression
+from expressions.goodness_of_fit import nmse
 from expressions.operators import CONSTANT, FIRST_VARIABLE
 from expressions.parsing import parse
 from expressions.rowwise_evaluation import PAD, evaluate_pairs
 from expressions.sampling import SamplingSettings, sample, sample_tokens
-from expressions.scoring import nmse
-from expressions.simplification import without_affine
 from expressions.skeleton import INTEGERS, Skeleton, fingerprints, skeleton_of
 from expressions.vocabulary import Vocabulary
 from foundation.errors import UserError

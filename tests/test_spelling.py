@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from expressions.canonical_form import canonical_key
+from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.parsing import parse
-from expressions.scoring import probe_rows
-from expressions.simplification import canonical_key
 from expressions.spelling import digits, spellings, unrooted, unsigned, widened
+from tests.rounding import disturbed
 from tests.strategies import expressions
-from tests.test_simplification import disturbed
 
-ROWS = probe_rows(3, rows=60)
+ROWS = comparison_rows(3, rows=60)
 
 
 def assert_same_where_finite(original: Expression, spelling: Expression) -> None:

@@ -23,8 +23,8 @@ from callbacks.run_record import read_results
 from callbacks.structure_search import StructureSearch
 from datamodules.problem_data import ProblemData
 from datamodules.tabular import TabularData
+from expressions.goodness_of_fit import mse, nmse, r2
 from expressions.parsing import parse
-from expressions.scoring import mse, nmse, r2
 from foundation.errors import UserError
 from modules.gmeql import GMEQL
 

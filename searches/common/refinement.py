@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from expressions.canonical_form import canonical
+from expressions.complexity import complexity
 from expressions.constant_rounding import snap
 from expressions.expression import Expression
-from expressions.scoring import complexity
-from expressions.simplification import canonical, simplify
+from expressions.simplest_form import simplify
 from expressions.spelling import digits, spellings, unrooted, unsigned, widened
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick

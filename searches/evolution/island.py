@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from deap import tools
 
+from expressions.canonical_form import canonical_key
 from expressions.expression import Expression
 from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
-from expressions.simplification import canonical_key
 from searches.common.regression_task import RegressionTask
 from searches.evolution.breeding import Breeder, Individual
 from searches.evolution.feature_bank import FeatureBank, lent_random_state
@@ -342,7 +342,7 @@ _PRODUCTS = frozenset((TOKEN["mul"], TOKEN["div"]))
 def tree_nodes(expression: Expression) -> int:
     """Nodes of the SymPy tree if SymPy merged nested sums and products and did nothing else.
 
-    A hundred times faster than `expressions.scoring.complexity`, which is exact and scores what is reported.
+    A hundred times faster than `expressions.complexity.complexity`, which is exact and scores what is reported.
     """
     nodes = 0
     parents = [0]  # a stack: parents of the arguments that are still to come

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from expressions import sympy_worker as symbolic
+from expressions.canonical_form import MAX_LENGTH, canonical, canonical_key
+from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, Operator
+from expressions.operators import BY_NAME
 from expressions.parsing import parse
-from expressions.scoring import complexity, probe_rows
-from expressions.simplification import MAX_LENGTH, canonical, canonical_key, simplify
+from tests.rounding import assert_same_values
 from tests.strategies import ALL_OPERATORS, PLAIN_OPERATORS, expressions, random_expression
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,53 +29,9 @@ def apply(name: str, *arguments: Expression) -> Expression:
 # --- values -----------------------------------------------------------------------------------------------------
 
 
-def disturbed(expression: Expression, X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values with every operation off by up to 1e-14, and where an intermediate result is huge, tiny or undone.
-
-    The spread over seeds tells how much rounding matters on each row.
-    """
-    rng = np.random.default_rng(seed)
-    rows = len(X)
-    extreme = np.zeros(rows, dtype=bool)
-
-    def combine(row: Operator, *arguments: np.ndarray) -> np.ndarray:
-        exact = row.numpy(*arguments, np.empty(rows))
-        size = np.abs(exact)
-        pole = row.name in ("div", "inv", "log", "pow") and np.isinf(exact)
-        inputs_finite = np.all([np.isfinite(a) for a in arguments], axis=0)
-        extreme[inputs_finite & (size > 1e100) & ~pole] = True
-        extreme[(size < 1e-100) & ((exact != 0.0) | (row.name in ("exp", "pow", *POWERS)))] = True
-        return exact * (1.0 + 1e-14 * rng.uniform(-1.0, 1.0, rows))
-
-    def leaf(token: int, value: float) -> np.ndarray:
-        return np.full(rows, value) if token == CONSTANT else X[:, token - FIRST_VARIABLE]
-
-    with np.errstate(all="ignore"):
-        return np.array(expression.fold(leaf, combine)), extreme
-
-
 USUAL = (
     "add", "sub", "mul", "div", "neg", "inv", "square", "cube", "sqrt", "log", "sin", "abs", "max",
 )  # fmt: skip
-POWERS = ("square", "cube", "pow4", "pow5", "pow6")
-
-
-def assert_same_values(original: Expression, rewritten: Expression) -> None:
-    X = probe_rows(3, rows=60)
-    runs = [disturbed(e, X, seed) for e in (original, rewritten) for seed in range(3)]
-    with np.errstate(all="ignore"):
-        expected, found = original(X), rewritten(X)
-        first, second = np.array([v for v, _ in runs[:3]]), np.array([v for v, _ in runs[3:]])
-        spread = np.maximum(np.abs(first - expected).max(axis=0), np.abs(second - found).max(axis=0))
-        settled = ~np.any([extreme for _, extreme in runs], axis=0)
-        for values in (first, second):
-            finite = np.isfinite(values)
-            settled &= finite.all(axis=0) | ~finite.any(axis=0)
-        finite = np.isfinite(expected)
-        assert np.array_equal(finite[settled], np.isfinite(found)[settled])
-        both = settled & finite & np.isfinite(found)
-        allowed = 100.0 * spread + 1e-11 * np.abs(expected) + 1e-12
-        assert not (np.abs(found - expected)[both] > allowed[both]).any()
 
 
 @settings(max_examples=150, deadline=None)
@@ -207,14 +160,14 @@ def test_random_rewritings_have_the_same_key() -> None:
         expression = expression.with_constants(np.clip(np.round(expression.constants), 1, 4))
         normal = canonical(expression)
         # 0 times what is invalid on a region stays, and how much of it depends on the order of the product.
-        if 0.0 in normal.constants or not np.isfinite(expression(probe_rows(3))).any():
+        if 0.0 in normal.constants or not np.isfinite(expression(comparison_rows(3))).any():
             continue
         assert canonical_key(rewrite(expression, rng)) == canonical_key(expression), expression
 
 
 def test_numerically_different_expressions_have_different_keys() -> None:
     rng = np.random.default_rng(5)
-    X = probe_rows(3)
+    X = comparison_rows(3)
     found: dict[bytes, np.ndarray] = {}
     for _ in range(2_500):
         expression = random_expression(rng, 3, 3, PLAIN_OPERATORS)
@@ -240,7 +193,7 @@ def test_skeleton_keys() -> None:
 def test_keys_are_the_same_in_every_process() -> None:
     text = "sin(x0*2.5) + x1*x0 - max(x1, x0)/3.25"
     code = (
-        "from expressions.parsing import parse; from expressions.simplification import canonical_key as k;"
+        "from expressions.parsing import parse; from expressions.canonical_form import canonical_key as k;"
         f"e = parse({text!r}); print(k(e).hex(), k(e, constants=False).hex())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
@@ -261,131 +214,3 @@ def test_overflow_keeps_the_expression() -> None:
         once = canonical(parse(text))
         assert canonical(once) == once
         assert np.isfinite(once.constants).all()
-
-
-# --- SymPy in a worker ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("sin(x0)**2 + cos(x0)**2", "1"),
-        ("(x0**2 - 1)/(x0 - 1)", "x0 + 1"),
-        ("x0*x1 + x0*x2", "x0*(x1 + x2)"),
-        ("(1.5*x0 + 0.37*x1*x0)/x0", "0.37*x1 + 1.5"),
-        ("safe_div(x0, x0 + 0)", "safe_div(x0, x0)"),
-    ],
-)
-def test_simplify(text: str, expected: str) -> None:
-    assert canonical_key(simplify(parse(text), seconds=5.0)) == canonical_key(parse(expected))
-
-
-@pytest.mark.parametrize("text", ["exp(log(x0))", "sqrt(x0)**2", "log(x0**2) - 2*log(x0)"])
-def test_simplify_keeps_invalid_rows_invalid(text: str) -> None:
-    simple = simplify(parse(text), seconds=5.0)
-    assert not np.isfinite(simple(np.array([[-1.0]])))[0]
-
-
-@settings(max_examples=15, deadline=None)
-@given(expressions(max_depth=4, operators=("add", "sub", "mul", "div", "sin", "exp", "square")))
-def test_simplify_is_never_worse(expression: Expression) -> None:
-    simple = simplify(expression, seconds=0.3)
-    assert complexity(simple) <= complexity(expression)
-    assert_same_values(expression, simple)
-
-
-HARD = "*".join(f"(x0*{k}.5 + x1**{k % 5 + 2} + sin(x2*x{k % 3} + {k}.25))" for k in range(1, 12)) + "/(x0 + x1)"
-
-
-def test_time_limit_kills_the_computation_and_the_worker_goes_on() -> None:
-    simplify(parse("x0 + x0"), seconds=5.0)  # the start does not count
-    worker = symbolic._worker
-    assert worker is not None
-    start = time.monotonic()
-    simple = simplify(parse(HARD), seconds=0.5)
-    assert time.monotonic() - start < 10.0
-    assert complexity(simple) <= complexity(parse(HARD))
-    assert symbolic._worker is worker
-    assert not children_of(worker.process.pid)
-    assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=5.0) == parse("x0 + 1")
-
-
-def test_a_worker_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    simplify(parse("x0 + x0"), seconds=5.0)
-    worker = symbolic._worker
-    assert worker is not None
-    monkeypatch.setattr(symbolic, "_MARGIN", 0.2)
-    os.kill(worker.process.pid, signal.SIGSTOP)
-    start = time.monotonic()
-    assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=0.2) == parse("(x0**2 - 1)/(x0 - 1)")
-    assert time.monotonic() - start < 10.0
-    assert worker.process.returncode is not None  # reaped
-    assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=5.0) == parse("x0 + 1")
-
-
-def test_a_dead_worker_is_replaced() -> None:
-    simplify(parse("x0 + x0"), seconds=5.0)
-    assert symbolic._worker is not None
-    os.kill(symbolic._worker.process.pid, signal.SIGKILL)
-    assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=5.0) == parse("x0 + 1")
-
-
-def _in_pool(text: str) -> str:
-    return simplify(parse(text), seconds=5.0).infix()
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_in_daemonic_pool_workers(method: str) -> None:
-    simplify(parse("x0 + x0"), seconds=5.0)  # so that a fork inherits a worker
-    before = symbolic._worker
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        found = pool.map(_in_pool, ["(x0**2 - 1)/(x0 - 1)", "x0*x1 + x0*x2"])
-    assert found == ["x0 + 1", "x0*(x1 + x2)"]
-    assert simplify(parse("x0*x1 + x0*x2"), seconds=5.0) == parse("x0*(x1 + x2)")
-    assert symbolic._worker is before  # the children left it alone
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-@pytest.mark.parametrize("ending", ["exit", "SIGINT", "SIGKILL"])
-def test_the_worker_ends_with_its_parent(ending: str) -> None:
-    code = f"""
-import sys
-from expressions.parsing import parse
-from expressions.simplification import simplify
-simplify(parse("x0 + x0"), seconds=5.0)
-print("ready", flush=True)
-sys.stdin.readline()
-if {ending!r} != "exit":
-    print("busy", flush=True)
-    simplify(parse({HARD!r}), seconds=2.0)
-"""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert parent.stdin is not None
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "ready\n"
-    [worker] = children_of(parent.pid)
-    parent.stdin.write("\n")
-    parent.stdin.flush()
-    if ending != "exit":
-        assert parent.stdout.readline() == "busy\n"
-        time.sleep(0.3)
-        parent.send_signal(getattr(signal, ending))
-    _, errors = parent.communicate(timeout=10)
-    if ending == "SIGINT":
-        assert "KeyboardInterrupt" in errors
-    deadline = time.monotonic() + 15.0  # in mid-computation, the alarm after SIGKILL
-    while is_running(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(worker)

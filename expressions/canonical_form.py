@@ -1,4 +1,4 @@
-"""Canonical form and hash for search, SymPy with a time limit for the report.
+"""The canonical form of an expression, and its hash: equal for expressions that are equal by simple rules.
 
 `canonical` rewrites an expression bottom-up into a normal form in which commuted, reassociated and otherwise
 trivially equal expressions coincide. Two shapes carry the arithmetic:
@@ -37,18 +37,15 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from expressions import sympy_worker as symbolic
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
-from expressions.scoring import complexity, out_of_range, probe_rows
 
-__all__ = ["canonical", "canonical_key", "latex", "simplify", "without_affine"]
+__all__ = ["canonical", "canonical_key", "without_affine"]
 
 MAX_LENGTH = 2_000  # longer programs are returned as they are: the time grows with the square of the length
 _CAPACITY = 120_000  # remembered subtrees before the memory is cleared, about 150 MB
@@ -650,7 +647,7 @@ def _emit_term(node: _Node, coefficient: float) -> tuple[tuple[int, ...], tuple[
     return tokens, (coefficient, *node.constants)
 
 
-# --- the search's side ------------------------------------------------------------------------------------------
+# --- what others call -------------------------------------------------------------------------------------------
 
 
 class _Local(threading.local):
@@ -723,62 +720,3 @@ def _digest(tokens: Any, constants: Any) -> bytes:
     if constants:
         data += b"|" + " ".join([f"{value:.11e}" for value in constants]).encode()
     return blake2b(data, digest_size=16).digest()
-
-
-# --- the report's side ------------------------------------------------------------------------------------------
-
-
-def simplify(
-    expression: Expression,
-    names: Sequence[str] | None = None,
-    seconds: float = 2.0,
-    rows: np.ndarray | None = None,
-) -> Expression:
-    """The shortest rewriting of an expression that SymPy finds within a time limit.
-
-    Every rewriting is checked in float64 on rows where the original is finite (equal up to rounding) and where it
-    is not (not finite either), so that SymPy's rules for positive or complex arguments cannot change what is
-    reported. SymPy runs in a worker process, see `expressions.sympy_worker`.
-
-    Args:
-        expression: the equation.
-        names: not needed, variables keep their positions; accepted as everywhere where equations are printed.
-        seconds: time limit; what came before it counts. The first call also waits for the worker to start.
-        rows: rows to check on beside the fixed random ones, for example the training table. `[rows, variables]`
-
-    Returns:
-        The candidate of lowest complexity (SymPy nodes), then of fewest tokens, among the expression itself, its
-        canonical form and SymPy's rewritings: never more complex than the expression.
-    """
-    tables = [probe_rows(1 + max(expression.variables, default=0))]
-    if rows is not None:
-        tables.append(np.asarray(rows, dtype=np.float64))
-    short = canonical(expression)
-    candidates = [expression, short]
-    if np.isfinite(expression(tables[0])).any() and not out_of_range(short):
-        for found in symbolic.rewritings(short, seconds):
-            candidates += [found, canonical(found)]
-    ranked = sorted(dict.fromkeys(candidates), key=lambda e: (complexity(e), len(e)))
-    return next(e for e in ranked if e == expression or all(_agree(expression, e, X) for X in tables))
-
-
-def latex(expression: Expression, names: Sequence[str] | None = None, seconds: float = 2.0) -> str:
-    """LaTeX source of the simplified expression."""
-    return simplify(expression, names, seconds).latex(names)
-
-
-def _agree(original: Expression, candidate: Expression, X: np.ndarray) -> bool:
-    """Equal values, up to rounding, and finite on the same rows."""
-    if max(candidate.variables, default=0) >= X.shape[1]:
-        return False
-    with np.errstate(all="ignore"):
-        expected, found = original(X), candidate(X)
-        finite = np.isfinite(expected)
-        if not np.array_equal(finite, np.isfinite(found)):
-            return False
-        expected, found = expected[finite], found[finite]
-        if not expected.size:
-            return True
-        # Rounding where large terms cancel is judged by the size of values in general.
-        usual = float(np.median(np.abs(expected)))
-        return bool((np.abs(found - expected) <= 1e-9 * np.maximum(np.abs(expected), usual) + 1e-300).all())
