@@ -30,6 +30,7 @@ from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit,
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
 from expressions.goodness_of_fit import nmse
+from expressions.numbering import check_numbers, numbers_of
 from foundation.errors import UserError
 from modules.gmeql import GMEQL
 from searches.common.refinement import Finish
@@ -142,6 +143,7 @@ class StructureSearch(Callback):
             "course": {**vars(self.course), "seconds": self._seconds()},
             "history": self.history,
             "best": [] if self.fitter is None else self.fitter.state(),
+            "numbers": numbers_of(),
             "elites": [[elite.score, list(elite.tokens)] for elite in elites],
             "structures": torch.from_numpy(_stacked([elite.structure for elite in elites], np.int16)),
             "used": torch.from_numpy(_stacked([elite.used for elite in elites], np.bool_)),
@@ -149,7 +151,12 @@ class StructureSearch(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the state until the data are there."""
+        """Keep the state until the data are there.
+
+        Raises:
+            UserError: its programs are of operators that have other numbers here, or no names.
+        """
+        check_numbers(state_dict.get("numbers"), "the checkpoint's search", "fit again, without resume")
         self._restored = state_dict
 
     def _restore(self) -> None:
@@ -413,7 +420,7 @@ class StructureSearch(Callback):
             raise UserError("a fit in forked processes leaves nothing behind: use trainer.strategy=ddp")
         states = torch.load(paths[0], map_location="cpu", weights_only=True)["callbacks"]
         self._look_at(data)
-        self._restored = states[self.state_key]
+        self.load_state_dict(states[self.state_key])
         self._restore()
 
     def _finding(self, data: Any) -> Finding:

@@ -113,7 +113,7 @@ def read_trees(programs: Sequence[np.ndarray], before: Sequence[int] = (), after
     height = np.zeros_like(size)
     varies = tokens == CONSTANT
     with np.errstate(over="ignore"):
-        digest = _mix(tokens.astype(np.int64).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+        digest = _mix(_digest_words(tokens) + np.uint64(0x9E3779B97F4A7C15))
         everyone = np.arange(count)
         for i in np.flatnonzero((arity > 0).any(axis=1))[::-1].tolist():
             unary, binary = arity[i] >= 1, arity[i] == 2
@@ -134,6 +134,16 @@ def read_trees(programs: Sequence[np.ndarray], before: Sequence[int] = (), after
     is_constant = tokens == CONSTANT
     ordinal = np.cumsum(is_constant, axis=0, dtype=np.int32) - is_constant
     return Trees(tokens, second, height, varies, digest, ordinal, lengths)
+
+
+def _digest_words(tokens: np.ndarray) -> np.ndarray:
+    """Tokens with variables numbered from 31, as when the first results were recorded.
+
+    The random starts of a fit are drawn by digest, so this numbering is a part of every result.
+    """
+    words = tokens.astype(np.int64)
+    words -= (tokens >= FIRST_VARIABLE) * np.int64(FIRST_VARIABLE - 31)
+    return words.astype(np.uint64)
 
 
 def _mix(word: np.ndarray) -> np.ndarray:

@@ -340,7 +340,10 @@ def variable_name(index: int, names: Sequence[str] | None) -> str:
 def _check_program(tokens: np.ndarray, constants: np.ndarray) -> None:
     if tokens.size == 0 or int(tokens.min()) < 0:
         raise ValueError("an expression needs at least one token, and no token is negative")
-    open_slots = 1 + np.cumsum(ARITY[np.minimum(tokens, FIRST_VARIABLE)].astype(np.int64) - 1)
+    arity = ARITY[np.minimum(tokens, FIRST_VARIABLE)]
+    if arity.min() < 0:
+        raise ValueError(f"no operator has the number {int(tokens[arity < 0][0])}")
+    open_slots = 1 + np.cumsum(arity.astype(np.int64) - 1)
     if open_slots[-1] != 0 or (open_slots[:-1] <= 0).any():
         raise ValueError("the tokens are not one complete prefix program")
     if np.count_nonzero(tokens == CONSTANT) != constants.size:

@@ -6,7 +6,8 @@ is not finite, and the expression is invalid on that row. The protected operator
 square root and logarithm of the magnitude) are rows of their own under names of their own.
 
 Tokens are small integers: `CONSTANT` is 0, operator `k` of the table is `k + 1`, and variable `j` is
-`FIRST_VARIABLE + j`.
+`FIRST_VARIABLE + j`. Programs lie in files by these numbers, so they never change: rows are only ever
+appended, and variables are numbered from a fixed place far behind them (see `expressions.numbering`).
 """
 
 from __future__ import annotations
@@ -314,13 +315,15 @@ OPERATORS: tuple[Operator, ...] = (
 )  # fmt: skip
 
 CONSTANT = 0
-FIRST_VARIABLE = len(OPERATORS) + 1
+FIRST_VARIABLE = 1000
 
 BY_NAME: dict[str, Operator] = {row.name: row for row in OPERATORS}
 TOKEN: dict[str, int] = {row.name: k + 1 for k, row in enumerate(OPERATORS)}
 
-# Indexed by token, one entry for all variables at the end: `ARITY[min(token, FIRST_VARIABLE)]`.
-ARITY: np.ndarray = np.array([0, *(row.arity for row in OPERATORS), 0], dtype=np.int8)
+# Indexed by token, one entry for all variables at the end: `ARITY[min(token, FIRST_VARIABLE)]`. -1: no such token.
+ARITY: np.ndarray = np.full(FIRST_VARIABLE + 1, -1, dtype=np.int8)
+ARITY[: len(OPERATORS) + 1] = [0, *(row.arity for row in OPERATORS)]
+ARITY[FIRST_VARIABLE] = 0
 
 # Integer powers with a row of their own, so that `x**3` costs two products and not a logarithm.
 POWER_ROWS: dict[int, str] = {2: "square", 3: "cube", 4: "pow4", 5: "pow5", 6: "pow6"}

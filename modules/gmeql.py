@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from expressions.evaluation import evaluate_torch
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from expressions.numbering import plain, restored
 from foundation.errors import UserError
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.skeletons import Skeletons
@@ -174,11 +175,15 @@ class GMEQL(LightningModule):
         self._tested = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The equation goes with the logits, as numbers."""
+        """The equation goes with the logits."""
         if self.equation is not None:
-            checkpoint["equation"] = [self.equation.tokens.tolist(), self.equation.constants.tolist()]
+            checkpoint["equation"] = plain(self.equation)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the equation up again."""
+        """Take the equation up again.
+
+        Raises:
+            UserError: its operators are not named, or this version does not have them.
+        """
         if "equation" in checkpoint:
-            self.equation = Expression(*checkpoint["equation"])
+            self.equation = restored(checkpoint["equation"], "the checkpoint's equation", "fit again")

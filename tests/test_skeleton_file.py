@@ -107,7 +107,7 @@ def test_two_processes_draw_it_once(tmp_path: Path) -> None:
     path = tmp_path / "shared.npz"
     program = (
         "import sys\n"
-        "from datamodules import skeleton_file\n"
+        "from datamodules.streams import skeleton_file\n"
         "from datamodules.streams.skeleton_pool import PoolSettings\n"
         "skeleton_file._PART = 200\n"
         f"skeleton_file.keep_skeletons({str(path)!r}, 400, int(sys.argv[1]), PoolSettings(variables=2, longest=8))"

@@ -4,7 +4,7 @@ A stream draws new skeletons every few epochs, in one process, while what trains
 where a GPU takes 100,000 samples a second. From a file all epochs have the same skeletons, so there must be many:
 `data.skeletons=logs/skeletons.npz data.programs=2000000`.
 
-The file holds arrays of numbers and the settings as JSON; nothing in it is ever run.
+The file holds arrays of numbers, the settings and the names of the operators as JSON; nothing in it is ever run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datamodules.streams.skeleton_pool import SPLITS, PoolSettings, SkeletonPool, benchmark_fingerprints, draw_pool
+from expressions.numbering import numbers_of, renumbered
 from expressions.sampling import PAD
 from expressions.skeleton import structure_of
 from foundation.errors import UserError
@@ -31,7 +32,8 @@ from foundation.files import duration, locked, writing
 
 __all__ = ["KeptSkeletons", "keep_skeletons", "read_skeletons", "structures_of"]
 
-FORMAT = "rediscover skeletons 1"
+FORMAT = "rediscover skeletons 2"
+_UNNAMED = "rediscover skeletons 1"  # programs without the names of their operators
 _PART = 16_384  # programs that are drawn together, at most
 _DRAWING = 13  # tells these generators apart from the stream's
 _PROGRAMS_A_SECOND = 2_000.0  # of a core, about
@@ -143,6 +145,7 @@ def _write(path: Path, kept: KeptSkeletons, programs: int, settings: PoolSetting
     pool = kept.pool
     header = {
         "format": FORMAT,
+        "numbers": numbers_of(np.stack([pool.tokens, kept.structures])),
         "programs": programs,
         "settings": asdict(settings),
         "drawn": pool.drawn,
@@ -170,7 +173,8 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
         settings: What was drawn.
 
     Raises:
-        UserError: There is no such file, it is damaged or another kind of file, or it holds other skeletons.
+        UserError: There is no such file, it is damaged or another kind of file, it holds other skeletons, or
+            operators that this version does not have.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -179,7 +183,7 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
             values = file["fixed"][file["values"]]
             columns = file["columns"].astype(np.int64)
         counts = int(header["drawn"]), int(header["excluded"])
-        whole = header["format"] == FORMAT and tokens.shape == values.shape == structures.shape
+        whole = header["format"] in (FORMAT, _UNNAMED) and tokens.shape == values.shape == structures.shape
         whole &= columns.shape == tokens.shape[:1] and tokens.shape[1:] == (settings.longest,)
         whole &= tokens.dtype == structures.dtype == np.int16 and len(tokens) > 0
     except FileNotFoundError:
@@ -189,6 +193,10 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
     if not whole:
         raise UserError(f"data.skeletons={path} is damaged, or no file of skeletons: choose another file")
     _check_settings(path, header, {"programs": programs, **asdict(settings)})
+    numbers, remedy = header.get("numbers"), "delete it, and the next run draws it anew"
+    tokens, structures = (
+        renumbered(programs_of, numbers, f"data.skeletons={path}", remedy) for programs_of in (tokens, structures)
+    )
     lengths = (tokens != PAD).sum(axis=1)
     return KeptSkeletons(SkeletonPool(tokens, values, columns, lengths, *counts), structures)
 

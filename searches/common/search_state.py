@@ -1,4 +1,7 @@
-"""Search state on disk: JSON, compressed, written in one piece or not at all."""
+"""Search state on disk: JSON, compressed, written in one piece or not at all.
+
+Programs in it are numbers, so the names of the operators are always a part of it (`expressions.numbering`).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from expressions.numbering import NumberingError, check_numbers, numbers_of
 from foundation.errors import UserError
 
 _MAGIC = b"rediscover state 1\n"
+_NUMBERS = "numbers"
 
 
 class StateError(UserError):
@@ -27,7 +32,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         StateError: the disk is full or the directory not writable.
     """
-    body = zlib.compress(json.dumps(state).encode(), level=1)
+    body = zlib.compress(json.dumps({**state, _NUMBERS: numbers_of()}).encode(), level=1)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
     try:
         replace_file(path, _MAGIC + digest + b"\n" + body)
@@ -62,7 +67,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote.
 
     Raises:
-        StateError: the file is not a state file, or not a whole one.
+        StateError: the file is not a state file, not a whole one, or its operators have other numbers.
     """
     try:
         content = path.read_bytes()
@@ -74,9 +79,14 @@ def load_state(path: Path) -> dict[str, Any]:
     if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != digest + b"\n":
         raise StateError(f"{path} is damaged or not a search state: delete it to start this search anew")
     try:
-        return dict(json.loads(zlib.decompress(body)))
+        state = dict(json.loads(zlib.decompress(body)))
     except (ValueError, TypeError, zlib.error) as error:  # whole, but of no use: somebody else wrote it
         raise StateError(f"{path} is not a search state: delete it to start this search anew") from error
+    try:
+        check_numbers(state.pop(_NUMBERS, None), str(path), "delete it to start this search anew")
+    except NumberingError as error:
+        raise StateError(str(error)) from error
+    return state
 
 
 def fingerprint(*parts: Any) -> str:

@@ -333,8 +333,8 @@ def _packed(expression: Expression) -> list[list[Any]]:
     return [expression.tokens.tolist(), expression.constants.tolist()]
 
 
-# SymPy nodes of an operator, leaves counting 1.
-_NODES: list[int] = [1, *(row.complexity for row in OPERATORS), 1]
+# SymPy nodes of a constant and of every operator; a variable counts 1.
+_NODES: list[int] = [1, *(row.complexity for row in OPERATORS)]
 _SUMS = frozenset((TOKEN["add"], TOKEN["sub"]))
 _PRODUCTS = frozenset((TOKEN["mul"], TOKEN["div"]))
 
@@ -348,11 +348,10 @@ def tree_nodes(expression: Expression) -> int:
     parents = [0]  # a stack: parents of the arguments that are still to come
     for token in expression.tokens.tolist():
         parent = parents.pop()
-        kind = token if token < FIRST_VARIABLE else FIRST_VARIABLE
-        nodes += _NODES[kind]
+        nodes += _NODES[token] if token < FIRST_VARIABLE else 1
         if (token in _SUMS and parent in _SUMS) or (token in _PRODUCTS and parent in _PRODUCTS):
             nodes -= 1
-        parents += [token] * _ARITIES[kind]
+        parents += [token] * (_ARITIES[token] if token < FIRST_VARIABLE else 0)
     return nodes
 
 
