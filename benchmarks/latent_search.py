@@ -98,8 +98,8 @@ def run(cell: Cell) -> dict[str, Any]:
                 "infix": found.best.expression.infix(problem.variables),
                 "nrmse": nrmse if np.isfinite(nrmse) else 1e30,
                 "right": _structure(found.best.expression) == _structure(problem.truth),
-                "decodes": found.decodes,
-                "skeletons": found.skeletons,
+                "decodes": found.counts["decodes"],
+                "skeletons": found.counts["skeletons"],
                 "seconds": time.perf_counter() - begun,
             }
         )

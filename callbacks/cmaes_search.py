@@ -29,13 +29,12 @@ from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import nmse
-from expressions.parsing import parse
 from foundation.errors import UserError
 from searches.common.parallel import cores
 from searches.common.search_state import fingerprint
 from searches.latent_space.jobs import search_one
 from searches.latent_space.settings import LatentSearchSettings
-from searches.pareto_front import Candidate, ParetoFront, pick
+from searches.search_result import SearchResult
 
 __all__ = ["CMAESSearch"]
 
@@ -327,7 +326,9 @@ class CMAESSearch(Callback):
             print(note, flush=True)
         names: list[str] = []  # every finding has its own
         report_findings(self.run_dir, findings, names, seconds)
-        totals = {name: float(sum(result[name] for result in results)) for name in ("decodes", "skeletons")}
+        totals = {
+            name: float(sum(result["counts"][name] for result in results)) for name in ("decodes", "skeletons")
+        }
         record_metrics(self.run_dir, {f"search/{name}": value for name, value in totals.items()})
         plots: list[Path] = []
         for finding in findings[:_MOST_PLOTS]:
@@ -375,19 +376,17 @@ class _MapFile:
 
 
 def _finding(job: _Job, result: Mapping[str, Any]) -> Finding:
-    front = ParetoFront(
-        [Candidate(parse(infix), complexity, train, held) for infix, complexity, train, held in result["front"]]
-    )
+    found = SearchResult.of_plain(result)
     return Finding(
         problem=job.label,
         target=job.target,
         trial=0,
-        front=front,
-        chosen=pick(front),
-        history=result["history"],
-        seconds=result["seconds"],
-        evaluations=result["evaluations"],
-        stopped=result["stopped"],
+        front=found.front,
+        chosen=found.best,
+        history=found.history,
+        seconds=found.seconds,
+        evaluations=found.evaluations,
+        stopped=found.stopped,
         train=job.rows("train"),
         test=job.rows("test"),
         truth=None if job.problem is None else job.problem.truth,

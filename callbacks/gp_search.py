@@ -27,14 +27,14 @@ from callbacks.progress import duration
 from callbacks.run_record import write_atomically
 from callbacks.search_files import SearchFiles, place
 from expressions.expression import Expression
-from expressions.parsing import parse
 from foundation.errors import UserError
 from searches.common.parallel import cores
 from searches.common.saved_search import search_and_save
 from searches.common.search_state import fingerprint
 from searches.evolution.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.pareto_front import Candidate, ParetoFront, pick
+from searches.pareto_front import Candidate, ParetoFront
+from searches.search_result import SearchResult
 
 _CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
 _ENCODE_ROWS = 65_536
@@ -274,20 +274,15 @@ class GPSearch(Callback):
         result = self._result(job, data)
         if result is None:
             raise UserError(f"the result of {job.label} in {self.files.folder} cannot be read any more: resume")
-        front = ParetoFront(
-            [
-                Candidate(parse(infix), complexity, train, held_out)
-                for infix, complexity, train, held_out in result["front"]
-            ]
-        )
+        found = SearchResult.of_plain(result)
         return Finding(
             **common,
-            front=front,
-            chosen=pick(front),
-            history=result["history"],
-            seconds=result["seconds"],
-            evaluations=result["evaluations"],
-            stopped=result["stopped"],
+            front=found.front,
+            chosen=found.best,
+            history=found.history,
+            seconds=found.seconds,
+            evaluations=found.evaluations,
+            stopped=found.stopped,
         )
 
     def _tell(self, findings: Sequence[Finding], names: Sequence[str]) -> None:

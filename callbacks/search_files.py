@@ -19,12 +19,12 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 from foundation.errors import UserError
 from runs.search_progress import SearchProgress
 from searches.common.parallel import run_jobs
+from searches.search_result import UNFINISHED
 
 __all__ = ["SearchFiles", "place"]
 
 _WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
 _GRACE_SECONDS = 5.0  # the same after Ctrl-C
-_UNFINISHED = ("interrupted", "disk")  # ends of a search from which a resumed run goes on
 
 
 class SearchFiles:
@@ -54,7 +54,7 @@ class SearchFiles:
     def finished(self, label: str, identity: str) -> dict[str, Any] | None:
         """The same, of a search that was not cut short."""
         result = self.result(label, identity)
-        return None if result is None or result["stopped"] in _UNFINISHED else result
+        return None if result is None or result["stopped"] in UNFINISHED else result
 
     def run(
         self,
@@ -76,8 +76,8 @@ class SearchFiles:
 
             def on_message(number: int, entry: dict[str, float]) -> None:
                 share = on_entry(labels[number], entry)
-                generation, size = int(entry["generation"]), int(entry["best_complexity"])
-                progress.update(labels[number], share, generation, entry["best_nmse"], size)
+                generation, length = int(entry["generation"]), int(entry["best_length"])
+                progress.update(labels[number], share, generation, entry["best_nmse"], length)
 
             results = run_jobs(function, jobs, workers, on_message)
         self.kept = {result["label"]: result for result in results if result is not None}

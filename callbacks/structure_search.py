@@ -314,7 +314,7 @@ class StructureSearch(Callback):
                     "instances": self.course.instances,
                     "seconds": self._seconds(),
                     "best_nmse": error,
-                    "best_complexity": len(equation),
+                    "best_length": len(equation),
                     "equation": equation.infix(self._names),
                 }
             )

@@ -264,18 +264,17 @@ def search_curve(
     title: str = "",
     *,
     error: str = "best_nmse",
-    complexity: str = "best_complexity",
+    length: str = "best_length",
 ) -> Path:
-    """The best equation's error and complexity, generation by generation.
+    """The best equation's error and length, generation by generation.
 
     Args:
-        history: One mapping a generation with `generation` and the two keys below; or such a history for each
-        of
-            several searches, by name.
+        history: One mapping per generation with `generation` and the two keys below; or several such histories,
+            by the name of their search.
         path: The PNG file to write.
         title: One line above the plot.
         error: Key of the best error, 1 - R2; 0 is drawn at 1e-16.
-        complexity: Key of the best equation's number of nodes.
+        length: Key of the number of tokens in the best equation's program.
 
     Returns:
         The path.
@@ -288,12 +287,12 @@ def search_curve(
             errors = _floored([_value(row.get(error)) for row in rows])
             style = {"linewidth": 1.2, "alpha": 0.9} if len(searches) > 1 else {}
             upper.plot(generation, errors, drawstyle="steps-post", label=_plain(name), **style)
-            sizes = [_value(row.get(complexity)) for row in rows]
+            sizes = [_value(row.get(length)) for row in rows]
             lower.plot(generation, sizes, drawstyle="steps-post", **style)
         _log_axis(upper)
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         upper.set(ylabel="best error $1 - R^2$", title=_plain(title))
-        lower.set(xlabel="generation", ylabel="nodes of the best", ylim=(0, None))
+        lower.set(xlabel="generation", ylabel="tokens of the best", ylim=(0, None))
         if len(searches) > 1:
             columns = math.ceil(len(searches) / 6)
             upper.legend(ncols=columns, fontsize=8 if columns > 1 else 9)

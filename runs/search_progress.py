@@ -42,7 +42,7 @@ class SearchProgress:
     ) -> None:
         self._progress.stop()
 
-    def update(self, label: str, share: float, generation: int, nmse: float, complexity: int) -> None:
+    def update(self, label: str, share: float, generation: int, nmse: float, length: int) -> None:
         """Show that a search has got further.
 
         Args:
@@ -50,11 +50,11 @@ class SearchProgress:
             share: of its budget that is spent, 0 to 1.
             generation: the last finished one.
             nmse: of its most accurate equation.
-            complexity: of that equation.
+            length: tokens of that equation's program.
         """
         task = self._tasks[label]
         if label not in self._started:
             self._started[label] = time.perf_counter()
             self._progress.start_task(task)
-        best = f"generation {generation}, 1 - R2 = {nmse:.2e} with {complexity} nodes"
+        best = f"generation {generation}, 1 - R2 = {nmse:.2e} with {length} tokens"
         self._progress.update(task, completed=min(1.0, share), best=best)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +23,11 @@ from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.evolution.island_hosts import open_hosts
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront
+from searches.search_result import SearchResult
 
 _NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
 _TRIED_AT_ONCE = 3  # of these, a generation
-
-
-@dataclass
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        front: Pareto front, scored on all rows.
-        best: the equation that `searches.pareto_front.pick` picks.
-        history: one entry a generation: `generation`, `seconds`, `evaluations`, `evaluations_per_second`,
-            `best_nmse`, `best_complexity`, `front_size`.
-        generations, evaluations, seconds: what was spent; an evaluation is one equation on all search rows once.
-        stopped: why it ended: `exact`, `generations`, `evaluations`, `seconds`, `interrupted`, or `disk`: the
-            state could not be written, say since the disk was full; a resume goes on from the last one that was.
-    """
-
-    front: ParetoFront
-    best: Candidate
-    history: list[dict[str, float]]
-    generations: int
-    evaluations: int
-    seconds: float
-    stopped: str
 
 
 def search(
@@ -217,7 +195,7 @@ class _Run:
         return self.best[min(self.best, key=lambda size: (self.best[size][0], size))]
 
     def _record(self) -> None:
-        error, size = min((error, size) for size, (error, _) in self.best.items())
+        error, leader = self._leader()
         front = ParetoFront.of(Candidate(e, size, err, err) for size, (err, e) in self.best.items())
         seconds = self.seconds
         self.history.append(
@@ -227,7 +205,7 @@ class _Run:
                 "evaluations": self.evaluations,
                 "evaluations_per_second": self.evaluations / max(seconds, 1e-9),
                 "best_nmse": error,
-                "best_complexity": size,
+                "best_length": len(leader),
                 "front_size": len(front),
             }
         )
@@ -269,12 +247,11 @@ class _Run:
         front = self._finish.front(self.best, [] if self.exact is None else [self.exact], seconds=left)
         return SearchResult(
             front=front,
-            best=pick(front),
             history=self.history,
-            generations=self.generation,
-            evaluations=self.evaluations,
             seconds=self.seconds,
+            evaluations=self.evaluations,
             stopped=stopped,
+            counts={"generations": self.generation},
         )
 
 

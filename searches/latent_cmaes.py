@@ -15,13 +15,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.skeleton import Skeleton, skeleton_of
 from foundation.errors import UserError
@@ -45,9 +44,10 @@ from searches.latent_space.strategies import (
 from searches.latent_space.tables import PreparedTable, Table
 from searches.latent_space.target_rewriting import Rewriter, Rewriting
 from searches.link_regression import linked_sums, seconds_of_sums, sums_of_parts
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront
+from searches.search_result import SearchResult
 
-__all__ = ["LatentMap", "LatentSearchResult", "search"]
+__all__ = ["LatentMap", "search"]
 
 _NEARLY_EXACT = 1e-8  # error on the search rows from which an equation is tried for exactness on all rows
 _LEAST_POLISH_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
@@ -74,36 +74,6 @@ class LatentMap(Protocol):
         """A skeleton for every one of `latents [n, latents]`, of the first `variables` variables."""
 
 
-@dataclass
-class LatentSearchResult:
-    """What a search found.
-
-    Attributes:
-        front: Pareto front, scored on all rows.
-        best: the equation that `searches.pareto_front.pick` picks.
-        history: one entry a generation: `generation`, `seconds`, `decodes`, `skeletons`, `evaluations`,
-            `best_nmse`, `best_complexity`, `sigma`, `restarts`; those of the polish are counted on.
-        decodes: latents that were decoded.
-        skeletons: different ones that were scored.
-        evaluations: one is one equation on all search rows once, while constants were fitted too.
-        seconds: from the first encoding to the last rounding, the attempts before a resume included.
-        stopped: why it ended: `exact`, `decodes`, `seconds`, `interrupted`, `greedy` (all done), `r2` (good enough
-            for the paper's strategy), `generations` (of the polish), `disk` (the state could not be written; a
-            resume goes on from the last one that was).
-        notes: a sentence for whatever was not done as it was asked for.
-    """
-
-    front: ParetoFront
-    best: Candidate
-    history: list[dict[str, float]]
-    decodes: int
-    skeletons: int
-    evaluations: int
-    seconds: float
-    stopped: str
-    notes: tuple[str, ...]
-
-
 def search(
     latent_map: LatentMap | None,
     inputs: np.ndarray,
@@ -117,7 +87,7 @@ def search(
     state_path: Path | str | None = None,
     on_generation: Callable[[dict[str, float], Expression], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> LatentSearchResult:
+) -> SearchResult:
     """Search for equations of `target` in terms of the columns of `inputs`.
 
     Args:
@@ -400,7 +370,7 @@ class _Run:
                 "skeletons": len(self.scores),
                 "evaluations": round(self.scores.evaluations),
                 "best_nmse": min((error for error, _ in best.values()), default=1.0),
-                "best_complexity": complexity(self._leader()),
+                "best_length": len(self._leader()),
                 "sigma": self.strategy.sigma,
                 "restarts": self.strategy.restarts,
             }
@@ -579,22 +549,20 @@ class _Run:
             "skeletons": len(self.scores),
             "evaluations": round(self.scores.evaluations) + entry["evaluations"],
             "best_nmse": entry["best_nmse"],
-            "best_complexity": entry["best_complexity"],
+            "best_length": entry["best_length"],
             "sigma": 0.0,
             "restarts": 0 if self.strategy is None else self.strategy.restarts,
         }
 
-    def result(self, stopped: str, front: ParetoFront) -> LatentSearchResult:
+    def result(self, stopped: str, front: ParetoFront) -> SearchResult:
         """Everything together."""
-        return LatentSearchResult(
+        return SearchResult(
             front=front,
-            best=pick(front),
             history=self.history,
-            decodes=self.decodes,
-            skeletons=len(self.scores),
-            evaluations=round(self.scores.evaluations) + self._polish_evaluations,
             seconds=self.seconds,
+            evaluations=round(self.scores.evaluations) + self._polish_evaluations,
             stopped=stopped,
+            counts={"decodes": self.decodes, "skeletons": len(self.scores)},
             notes=self.notes,
         )
 

@@ -23,7 +23,7 @@ def network(inputs):
 
 def draw(name, path):
     """Each figure once, by name."""
-    history = [{"generation": g, "best_nmse": 0.9**g, "best_complexity": 3 + g} for g in range(20)]
+    history = [{"generation": g, "best_nmse": 0.9**g, "best_length": 3 + g} for g in range(20)]
     csv = path.with_suffix(".csv")
     csv.write_text("epoch,step,fit/loss\n0,1,1.0\n1,2,0.1\n")
     drawers = {

@@ -386,7 +386,7 @@ def _check_wandb(tmp_path: Path, run_dir: Path) -> None:
         logged = [row for row in rows if f"{label}/generation" in row]
         assert [row[f"{label}/generation"] for row in logged] == [entry["generation"] for entry in history]
         assert len(logged) == 26
-        for name in ("best_nmse", "best_complexity", "evaluations_per_second", "front_size"):
+        for name in ("best_nmse", "best_length", "evaluations_per_second", "front_size"):
             assert [row[f"{label}/{name}"] for row in logged] == [entry[name] for entry in history]
             assert steps[f"{label}/{name}"] == f"{label}/generation"
     assert any(key.startswith("search/equations/") for row in rows for key in row)

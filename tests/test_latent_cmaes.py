@@ -26,13 +26,14 @@ from foundation.errors import UserError
 from searches import latent_cmaes
 from searches.common.search_state import StateError, load_state
 from searches.common.skeleton_fitting import SkeletonFitter
-from searches.latent_cmaes import LatentSearchResult, search
+from searches.latent_cmaes import search
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
 from searches.latent_space.smoothness import smoothness
 from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
 from searches.latent_space.tables import PreparedTable, relevance
 from searches.pareto_front import EXACT_NMSE
+from searches.search_result import SearchResult
 from tests.latent_maps import CodeMap, skeletons_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,20 +58,20 @@ def settings(**options: Any) -> LatentSearchSettings:
     return LatentSearchSettings(**(SHORT | options))
 
 
-def run(latent_map: Any = None, data: Any = None, **options: Any) -> LatentSearchResult:
+def run(latent_map: Any = None, data: Any = None, **options: Any) -> SearchResult:
     own = {key: options.pop(key) for key in list(options) if hasattr(LatentSearchSettings(), key)}
     latent_map = CodeMap(BOOK) if latent_map is None else latent_map
     return search(latent_map, *(data or table()), settings(**own), **({"seed": 3} | options))
 
 
-def story(result: LatentSearchResult) -> Any:
+def story(result: SearchResult) -> Any:
     """All of a result but the clock."""
     clock = ("seconds",)
     return (
         [(c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse) for c in result.front],
         [{key: value for key, value in entry.items() if key not in clock} for entry in result.history],
         result.best.expression.infix(),
-        (result.decodes, result.skeletons, result.evaluations, result.stopped, result.notes),
+        (result.counts, result.evaluations, result.stopped, result.notes),
     )
 
 
@@ -87,7 +88,7 @@ def test_the_truth_among_two_hundred_is_found_exactly(method: str) -> None:
     near = next(k for k, skeleton in enumerate(BOOK) if skeleton == skeleton_of(parse(TRUTH)))
     result = run(CodeMap(BOOK, centre=near), method=method, decodes=2000)
     assert result.stopped == "exact"
-    assert result.decodes < 2000
+    assert result.counts["decodes"] < 2000
     assert result.best.error < EXACT_NMSE
     assert recovered(result.best.expression, parse(TRUTH))
     assert sorted(np.round(result.best.expression.constants, 6).tolist()) == [0.4, 1.7, 2.3]
@@ -263,7 +264,9 @@ def test_nothing_that_cma_prints_or_draws_gets_out(capfd: pytest.CaptureFixture[
 def test_equal_budgets_are_equal(method: str, decodes: int) -> None:
     latent_map = CodeMap(BOOK)
     result = run(latent_map, table(noise=0.1), method=method, decodes=decodes)
-    assert sum(map(len, decoded(latent_map))) == decodes == result.decodes == result.history[-1]["decodes"]
+    assert (
+        sum(map(len, decoded(latent_map))) == decodes == result.counts["decodes"] == result.history[-1]["decodes"]
+    )
     assert result.stopped == "decodes"
 
 
@@ -277,7 +280,7 @@ def test_the_clock_ends_a_search() -> None:
 def test_greedy_decodes_the_mean_once() -> None:
     latent_map = CodeMap(BOOK, centre=3)
     result = run(latent_map, method="greedy")
-    assert (result.stopped, result.decodes, result.skeletons) == ("greedy", 1, 1)
+    assert (result.stopped, result.counts["decodes"], result.counts["skeletons"]) == ("greedy", 1, 1)
     assert [kind for kind, _ in latent_map.calls] == ["prior", "decode"]
     structures = [structure_of(skeleton_of(candidate.expression)) for candidate in result.front]
     assert structure_of(BOOK[3]) in structures or len(structures) == 1
@@ -293,10 +296,10 @@ def test_a_skeleton_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(SkeletonFitter, "fit", counted)
     result = run(data=table(noise=0.1), decodes=300)
-    assert len(fitted) == len(set(fitted)) == result.skeletons
+    assert len(fitted) == len(set(fitted)) == result.counts["skeletons"]
     fitted.clear()
     result = run(data=table(noise=0.1), decodes=600, rewritten_share=0.0, recombine_every=0)
-    assert len(fitted) == len(set(fitted)) == result.skeletons < 200
+    assert len(fitted) == len(set(fitted)) == result.counts["skeletons"] < 200
     assert set(fitted) <= {program_to_fit(skeleton) for skeleton in BOOK}
 
 
@@ -702,7 +705,7 @@ def test_a_resumed_search_fits_nothing_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(SkeletonFitter, "fit", counted)
     for decodes in (80, 160, 320):
         result = run(data=table(noise=0.1), decodes=decodes, state_path=tmp_path / "state")
-    assert len(fitted) == len(set(fitted)) == result.skeletons
+    assert len(fitted) == len(set(fitted)) == result.counts["skeletons"]
 
 
 def test_what_was_exact_is_exact_after_a_resume(tmp_path: Path) -> None:
@@ -771,7 +774,7 @@ def test_ctrl_c_returns_the_best_so_far(tmp_path: Path) -> None:
 
 def test_should_stop_ends_a_search_that_has_something_to_show() -> None:
     result = run(data=table(noise=0.1), decodes=1000, should_stop=lambda: True, polish="gp", polish_generations=3)
-    assert (result.stopped, result.decodes, len(result.history)) == ("interrupted", 16, 1)
+    assert (result.stopped, result.counts["decodes"], len(result.history)) == ("interrupted", 16, 1)
     assert len(result.front)
 
 
@@ -802,7 +805,7 @@ def test_budgets_may_be_raised_and_the_end_changed(tmp_path: Path) -> None:
         "stop_when_exact": False,
         "finish_iterations": 3,
     }
-    assert run(state_path=tmp_path / "state", data=table(noise=0.1), **more).decodes == 64
+    assert run(state_path=tmp_path / "state", data=table(noise=0.1), **more).counts["decodes"] == 64
 
 
 def test_a_disk_that_fills_up_costs_nothing_that_was_found(whole: Any, tmp_path: Path) -> None:
@@ -914,7 +917,7 @@ def test_genetic_programming_alone(tmp_path: Path) -> None:
     assert result.stopped == "exact"
     assert result.best.error < EXACT_NMSE
     assert result.notes == ()
-    assert result.decodes == result.skeletons == 0
+    assert result.counts["decodes"] == result.counts["skeletons"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["state.polish"]
     assert np.allclose(result.best.expression(inputs * 1e6), target)
 

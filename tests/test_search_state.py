@@ -19,7 +19,8 @@ import pytest
 
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.genetic_programming import SearchResult, search
+from searches.genetic_programming import search
+from searches.search_result import SearchResult
 
 ROOT = Path(__file__).resolve().parents[1]
 # No time limit takes part: the last simplification is the only thing that has one.
@@ -47,7 +48,7 @@ def story(result: SearchResult) -> Any:
         [(c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse) for c in result.front],
         [{key: value for key, value in entry.items() if key not in clock} for entry in result.history],
         result.best.expression.infix(),
-        result.generations,
+        result.counts["generations"],
         result.evaluations,
         result.stopped,
     )
@@ -160,7 +161,7 @@ def test_ctrl_c_returns_the_best_so_far(tmp_path: Path) -> None:
 
 def test_should_stop_ends_a_search_that_has_something_to_show() -> None:
     result = run(None, should_stop=lambda: True)
-    assert (result.stopped, result.generations) == ("interrupted", 0)
+    assert (result.stopped, result.counts["generations"]) == ("interrupted", 0)
     assert len(result.front)
 
 
@@ -255,7 +256,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_found(whole: Any, tmp_path:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert result.stopped == "disk"
-    assert result.generations == 5
+    assert result.counts["generations"] == 5
     assert len(result.front)
     assert story(result)[1] == whole[1][:6]
     assert [path.name for path in tmp_path.iterdir()] == ["state"]

@@ -170,6 +170,6 @@ def test_a_search_puts_together_what_the_map_cannot_say() -> None:
         settings = LatentSearchSettings(rewritten_share=share, **options)
         found = search(CodeMap(words), INPUTS, truth(INPUTS), settings, seed=0)
         errors[share] = found.best.error
-        assert found.decodes <= 320
+        assert found.counts["decodes"] <= 320
     assert errors[0.6] < 1e-12 < errors[0.0]
     assert found.stopped == "exact"

@@ -16,7 +16,7 @@ from expressions.parsing import parse
 from foundation.errors import UserError
 from searches.common.search_state import replace_file
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.genetic_programming import SearchResult, search
+from searches.genetic_programming import search
 
 
 def search_and_save(
@@ -65,21 +65,10 @@ def search_and_save(
         )
     except ValueError as error:
         raise UserError(f"{label.replace('_', ' ')}: {error}") from error
-    plain = _plain(result) | {"label": label, "identity": identity}
+    plain = result.plain() | {"label": label, "identity": identity}
     unwritten = result.stopped == "disk"
     try:
         replace_file(Path(folder) / f"{label}.json", json.dumps(plain).encode())
     except OSError:
         unwritten = True
     return plain | {"unwritten": unwritten}
-
-
-def _plain(result: SearchResult) -> dict[str, Any]:
-    return {
-        "front": [[c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse] for c in result.front],
-        "history": result.history,
-        "generations": result.generations,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "stopped": result.stopped,
-    }

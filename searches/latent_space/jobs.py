@@ -17,7 +17,7 @@ import numpy as np
 
 from foundation.errors import UserError
 from searches.common.search_state import replace_file
-from searches.latent_cmaes import LatentMap, LatentSearchResult, search
+from searches.latent_cmaes import LatentMap, search
 from searches.latent_space.settings import LatentSearchSettings
 
 __all__ = ["search_one"]
@@ -76,7 +76,7 @@ def search_one(
         )
     except ValueError as error:
         raise UserError(f"{label}: {error}") from error
-    plain = _plain(result) | {"label": label, "identity": identity}
+    plain = result.plain() | {"label": label, "identity": identity}
     unwritten = result.stopped == "disk"
     try:
         replace_file(Path(folder) / f"{label}.json", json.dumps(plain).encode())
@@ -93,16 +93,3 @@ def _load(map_class: str, path: str, device: str) -> LatentMap:
         sys.modules["torch"].set_num_threads(1)
     loaded: LatentMap = kind.load(path, device=device)
     return loaded
-
-
-def _plain(result: LatentSearchResult) -> dict[str, Any]:
-    return {
-        "front": [[c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse] for c in result.front],
-        "history": result.history,
-        "decodes": result.decodes,
-        "skeletons": result.skeletons,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "stopped": result.stopped,
-        "notes": list(result.notes),
-    }
