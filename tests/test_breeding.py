@@ -11,9 +11,10 @@ import pytest
 from expressions.expression import Expression
 from expressions.operators import ARITY, FIRST_VARIABLE
 from expressions.parsing import parse
-from searches.evolution.breeding import Breeder, Individual
+from searches.evolution.breeding import Breeder
 from searches.evolution.island import tree_nodes
 from searches.evolution.settings import DEFAULT_MUTATIONS, DEFAULT_OPERATORS
+from searches.evolution.trees import Individual
 
 COLUMNS = np.random.default_rng(0).normal(5.0, [1.0, 100.0, 0.01], size=(50, 3))
 

@@ -81,3 +81,47 @@ def test_frameworks_stay_out_of_lower_floors(path: Path) -> None:
 def test_every_top_level_package_has_a_floor() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages - {"tests"} <= set(FLOORS)
+
+
+def imported_files(path: Path, files: set[Path]) -> set[Path]:
+    """The files of the project that a file imports, anywhere in it, also under `TYPE_CHECKING`."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{name.name}" for name in node.names)]
+        found |= {Path(*name.split(".")).with_suffix(".py") for name in names}
+    return (found & files) - {path}
+
+
+def circle(graph: dict[Path, set[Path]]) -> list[Path]:
+    """Files that import each other in a circle, the first one repeated at the end; empty where there is none."""
+    done: set[Path] = set()
+
+    def visit(path: Path, trail: list[Path]) -> list[Path]:
+        if path in trail:
+            return [*trail[trail.index(path) :], path]
+        if path in done:
+            return []
+        for other in sorted(graph[path]):
+            if found := visit(other, [*trail, path]):
+                return found
+        done.add(path)
+        return []
+
+    return next((found for path in sorted(graph) if (found := visit(path, []))), [])
+
+
+def test_no_two_files_import_each_other() -> None:
+    files = set(sources())
+    graph = {path: imported_files(path, files) for path in files}
+    assert sum(map(len, graph.values())) > 300
+    assert circle(graph) == [], "files import each other in a circle"
+
+
+def test_a_circle_is_seen_however_long() -> None:
+    a, b, c, d = (Path(f"{name}.py") for name in "abcd")
+    assert circle({a: {b}, b: {c}, c: {d}, d: {b}}) == [b, c, d, b]
+    assert circle({a: {b, c}, b: {d}, c: {d}, d: set()}) == []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from searches.common.regression_task import RegressionTask
-from searches.evolution.breeding import Breeder, Individual
+from searches.evolution.trees import Individual, TreeFactory
 
 _SHARE_DRAWN = 0.2  # of the bank takes part in each draw, so that two draws for one residual differ
 _MOST_SIMPLE = 500  # functions of one or two variables that are always in the bank
@@ -45,20 +45,20 @@ class FeatureBank:
     """Small random functions of the inputs with their centred values on the search rows.
 
     Args:
-        breeder: makes the functions: the simple ones (powers and functions of a variable, products of two), then
+        factory: makes the functions: the simple ones (powers and functions of a variable, products of two), then
             random ones, half of them small trees, half ridge functions.
         task: gives the rows.
         size: how many to make; those that are constant or not finite are dropped.
         seed: same seed, same bank.
     """
 
-    def __init__(self, breeder: Breeder, task: RegressionTask, size: int, seed: int) -> None:
+    def __init__(self, factory: TreeFactory, task: RegressionTask, size: int, seed: int) -> None:
         self._task = task
         with lent_random_state(random.Random(seed).getstate()):
-            trees = breeder.simple_trees(_MOST_SIMPLE)
+            trees = factory.simple_trees(_MOST_SIMPLE)
             simple = len(trees)
-            trees += [breeder.small_tree() if k % 2 else breeder.ridge_function() for k in range(size)]
-        values = task.values([breeder.to_expression(tree) for tree in trees])
+            trees += [factory.small_tree() if k % 2 else factory.ridge_function() for k in range(size)]
+        values = task.values([factory.to_expression(tree) for tree in trees])
         with np.errstate(all="ignore"):
             spread = values.std(axis=1)
         usable = np.flatnonzero(np.isfinite(spread) & (spread > 1e-6 * np.abs(values).max(axis=1)))
@@ -72,17 +72,17 @@ class FeatureBank:
         self._directions = directions[different]
         self._simple = int(np.count_nonzero(usable < simple))
 
-    def term_for(self, individual: Individual, breeder: Breeder) -> Individual | None:
+    def term_for(self, individual: Individual, factory: TreeFactory) -> Individual | None:
         """A function g for which individual + c * g comes closest to the target, of a random share of the bank."""
-        residual = self._task.residual(breeder.to_expression(individual))[1]
+        residual = self._task.residual(factory.to_expression(individual))[1]
         if residual is None or not self._trees:
             return None
         drawn = self._draw()
         return self._trees[drawn[int(np.argmax(np.abs(self._directions[drawn] @ residual)))]]
 
-    def factor_for(self, individual: Individual, breeder: Breeder) -> Individual | None:
+    def factor_for(self, individual: Individual, factory: TreeFactory) -> Individual | None:
         """A function g for which individual * (1 + c * g) comes closest, of a random share of the bank."""
-        values, residual = self._task.residual(breeder.to_expression(individual))
+        values, residual = self._task.residual(factory.to_expression(individual))
         if residual is None or values is None or not self._trees:
             return None
         drawn = self._draw()
@@ -92,7 +92,7 @@ class FeatureBank:
             score = np.abs(product @ residual) / np.linalg.norm(product, axis=1)
         return self._trees[drawn[int(np.argmax(np.nan_to_num(score)))]]
 
-    def greedy_sums(self, breeder: Breeder, most_terms: int) -> list[Individual]:
+    def greedy_sums(self, factory: TreeFactory, most_terms: int) -> list[Individual]:
         """Sums of 1 to `most_terms` functions, grown one after the other and improved by exchanges.
 
         Every second path works on the simple functions, the others on a random share of the whole bank: forward
@@ -107,7 +107,7 @@ class FeatureBank:
             for _ in range(min(most_terms, len(places))):
                 chosen.append(self._best_addition(chosen, places))
                 self._exchange(chosen, places)
-                sums.append(breeder.weighted_sum([self._trees[k] for k in chosen]))
+                sums.append(factory.weighted_sum([self._trees[k] for k in chosen]))
         return sums
 
     def _exchange(self, chosen: list[int], places: np.ndarray) -> None:

@@ -19,9 +19,10 @@ from expressions.canonical_form import canonical_key
 from expressions.expression import Expression
 from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
 from searches.common.regression_task import RegressionTask
-from searches.evolution.breeding import Breeder, Individual
+from searches.evolution.breeding import Breeder
 from searches.evolution.feature_bank import FeatureBank, lent_random_state
 from searches.evolution.settings import GeneticProgrammingSettings
+from searches.evolution.trees import Individual
 
 _WORST = 1e30  # DEAP compares fitness values; an infinite error must still be a number it can subtract
 _MEMORY = 50_000  # skeletons remembered as tried
