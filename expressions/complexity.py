@@ -8,35 +8,31 @@ from functools import lru_cache
 from expressions import sympy_worker
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, Operator
-from expressions.sympy_size import sympy_nodes
 
 __all__ = ["complexity", "out_of_range"]
 
 _POWER_OF = {name: exponent for exponent, name in POWER_ROWS.items()}
-_LONGEST = 5_000  # nodes; the time of SymPy, and of what imitates it, grows with the square of the length
+_LONGEST = 5_000  # tokens; SymPy's time grows with the square of the length
 
 
+@lru_cache(maxsize=50_000)
 def complexity(expression: Expression) -> int:
     """Nodes of the expression's SymPy tree, as SRBench counts: `sum(1 for _ in sympy.preorder_traversal(tree))`.
 
     SymPy merges nested sums and products, writes a - b as a + (-1)*b, a/b as a*b**-1, sqrt(a) as a**(1/2), and
-    more. What it makes of a tree is imitated where possible (see `expressions.sympy_size`); otherwise it is asked.
-    Either way the number is the same. A protected operator counts as the plain one (SRBench reads them so).
-    Only where SymPy might meet numbers beyond 10**1000 or below 10**-1000 (`out_of_range`), has not built the tree
-    after 5 seconds, or would be asked for a tree of more than 5,000 nodes, the operators' own `complexity` is
-    added up instead. Recent answers are remembered.
+    more. A protected operator counts as the plain one (SRBench reads them so). SymPy is asked in its worker, some
+    2 ms an expression; recent answers are remembered.
+
+    The operators' own `complexity` is added up instead where SymPy might meet numbers beyond 10**1000 or below
+    10**-1000 (`out_of_range`), would be asked for more than 5,000 tokens, or gives no answer within 5 seconds.
     """
-    return _complexity(expression)
-
-
-@lru_cache(maxsize=50_000)
-def _complexity(expression: Expression) -> int:
+    nodes = None
     if len(expression) <= _LONGEST and not out_of_range(expression):
-        nodes = sympy_nodes(expression)
-        if nodes is None:
-            nodes = sympy_worker.count_nodes(expression)
-        if nodes is not None:
-            return nodes
+        nodes = sympy_worker.count_nodes(expression)
+    return _sum_over_operators(expression) if nodes is None else nodes
+
+
+def _sum_over_operators(expression: Expression) -> int:
     return int(expression.fold(lambda *_: 1, lambda row, *arguments: row.complexity + sum(arguments)))
 
 

@@ -1,10 +1,11 @@
 """SymPy behind a time limit: one worker process that is kept, and killed when it takes too long.
 
 SymPy's algorithms have no time limit of their own and some inputs run for hours, so they run in a process that
-can be killed. The worker is started when it is first needed (importing SymPy takes a second or two) and forks a
-child for every request: a child that is out of time is killed without losing the import, and none finds what
-another has left behind in SymPy's caches. Expressions cross the pipe as tokens and constants in JSON lines; no
-text of an equation and no pickle is ever evaluated, on either side.
+can be killed. The worker is started when it is first needed, or a little before (`start`), since importing SymPy
+takes a second or two. It forks a child for every rewriting or comparison: a child that is out of time is killed
+without losing the import, and none finds what another has left behind in SymPy's caches. Nodes it counts itself,
+under an alarm: that takes 2 ms, and a fork takes 40. Expressions cross the pipe as tokens and constants in JSON
+lines; no text of an equation and no pickle is ever evaluated, on either side.
 
 The worker is an ordinary subprocess and not a `multiprocessing` one: daemonic pool workers may start it, it never
 imports the caller's main module, and nothing is left to join at exit. It ends by itself as soon as its input
@@ -32,9 +33,9 @@ from pathlib import Path
 from typing import Any
 
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, TOKEN, Operator
+from expressions.operators import TOKEN
 
-__all__ = ["count_nodes", "is_recovered", "rewritings", "shut_down"]
+__all__ = ["count_nodes", "is_recovered", "rewritings", "shut_down", "start"]
 
 _START_SECONDS = 60.0  # importing SymPy on a busy machine
 _MARGIN = 3.0  # seconds beyond the time limit after which a worker that does not answer is killed
@@ -120,6 +121,21 @@ _worker: _Worker | None = None
 _lock = threading.Lock()
 
 
+def start() -> None:
+    """Let a worker import SymPy in the background, so that the first question need not wait for it."""
+    with _lock, contextlib.suppress(OSError):
+        _running_worker()
+
+
+def _running_worker() -> _Worker:
+    """The worker, a new one if there is none or it has died."""
+    global _worker
+    if _worker is None or _worker.process.poll() is not None:
+        shut_down()
+        _worker = _Worker()
+    return _worker
+
+
 def shut_down() -> None:
     """End the worker, if there is one; the next request starts another."""
     global _worker
@@ -143,7 +159,6 @@ if hasattr(os, "register_at_fork"):
 
 def _ask(task: str, expressions: Sequence[Expression], seconds: float) -> Iterator[Any]:
     """Items of the answer, as many as come within the time limit."""
-    global _worker
     request = {
         "task": task,
         "expressions": [[e.tokens.tolist(), e.constants.tolist()] for e in expressions],
@@ -153,11 +168,9 @@ def _ask(task: str, expressions: Sequence[Expression], seconds: float) -> Iterat
     with _lock:
         try:
             for _ in range(2):
-                if _worker is None or _worker.process.poll() is not None:
-                    shut_down()
-                    _worker = _Worker()
+                worker = _running_worker()
                 try:
-                    for item in _worker.ask(request):
+                    for item in worker.ask(request):
                         started = True
                         yield item
                     finished = True
@@ -192,24 +205,10 @@ def is_recovered(model: Expression, truth: Expression, seconds: float) -> bool |
 def count_nodes(expression: Expression, seconds: float = 5.0) -> int | None:
     """Nodes of the SymPy tree, as SRBench counts them; None if SymPy has not built the tree in time.
 
-    SymPy decides signs and orders by evaluating numbers to any precision needed, which may take forever. Where
-    that can happen, the worker counts; the common case is counted here.
+    SymPy decides signs and orders by evaluating numbers to any precision needed, which may take forever.
     """
-    if not _may_hang(expression):
-        return next(_count(expression))
     answers = list(_ask("count", [expression], seconds))
     return int(answers[-1]) if answers else None
-
-
-def _may_hang(expression: Expression) -> bool:
-    """Whether an operator works on numbers alone, or SymPy would compare arguments."""
-
-    def combine(row: Operator, *constant: int) -> int:
-        if row.name in ("abs", "max", "min") or min(constant) >= 1:
-            return 2  # 2: yes; 1: a number; 0: neither
-        return 2 if 2 in constant else 0
-
-    return bool(expression.fold(lambda token, _: int(token == CONSTANT), combine) == 2)
 
 
 def _plain(expression: Expression) -> Expression:
@@ -236,10 +235,39 @@ def serve() -> None:
         answers.flush()
 
     send({"ready": True})
+    signal.signal(signal.SIGALRM, _raise_out_of_time)
     for line in sys.stdin.buffer:
-        for item in _items_of_a_child(json.loads(line)):
+        request = json.loads(line)
+        answer = _count_in_time if request["task"] == "count" else _items_of_a_child
+        for item in answer(request):
             send({"item": item})
         send({"done": True})
+
+
+class _OutOfTime(BaseException):
+    """The time of a request is over. Not an Exception, since SymPy catches those."""
+
+
+def _raise_out_of_time(*_: Any) -> None:
+    raise _OutOfTime
+
+
+def _count_in_time(request: dict[str, Any]) -> list[int]:
+    """The nodes of an expression, or nothing if SymPy fails or is out of time."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+        try:
+            return [_count(*(Expression(*pair) for pair in request["expressions"]))]
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+    except (Exception, _OutOfTime):  # SymPy raises all kinds: no answer is an answer
+        return []
+
+
+def _count(expression: Expression) -> int:
+    import sympy
+
+    return sum(1 for _ in sympy.preorder_traversal(_plain(expression).to_sympy()))
 
 
 def _items_of_a_child(request: dict[str, Any]) -> Iterator[Any]:
@@ -248,7 +276,8 @@ def _items_of_a_child(request: dict[str, Any]) -> Iterator[Any]:
     child = os.fork()
     if child == 0:
         try:
-            signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _MARGIN)  # its default action ends the child
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the child
+            signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _MARGIN)
             _answer(request, writing)
         finally:  # whatever happens, a child never goes on as a second worker
             os._exit(0)
@@ -270,20 +299,10 @@ def _items_of_a_child(request: dict[str, Any]) -> Iterator[Any]:
 
 def _answer(request: dict[str, Any], writing: int) -> None:
     """Write the items of an answer, as they are found, as lines of JSON."""
-    tasks: dict[str, Callable[..., Iterator[Any]]] = {
-        "count": _count,
-        "rewrite": _rewrite,
-        "recovered": _recovered,
-    }
+    tasks: dict[str, Callable[..., Iterator[Any]]] = {"rewrite": _rewrite, "recovered": _recovered}
     with contextlib.suppress(Exception):  # SymPy raises all kinds: no answer is an answer
         for item in tasks[request["task"]](*(Expression(*pair) for pair in request["expressions"])):
             os.write(writing, json.dumps(item).encode() + b"\n")
-
-
-def _count(expression: Expression) -> Iterator[int]:
-    import sympy
-
-    yield sum(1 for _ in sympy.preorder_traversal(_plain(expression).to_sympy()))
 
 
 def _rewrite(expression: Expression) -> Iterator[tuple[list[int], list[float]]]:

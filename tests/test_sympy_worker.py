@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from expressions import sympy_worker as symbolic
+from expressions import sympy_worker
 from expressions.complexity import complexity
 from expressions.parsing import parse
 from expressions.simplest_form import simplify
@@ -25,22 +25,40 @@ HARD = "*".join(f"(x0*{k}.5 + x1**{k % 5 + 2} + sin(x2*x{k % 3} + {k}.25))" for 
 
 def test_time_limit_kills_the_computation_and_the_worker_goes_on() -> None:
     simplify(parse("x0 + x0"), seconds=5.0)  # the start does not count
-    worker = symbolic._worker
+    worker = sympy_worker._worker
     assert worker is not None
     start = time.monotonic()
     simple = simplify(parse(HARD), seconds=0.5)
     assert time.monotonic() - start < 10.0
     assert complexity(simple) <= complexity(parse(HARD))
-    assert symbolic._worker is worker
+    assert sympy_worker._worker is worker
     assert not children_of(worker.process.pid)
     assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=5.0) == parse("x0 + 1")
 
 
+def test_counting_ends_in_time_and_the_worker_goes_on() -> None:
+    long = parse(" + ".join(f"sin({k}.5*x0)*x1**{k}" for k in range(2, 400)))
+    assert sympy_worker.count_nodes(parse("x0 + 1"), seconds=60.0) == 3
+    worker = sympy_worker._worker
+    assert sympy_worker.count_nodes(long, seconds=0.01) is None
+    assert sympy_worker.count_nodes(parse("x0*x1"), seconds=60.0) == 3
+    assert sympy_worker._worker is worker
+
+
+def test_a_worker_that_is_started_early_answers_the_first_question() -> None:
+    sympy_worker.shut_down()
+    sympy_worker.start()
+    worker = sympy_worker._worker
+    sympy_worker.start()  # there is one
+    assert sympy_worker.count_nodes(parse("x0 + 1"), seconds=60.0) == 3
+    assert sympy_worker._worker is worker is not None
+
+
 def test_a_worker_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     simplify(parse("x0 + x0"), seconds=5.0)
-    worker = symbolic._worker
+    worker = sympy_worker._worker
     assert worker is not None
-    monkeypatch.setattr(symbolic, "_MARGIN", 0.2)
+    monkeypatch.setattr(sympy_worker, "_MARGIN", 0.2)
     os.kill(worker.process.pid, signal.SIGSTOP)
     start = time.monotonic()
     assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=0.2) == parse("(x0**2 - 1)/(x0 - 1)")
@@ -51,8 +69,8 @@ def test_a_worker_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch
 
 def test_a_dead_worker_is_replaced() -> None:
     simplify(parse("x0 + x0"), seconds=5.0)
-    assert symbolic._worker is not None
-    os.kill(symbolic._worker.process.pid, signal.SIGKILL)
+    assert sympy_worker._worker is not None
+    os.kill(sympy_worker._worker.process.pid, signal.SIGKILL)
     assert simplify(parse("(x0**2 - 1)/(x0 - 1)"), seconds=5.0) == parse("x0 + 1")
 
 
@@ -63,12 +81,12 @@ def _in_pool(text: str) -> str:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_in_daemonic_pool_workers(method: str) -> None:
     simplify(parse("x0 + x0"), seconds=5.0)  # so that a fork inherits a worker
-    before = symbolic._worker
+    before = sympy_worker._worker
     with multiprocessing.get_context(method).Pool(2) as pool:
         found = pool.map(_in_pool, ["(x0**2 - 1)/(x0 - 1)", "x0*x1 + x0*x2"])
     assert found == ["x0 + 1", "x0*(x1 + x2)"]
     assert simplify(parse("x0*x1 + x0*x2"), seconds=5.0) == parse("x0*(x1 + x2)")
-    assert symbolic._worker is before  # the children left it alone
+    assert sympy_worker._worker is before  # the children left it alone
 
 
 def children_of(pid: int) -> list[int]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from expressions import sympy_worker
 from expressions.canonical_form import canonical
 from expressions.complexity import complexity
 from expressions.constant_rounding import snap
@@ -56,6 +57,7 @@ class Finish:
         self.polish_equations = polish_equations
         self.simplify_seconds = simplify_seconds
         self.constants = constants
+        sympy_worker.start()
 
     def front(
         self,
