@@ -5,8 +5,6 @@ of skeletons and with it (a pool serves `data.pool_epochs` epochs). accepted: sh
 constants, rows) whose equation is defined on enough rows and not as good as constant. excluded: share of the
 different skeletons that are left out because they are equivalent to a benchmark problem. `corpus`: the same
 samples read again from disk, where the operating system still has them in memory.
-
-The speed of a large float32 matrix product in the same process stands beside it: it says how busy the core was.
 """
 
 from __future__ import annotations
@@ -15,20 +13,22 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmarks.cells import Cell, Record
-from benchmarks.presets import PRESETS, configuration, datamodule
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note, thousands
-from benchmarks.scale import core_peak
 from benchmarks.suites import Suite
 
 if TYPE_CHECKING:
+    from datamodules.equations import Equations
     from datamodules.streams.equation_stream import StreamSettings
 
 METHODS = ("stream", "corpus")
+PRESETS = {"small": "model=cvae", "base": "experiment=cvae_base", "paper": "experiment=cvae_paper"}
+"""Size of the map of equations -> what `train.py` is told."""
 _POOL_SEED = 1
 
 
@@ -37,18 +37,30 @@ def run(cell: Cell) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    config = configuration(cell.problem)
     batches = int(cell.settings["batches"])
     changes: dict[str, Any] = {"seed": cell.seed}
     changes |= {name: int(cell.settings[name]) for name in ("programs", "batch_size") if cell.settings.get(name)}
-    measured = {"stream": _stream, "corpus": _corpus}[cell.method](config, changes, batches)
-    return {**measured, "peak": core_peak()}
+    return {"stream": _stream, "corpus": _corpus}[cell.method](cell.problem, changes, batches)
 
 
-def _stream(config: Any, changes: dict[str, Any], batches: int) -> dict[str, Any]:
+def datamodule(preset: str, **changes: Any) -> Equations:
+    """The data of a preset as its configuration says, from the stream and without workers, but for the changes."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.utils import instantiate
+
+    GlobalHydra.instance().clear()
+    folder = Path(__file__).parents[1] / "configs"
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        config = compose("train", overrides=[PRESETS[preset], "search=none"])
+    changes = {"corpus": None, "num_workers": 0} | changes
+    return cast("Equations", instantiate(config.data, _convert_="all", **changes))
+
+
+def _stream(preset: str, changes: dict[str, Any], batches: int) -> dict[str, Any]:
     from datamodules.equations import StreamLoader
 
-    data = datamodule(config, **changes)
+    data = datamodule(preset, **changes)
     stream = counting_stream(data.settings, data.seed, data.batch_size)
     loader = StreamLoader(stream, data.vocabulary, data.epoch_samples)
     pool_seconds = _cpu_seconds(loader.prepare) + _cpu_seconds(lambda: loader.batch(0))  # and their ids
@@ -92,10 +104,10 @@ def excluded_share(settings: StreamSettings) -> float:
     return 1.0 - skeletons(settings.pool.exclude) / skeletons(())
 
 
-def _corpus(config: Any, changes: dict[str, Any], batches: int) -> dict[str, Any]:
+def _corpus(preset: str, changes: dict[str, Any], batches: int) -> dict[str, Any]:
+    size = datamodule(preset, **changes).batch_size
     with tempfile.TemporaryDirectory() as folder:
-        size = int(config.data.batch_size)
-        data = datamodule(config, **changes, corpus=folder, corpus_samples=batches * size)
+        data = datamodule(preset, **changes, corpus=folder, corpus_samples=batches * size)
         data.prepare_data()
         loader = data.train_dataloader()
         parts = [part for number in range(batches) for part in loader.batch(number)]
@@ -129,7 +141,6 @@ def report(records: Sequence[Record]) -> Report:
                 decimals(middle("accepted", 100.0), 1),
                 decimals(middle("excluded", 100.0), 1),
                 decimals(middle("bytes", 1e-3), 2),
-                decimals(middle("peak", 1e-9), 1),
             ]
         )
     columns = [
@@ -141,13 +152,12 @@ def report(records: Sequence[Record]) -> Report:
         "accepted %",
         "excluded %",
         "KB a sample",
-        "GFLOP/s",
     ]
     return Report(
         [Grid("Samples of the map of equations on one core", columns, rows)],
         [
             "CPU-seconds of one core, medians over the seeds. with the pool: with the time of drawing skeletons, "
-            "spread over the epochs that share them. GFLOP/s: a float32 matrix product of 1024 in the same run.",
+            "spread over the epochs that share them.",
             "accepted: of the drawn samples; excluded: of the different skeletons, as benchmark problems.",
             *failures(records),
         ],

@@ -22,11 +22,9 @@ SUITES = {
     "gp_problems": "benchmarks.gp_problems",
     "gmeql": "benchmarks.gmeql",
     "latent": "benchmarks.latent_search",
-    "smoothness": "benchmarks.smoothness",
     "srbench": "benchmarks.srbench",
     "families": "benchmarks.families",
     "equations": "benchmarks.equations_data",
-    "scale": "benchmarks.scale",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",
 }

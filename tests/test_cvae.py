@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import callbacks.throughput
 import modules.cvae
+import train
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput, estimate, matmul_peak
@@ -38,6 +40,7 @@ SMALL: dict[str, Any] = {
     "warmup_steps": 2,
 }
 VOCABULARY = Vocabulary(OPERATORS, VARIABLES, INTEGERS)
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 class Batches:
@@ -431,3 +434,16 @@ def test_the_peak_is_a_number_of_operations_a_second() -> None:
 def test_freed_memory_may_be_kept() -> None:
     keep_freed_memory()
     assert math.isfinite(float(torch.ones(10).sum()))
+
+
+@pytest.mark.parametrize(
+    ("preset", "millions"), [("model=cvae", 9.4), ("experiment=cvae_base", 32.0), ("experiment=cvae_paper", 151.0)]
+)
+def test_sizes_of_the_presets(preset: str, millions: float) -> None:
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", [preset, "model.init=scratch"])
+    with torch.device("meta"):
+        module = train.build_model(config, hydra.utils.instantiate(config.data, _convert_="all"))
+    parameters = sum(parameter.numel() for parameter in module.network.parameters())
+    assert parameters == pytest.approx(millions * 1e6, rel=0.02)
+    assert module.network.longest == config.data.longest

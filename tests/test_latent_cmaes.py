@@ -29,7 +29,6 @@ from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_cmaes import search
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
-from searches.latent_space.smoothness import smoothness
 from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
 from searches.latent_space.tables import PreparedTable, relevance
 from searches.pareto_front import EXACT_NMSE
@@ -1016,27 +1015,6 @@ def test_every_setting_is_explained() -> None:
     text = LatentSearchSettings.__doc__ or ""
     for item in dataclasses.fields(LatentSearchSettings):
         assert f"{item.name}:" in text or f"{item.name}," in text, item.name
-
-
-# --- the instrument ---------------------------------------------------------------------------------------------
-
-
-def test_smoothness_along_a_line() -> None:
-    latent_map = CodeMap(BOOK[:5], latents=3)
-    line = (latent_map.code[0], latent_map.code[1])
-    seen = smoothness(latent_map, table(), line, points=200)
-    assert len(seen.programs) == len(seen.log_nmse) == 200
-    assert seen.programs[0] == program_to_fit(BOOK[0])
-    assert seen.programs[-1] == program_to_fit(BOOK[1])
-    changes = sum(a != b for a, b in zip(seen.programs, seen.programs[1:], strict=False))
-    assert 1 <= changes <= 4
-    assert seen.equal_share == pytest.approx(1 - changes / 199)
-    assert seen.mean_change == pytest.approx(np.abs(np.diff(seen.log_nmse)).mean())
-    still = smoothness(latent_map, table(), (line[0], line[0]), points=5)
-    assert (still.equal_share, still.mean_change) == (1.0, 0.0)
-    rough = smoothness(CodeMap(BOOK, latents=2), table(), (np.zeros(2) - 2.0, np.zeros(2) + 2.0), points=200)
-    assert 0.5 < rough.equal_share < seen.equal_share
-    assert rough.mean_change > 0.0
 
 
 # --- with a real map --------------------------------------------------------------------------------------------

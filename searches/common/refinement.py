@@ -19,7 +19,7 @@ from expressions.complexity import complexity
 from expressions.constant_rounding import snap
 from expressions.expression import Expression
 from expressions.simplest_form import simplify
-from expressions.spelling import digits, spellings, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, spellings, unrooted, unsigned, widened
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 

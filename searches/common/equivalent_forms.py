@@ -1,8 +1,10 @@
-"""The same equation with its constants in other places.
+"""Other forms of an equation with the same values on the data, of which a search reports the plainest.
 
-`1.140175*sqrt(0.923077*x + 1)` is `sqrt(1.2*x + 1.3)`, and `0.833333/(x + 1.083333)` is `1/(1.2*x + 1.3)`: the
-factor of a product can be moved into a sum that is one of its factors, under a root or in a divisor. A fit cannot
-tell which was meant, a reader can: the spelling whose constants are short.
+Constants in other places: `1.140175*sqrt(0.923077*x + 1)` is `sqrt(1.2*x + 1.3)`, and `0.833333/(x + 1.083333)` is
+`1/(1.2*x + 1.3)`. The factor of a product can be moved into a sum that is one of its factors, under a root or in a
+divisor. A fit cannot tell which was meant; a reader prefers the one whose constants are short.
+
+Less of the equation: without functions that only narrow its domain, or magnitudes of what the data show positive.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from expressions.canonical_form import canonical_key
 from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.parsing import parse
-from expressions.spelling import digits, spellings, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, spellings, unrooted, unsigned, widened
 from tests.rounding import disturbed
 from tests.strategies import expressions
 
