@@ -283,26 +283,6 @@ class Expression:
         """
         return _from_sympy(tree, names)
 
-    def to_deap(self, pset: gp.PrimitiveSet) -> gp.PrimitiveTree:
-        """DEAP tree over a primitive set whose primitives carry the names of the operator table.
-
-        Raises:
-            KeyError: the set lacks one of the operators.
-        """
-        from deap import gp
-
-        primitives = {primitive.name: primitive for primitive in pset.primitives[pset.ret]}
-        constants = iter(self.constants.tolist())
-        nodes: list[Any] = []
-        for token in self.tokens.tolist():
-            if token == CONSTANT:
-                nodes.append(gp.Terminal(next(constants), False, pset.ret))
-            elif token >= FIRST_VARIABLE:
-                nodes.append(pset.mapping[pset.arguments[token - FIRST_VARIABLE]])
-            else:
-                nodes.append(primitives[OPERATORS[token - 1].name])
-        return gp.PrimitiveTree(nodes)
-
     @classmethod
     def from_deap(cls, tree: gp.PrimitiveTree, pset: gp.PrimitiveSet) -> Expression:
         """Expression of a DEAP tree; ephemeral constants become constants.

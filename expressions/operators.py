@@ -12,7 +12,7 @@ appended, and variables are numbered from a fixed place far behind them (see `ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -346,8 +346,3 @@ def operator(token: int) -> Operator:
 def is_operator(token: int) -> bool:
     """Whether `token` stands for an operator (and not for a constant or a variable)."""
     return CONSTANT < token < FIRST_VARIABLE
-
-
-def arity_of(tokens: np.ndarray | Iterable[int]) -> np.ndarray:
-    """Arity of every token, of any shape; 0 for constants and variables."""
-    return ARITY[np.minimum(np.asarray(tokens), FIRST_VARIABLE)]

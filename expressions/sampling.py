@@ -24,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.operators import ARITY, BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
 
 __all__ = ["SamplingSettings", "sample", "sample_constants", "sample_tokens"]
 
@@ -249,12 +249,3 @@ def _separate_constants(tokens: np.ndarray, arity: np.ndarray, rng: np.random.Ge
     alone[:, 1:] = constant[:, 1:] & (arity[:, :-1] == 1)
     alone[:, 2:] |= constant[:, 2:] & constant[:, 1:-1] & (arity[:, :-2] == 2)
     tokens[alone] = FIRST_VARIABLE + rng.integers(variables, size=int(np.count_nonzero(alone)))
-
-
-def is_program(tokens: np.ndarray) -> np.ndarray:
-    """Whether every row `[count, length]`, padded behind with -1, is one complete prefix program. `[count]`"""
-    real = tokens != PAD
-    change = np.where(real, ARITY[np.minimum(tokens, FIRST_VARIABLE)].astype(np.int64) - 1, 0)
-    missing = 1 + np.cumsum(change, axis=1)
-    last = real & ~np.append(real[:, 1:], np.zeros((len(real), 1), dtype=bool), axis=1)
-    return real[:, 0] & (missing[:, -1] == 0) & ((missing > 0) | last | ~real).all(axis=1)

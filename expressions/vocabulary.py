@@ -205,16 +205,6 @@ class Vocabulary:
             values[hole] = given
         return Expression(self._token_of_id[row], values)
 
-    def decode_batch(self, ids: Array, constants: Sequence[Any] | np.ndarray | None = None) -> list[Expression]:
-        """Expressions of `ids [batch, length]`, constants `[batch, placeholders]` (or ragged), as `decode`.
-
-        Raises:
-            ValueError: as `decode`.
-        """
-        rows = ids.tolist()
-        values = [None] * len(rows) if constants is None else constants
-        return [self.decode(row, own) for row, own in zip(rows, values, strict=True)]
-
     # --- skeletons ---
 
     def encode_skeletons(self, skeletons: Sequence[Skeleton], length: int | None = None) -> np.ndarray:

@@ -62,11 +62,6 @@ class ParetoFront:
                 kept.append(candidate)
         return cls(kept)
 
-    def best_within(self, complexity: int) -> Candidate | None:
-        """The most accurate candidate of at most this complexity, None when there is none."""
-        short = [c for c in self.candidates if c.complexity <= complexity]
-        return short[-1] if short else None
-
 
 def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.

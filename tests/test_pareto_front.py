@@ -51,12 +51,6 @@ def test_an_equation_that_explodes_on_unseen_rows_counts_by_those() -> None:
     assert [c.complexity for c in ParetoFront.of([candidate(1, 0.5), candidate(9, 0.01, 4.0)])] == [1]
 
 
-def test_best_within() -> None:
-    front = ParetoFront.of([candidate(2, 0.5), candidate(5, 0.2), candidate(9, 0.1)])
-    assert front.best_within(1) is None
-    assert [front.best_within(k).complexity for k in (2, 4, 5, 100)] == [2, 2, 5, 9]  # type: ignore[union-attr]
-
-
 def test_the_shortest_exact_equation_is_picked() -> None:
     front = ParetoFront.of([candidate(3, 1e-2), candidate(5, EXACT_NMSE / 2), candidate(9, 0.0)])
     assert pick(front).complexity == 5

@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN, arity_of
-from expressions.sampling import SamplingSettings, is_program, sample, sample_constants, sample_tokens
+from expressions.operators import ARITY, BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
+from expressions.sampling import SamplingSettings, sample, sample_constants, sample_tokens
 
 COUNT = 20_000
+
+
+def is_program(tokens: np.ndarray) -> np.ndarray:
+    """Whether every row `[count, length]`, padded behind with -1, is one complete prefix program. `[count]`"""
+    real = tokens >= 0
+    change = np.where(real, ARITY[np.minimum(tokens, FIRST_VARIABLE)].astype(np.int64) - 1, 0)
+    missing = 1 + np.cumsum(change, axis=1)
+    last = real & ~np.append(real[:, 1:], np.zeros((len(real), 1), dtype=bool), axis=1)
+    return real[:, 0] & (missing[:, -1] == 0) & ((missing > 0) | last | ~real).all(axis=1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,7 +71,7 @@ def test_all_shapes_of_a_length_are_equally_likely():
     even = SamplingSettings(
         operators={"add": 1.0, "sin": 1.0}, min_size=6, max_size=6, leaf_weight=0.5, constant_probability=0.0
     )
-    arity = arity_of(sample_tokens(COUNT, np.random.default_rng(0), even))
+    arity = ARITY[np.minimum(sample_tokens(COUNT, np.random.default_rng(0), even), FIRST_VARIABLE)]
     words, counts = np.unique(arity, axis=0, return_counts=True)
     possible = [
         word

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modules.networks.equation_map.atoms import Moments, atoms
-from modules.networks.equation_map.term_screening import FAMILIES, KEPT, probe_rows, probe_width, probes
+from modules.networks.equation_map.term_screening import FAMILIES, KEPT, probe_width, probes
 from tests.named_atoms import FUNCTIONS, atom, atom_values, name_width
 
 VARIABLES = 3
@@ -118,5 +118,5 @@ def test_all_is_finite(size: float, points: int) -> None:
     for target in (table[..., 0], torch.zeros(2, points), torch.ones(2, points)):
         moments = Moments(atoms(table, torch.ones(2, VARIABLES) > 0), VARIABLES)
         rows = probes(moments, target / target.abs().amax().clamp(min=1e-30), VARIABLES)
-        assert rows.shape == (2, probe_rows(), probe_width(VARIABLES)) == (2, KEPT * len(FAMILIES), 44)
+        assert rows.shape == (2, KEPT * len(FAMILIES), probe_width(VARIABLES)) == (2, KEPT * len(FAMILIES), 44)
         assert torch.isfinite(rows).all()

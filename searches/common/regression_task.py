@@ -174,17 +174,13 @@ class RegressionTask:
         return result.expressions, result.errors * (self._fit_unit / self._unit) ** 2
 
     def fit_exactly(
-        self,
-        expressions: Sequence[Expression],
-        iterations: int,
-        fixed: Sequence[np.ndarray] | None = None,
+        self, expressions: Sequence[Expression], iterations: int
     ) -> tuple[np.ndarray, list[Expression]]:
         """Fit constants on the search rows in float64, each from where it is.
 
         Args:
             expressions: what to fit.
             iterations: trial steps.
-            fixed: for every expression `[constants]` bool, the constants that keep their value.
 
         Returns:
             Normalised errors `[expressions]`, and the fitted expressions, without outer scale and offset.
@@ -194,7 +190,6 @@ class RegressionTask:
             self.search_inputs,
             (self.search_target - self._fit_centre) / self._fit_unit,
             iterations=iterations,
-            fixed=fixed,
             affine=self.linear_scaling,
         )
         self.evaluations += result.evaluations
@@ -232,16 +227,10 @@ class RegressionTask:
             if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
         ]
 
-    def refit(self, expression: Expression, iterations: int = 5, fixed: np.ndarray | None = None) -> Expression:
-        """The equation with its own constants, but for the `fixed` ones, fitted once more on up to 4,000 rows."""
+    def refit(self, expression: Expression, iterations: int = 5) -> Expression:
+        """The equation with its own constants fitted once more on up to 4,000 rows."""
         rows = self._final_rows
-        fitted = fit_constants(
-            [expression],
-            self.inputs[rows],
-            self.target[rows],
-            iterations=iterations,
-            fixed=None if fixed is None else [fixed],
-        )
+        fitted = fit_constants([expression], self.inputs[rows], self.target[rows], iterations=iterations)
         return fitted.expressions[0]
 
     def judge(self, expression: Expression, complexity: int) -> Candidate:

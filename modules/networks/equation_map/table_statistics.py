@@ -18,18 +18,13 @@ from torch.nn import functional
 
 from modules.networks.equation_map.scaling import standardised
 
-__all__ = ["statistic_rows", "statistic_width", "table_statistics"]
+__all__ = ["statistic_width", "table_statistics"]
 
 _OF_A_VARIABLE, _OF_A_PAIR = 22, 9
 _RIDGE = 1e-3  # of unit variance: absent and collinear columns have finite coefficients
 _SMALLEST, _LARGEST = 1e-6, 1e4  # magnitudes that powers and logarithms are taken of
 _STEEPEST = 10.0  # argument of an exponential
 _CLIPPED = 8.0
-
-
-def statistic_rows(variables: int) -> int:
-    """How many rows `table_statistics` makes: one a variable, one a pair."""
-    return variables + variables * (variables - 1) // 2
 
 
 def statistic_width(variables: int) -> int:

@@ -25,7 +25,7 @@ from modules.networks.equation_map.atoms import (
 )
 from modules.networks.equation_map.scaling import standardised
 
-__all__ = ["FAMILIES", "KEPT", "probe_rows", "probe_width", "probes"]
+__all__ = ["FAMILIES", "KEPT", "probe_width", "probes"]
 
 KEPT = 3  # guesses of a family
 FAMILIES = (
@@ -34,11 +34,6 @@ FAMILIES = (
     "rest",  # of what the best product leaves of the target: one term more
 )
 _COLLINEAR = 1e-3
-
-
-def probe_rows() -> int:
-    """How many rows `probes` makes."""
-    return KEPT * len(FAMILIES)
 
 
 def probe_width(variables: int) -> int:
@@ -59,7 +54,7 @@ def probes(moments: Moments, target: Tensor, variables: int) -> Tensor:
         variables: V.
 
     Returns:
-        `[B, probe_rows(), probe_width(V)]` float32
+        `[B, KEPT * len(FAMILIES), probe_width(V)]` float32
     """
     sums = sum_pairs(variables).to(target.device)
     targets = standardised(target_functions(target))
