@@ -88,7 +88,7 @@ def run(cell: Cell) -> dict[str, Any]:
         assert other.target is not None
         used: Any = ForeignPrior(latent_map, (other.inputs, other.target)) if control else latent_map
         begun = time.perf_counter()
-        found = search(used, train.inputs, train.target, options, seed=cell.seed)
+        found = search(train.inputs, train.target, options, latent_map=used, seed=cell.seed)
         with np.errstate(all="ignore"):
             error = found.best.expression(test.inputs) - test.target
             nrmse = float(np.sqrt(np.mean(error**2)) / np.std(test.target))

@@ -87,7 +87,7 @@ def _ours(cell: Cell, train: Any, latent_map: Any) -> tuple[Any, int, str]:
     from searches.latent_space.settings import LatentSearchSettings
 
     options = LatentSearchSettings(seconds=float(cell.settings["seconds"]), **OURS[cell.method])
-    found = search(latent_map, train.inputs, train.target, options, seed=cell.seed)
+    found = search(train.inputs, train.target, options, latent_map=latent_map, seed=cell.seed)
     return found.best.expression, found.best.complexity, found.stopped
 
 

@@ -4,14 +4,11 @@
     trainer = Trainer(callbacks=[search])
     trainer.fit(cvae, datamodule)     # searches in on_fit_end
 
-One search a problem, spread over ranks and cores. Each leaves a resumable state after every generation and a
-result at its end under `search/`; a run that was killed goes on from there.
+One search per problem, spread over ranks and cores (see `callbacks.spread_search`).
 """
 
 from __future__ import annotations
 
-import math
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,20 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
-from callbacks.search_files import SearchFiles, place
+from callbacks.spread_search import SearchJob, SpreadSearch
 from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
-from expressions.goodness_of_fit import nmse
+from expressions.goodness_of_fit import r2
 from foundation.errors import UserError
-from searches.common.parallel import cores
 from searches.common.search_state import fingerprint
-from searches.latent_space.jobs import search_one
+from searches.latent_space.equation_map import MapFile
 from searches.latent_space.settings import LatentSearchSettings
 from searches.search_result import SearchResult
 
@@ -43,8 +39,40 @@ _VALIDATION_SHARE = 0.25  # of the training rows, where they are noisy and somet
 _SAYS_SO_SECONDS = 60.0
 _MOST_PLOTS = 24  # findings that get plots of their own
 
+Tables = Mapping[str, Table]
+"""A table per split: `train`, `validation`, which may be the same, and `test`."""
 
-class CMAESSearch(Callback):
+
+@dataclass(frozen=True, eq=False)
+class ProblemJob(SearchJob):
+    """One search: a table, or a problem of the catalogue.
+
+    Attributes:
+        tables: the rows by split.
+        problem: the problem of the catalogue; None for a table of the user's.
+        map_file: the weights that are searched with; None for `method=none`.
+    """
+
+    tables: Tables
+    problem: Problem | None
+    map_file: MapFile | None
+
+    @property
+    def target(self) -> str:
+        """Name of the column to explain."""
+        return str(self.tables["train"].target_name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return tuple(self.tables["train"].feature_names)
+
+    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs `[rows, variables]` and target `[rows]`."""
+        return _rows(self.tables[split])
+
+
+class CMAESSearch(SpreadSearch[ProblemJob]):
     """Looks for the equations of problems in the latent space of a model.
 
     The LightningModule must have `export_map(path)`, which writes a file that the class named by its attribute
@@ -59,24 +87,27 @@ class CMAESSearch(Callback):
         ```
 
     Args:
-        run_dir: where results go.
-        deferred: do not search in `on_fit_end`; `search(trainer, module)` will be called later.
-        seed: of all searches, each of which derives its own, and of the rows of problems.
+        run_dir: run directory, where the results go.
+        deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
+        seed: random seed for the rows of problems, and from which every search derives its own.
         problems: names and suites of the catalogue (`datamodules.tables.problems`).
-        heldout: how many generated equations are searched for, too, that the training has not seen; where the
-            LightningDataModule has none (`heldout_problems(count)`), none.
+        heldout: number of generated equations, unseen in training, that are searched for, too; none where the
+            LightningDataModule has no `heldout_problems(count)`.
         table: a table of your own: a file, or what else `datamodules.tabular.TabularData` reads. None: none.
-        target: its column to explain.
-        features: its columns to explain it by; None: all others.
-        noise_level: of the training rows of problems, as a share of their target's root mean square; a quarter of
-            the rows then serves to choose by.
-        workers: processes on this machine; None: one for every core, or one where the map is on a GPU.
-        settings: of the search, see `searches.latent_space.settings.LatentSearchSettings`.
+        target: column of the table to explain.
+        features: columns of the table to explain it by; None: all others.
+        noise_level: noise on the training rows of problems, as a share of the target's root mean square; a quarter
+            of the rows then serves to choose by.
+        workers: number of processes on this machine; None: one for every core, or one where the map is on a GPU.
+        settings: settings of a search, see `searches.latent_space.settings.LatentSearchSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed, a problem does not exist, or there is nothing to search
             for.
     """
+
+    function = "searches.latent_cmaes.search"
+    unit = "problems"
 
     def __init__(
         self,
@@ -92,244 +123,184 @@ class CMAESSearch(Callback):
         workers: int | None = None,
         **settings: Any,
     ) -> None:
-        self.run_dir, self.deferred, self.seed = Path(run_dir), deferred, seed
+        super().__init__(run_dir, deferred, workers)
+        self.seed = seed
         names = [problems] if isinstance(problems, str) else [str(name) for name in problems]
         self.problems = names_of(",".join(names)) if names else ()
-        self.heldout, self.noise_level, self.workers = heldout, noise_level, workers
+        self.heldout, self.noise_level = heldout, noise_level
         self.table, self.target, self.features = table, target, features
         if table is not None and target is None:
             raise UserError(f"search.table={table} needs search.target, the column to explain")
         if not self.problems and not heldout and table is None:
             raise UserError("there is nothing to search for: give search.problems, search.heldout or search.table")
         self.settings = LatentSearchSettings.of(settings)
-        self.files = SearchFiles(self.run_dir / "search")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Search, unless somebody else will say when."""
-        if not self.deferred:
-            self.search(trainer, pl_module)
+    # --- the searches -------------------------------------------------------------------------------------------
 
-    def search(
-        self, trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None = None
-    ) -> list[Finding]:
-        """Search for the equation of every problem, and report; on ranks other than the first, this rank's share.
-
-        Nothing here is collective: a rank that waits for another would be timed out by the process group.
-
-        Args:
-            trainer: of the fit.
-            module: the model.
-            datamodule: gives the held-out problems; the one of the fit when not given.
-
-        Returns:
-            What was found, empty on ranks other than the first. After Ctrl-C, what was found until then.
+    def jobs(self, trainer: Trainer, module: LightningModule, datamodule: Any) -> list[ProblemJob]:
+        """A job for every problem, and one for the table.
 
         Raises:
-            UserError: a problem cannot be searched, the searches of another rank did not end, or the disk is full;
-                the equations are on the terminal by then.
+            UserError: there is nothing to search for, a table cannot be read, or the model has no map.
         """
-        try:
-            return self._search(trainer, module, datamodule or trainer.datamodule)  # type: ignore[attr-defined]
-        except OSError as error:
-            raise UserError(
-                f"{self.run_dir} cannot be written to ({error.strerror or error}): make room, then "
-                f"resume={self.run_dir}"
-            ) from error
+        searched = self._tables(datamodule)
+        map_file = self._exported(trainer, module)
+        map_identity = "" if map_file is None else map_file.identity
+        jobs = []
+        for label, tables, each in searched:
+            identity = fingerprint(*_rows(tables["train"]), asdict(self.settings), self.seed, label, map_identity)
+            jobs.append(ProblemJob(label, identity, None, tables, each, map_file))
+        return jobs
 
-    def _search(self, trainer: Trainer, module: LightningModule, datamodule: Any) -> list[Finding]:
-        begun = time.perf_counter()
-        rank, ranks = place(trainer)
-        jobs = self._jobs(datamodule)
-        map_file = self._exported(module, rank)
-        identities = {job.label: self._identity(job, map_file.identity) for job in jobs}
-        mine = jobs[rank::ranks]
-        log = SearchLog(trainer)
-        self._run(mine, identities, map_file, trainer, log)
-
-        def found(some: Sequence[_Job]) -> list[Finding]:
-            results = [(job, self.files.result(job.label, identities[job.label])) for job in some]
-            return [_finding(job, result) for job, result in results if result is not None]
-
-        if rank:
-            if any(result["unwritten"] for result in self.files.kept.values()):
-                self._tell(found(mine))
-            self.files.complain()
-            return []
-        others = [job for job in jobs if job not in mine]
-        self.files.wait_for({job.label: identities[job.label] for job in others}, time.perf_counter() - begun)
-        for job in others:
-            log.generations(
-                job.label, (self.files.result(job.label, identities[job.label]) or {}).get("history", [])
-            )
-        findings = found(jobs)
-        self._tell(findings)
-        if len(findings) < len(jobs):
-            print(
-                f"{len(jobs) - len(findings)} searches had not begun: resume={self.run_dir} does them", flush=True
-            )
-        if findings:
-            results = [self.files.result(job.label, identities[job.label]) for job in jobs]
-            self._report(findings, [r for r in results if r is not None], log, time.perf_counter() - begun)
-        self.files.complain()
-        return findings
-
-    # --- what is searched ---------------------------------------------------------------------------------------
-
-    def _jobs(self, datamodule: Any) -> list[_Job]:
-        jobs = [self._of_problem(problem(name)) for name in self.problems]
+    def _tables(self, datamodule: Any) -> list[tuple[str, Tables, Problem | None]]:
+        """What is searched: labels, tables, and the problems that the tables are rows of."""
+        problems = [problem(name) for name in self.problems]
         draw = getattr(datamodule, "heldout_problems", None)
         if self.heldout and draw is not None:
-            jobs += [self._of_problem(each, heldout=True) for each in draw(self.heldout)]
+            problems += draw(self.heldout)
+        searched: list[tuple[str, Tables, Problem | None]] = [
+            (each.name, self._drawn(each), each) for each in problems
+        ]
         if self.table is not None:
-            jobs.append(self._of_table(self.table))
-        if not jobs:
+            tables = self._own_table(self.table)
+            searched.append((str(tables["train"].target_name), tables, None))
+        if not searched:
             raise UserError(
                 "there is nothing to search for, since the data have no held-out problems: give search.problems "
                 "or search.table"
             )
-        return jobs
+        return searched
 
-    def _of_problem(self, each: Problem, heldout: bool = False) -> _Job:
-        rows = each.train_rows
-        own = round(_VALIDATION_SHARE * rows) if self.noise_level else None
-        tables = draw_tables(
+    def _drawn(self, each: Problem) -> Tables:
+        """Rows of a problem; with noise, some of the training rows serve to choose by."""
+        own = round(_VALIDATION_SHARE * each.train_rows) if self.noise_level else None
+        return draw_tables(
             each,
-            train_rows=rows - (own or 0),
+            train_rows=each.train_rows - (own or 0),
             validation_rows=own,
             noise_level=self.noise_level,
             seed=self.seed,
         )
-        return _Job(each.name, str(each.target_name), tables, each, heldout)
 
-    def _of_table(self, path: str) -> _Job:
-        data = TabularData(path, self.target, self.features, split_seed=self.seed)
-        tables = data.make_tables()
+    def _own_table(self, path: str) -> Tables:
+        tables = TabularData(path, self.target, self.features, split_seed=self.seed).make_tables()
         if not tables["train"].feature_names:
             raise TableError(f"{path} has no column but {self.target}: there is nothing to explain it by")
-        return _Job(str(tables["train"].target_name), str(tables["train"].target_name), tables)
+        return tables
 
-    # --- running ------------------------------------------------------------------------------------------------
-
-    def _exported(self, module: LightningModule, rank: int) -> _MapFile:
-        """The model's weights as a file of this process, and what tells them from others."""
+    def _exported(self, trainer: Trainer, module: LightningModule) -> MapFile | None:
+        """The model's weights as a file of this process; None for a search without a map."""
         if self.settings.method == "none":
-            return _MapFile(None, "", "")
+            return None
         export: Any = getattr(module, "export_map", None)
         if export is None:
             raise UserError(
                 f"{type(module).__name__} is no map of equations, in which this search looks: choose model=cvae, "
                 "or another search"
             )
-        path = self.files.folder / f"map_{rank}.safetensors"
+        path = self.files.folder / f"map_{trainer.global_rank}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         export(path)
         weights = [parameter.detach().cpu().numpy() for _, parameter in sorted(module.named_parameters())]
-        return _MapFile(str(path), str(getattr(module, "map_class", _MAP_CLASS)), fingerprint(*weights))
+        map_class = str(getattr(module, "map_class", _MAP_CLASS))
+        return MapFile(str(path), map_class, fingerprint(*weights), str(trainer.strategy.root_device))
 
-    def _identity(self, job: _Job, map_identity: str) -> str:
-        return fingerprint(*job.rows("train"), asdict(self.settings), self.seed, job.label, map_identity)
-
-    def _run(
-        self,
-        jobs: Sequence[_Job],
-        identities: Mapping[str, str],
-        map_file: _MapFile,
-        trainer: Trainer,
-        log: SearchLog,
-    ) -> None:
-        open_jobs = [job for job in jobs if self.files.finished(job.label, identities[job.label]) is None]
-        if not open_jobs:
-            return
-        device = "cpu" if map_file.path is None else str(trainer.strategy.root_device)
-        at_once = min(self._workers(device, trainer), len(open_jobs))
-        self._announce(len(open_jobs), at_once)
-
-        def on_entry(label: str, entry: dict[str, float]) -> float:
-            log.generations(label, [entry])
-            return self._share_spent(entry)
-
-        arguments = [self._arguments(job, identities[job.label], map_file, device) for job in open_jobs]
-        self.files.run(search_one, arguments, at_once, on_entry)
-
-    def _workers(self, device: str, trainer: Trainer) -> int:
-        if self.workers is None and not device.startswith("cpu"):
-            return 1  # searches beside each other on a GPU would only take turns
-        _, ranks = place(trainer)
-        return max(1, (self.workers or cores()) // max(1, ranks // trainer.num_nodes))
-
-    def _announce(self, jobs: int, at_once: int) -> None:
-        seconds = self.settings.seconds
-        length = ""
-        if seconds is not None and seconds * math.ceil(jobs / at_once) > _SAYS_SO_SECONDS:
-            length = f", up to {duration(seconds * math.ceil(jobs / at_once))}"
-        print(f"searching equations: {jobs} problems, {at_once} at a time{length}", flush=True)
-
-    def _share_spent(self, entry: Mapping[str, float]) -> float:
-        settings = self.settings
-        limits = {"seconds": settings.seconds}
-        if settings.polish == "none":
-            limits["decodes"] = settings.decodes
-        return max((entry[name] / limit for name, limit in limits.items() if limit), default=0.0)
-
-    def _arguments(self, job: _Job, identity: str, map_file: _MapFile, device: str) -> dict[str, Any]:
-        self._forget_other_maps(job.label, map_file.identity)
-        validation = None if job.tables["validation"] is job.tables["train"] else job.rows("validation")
+    def arguments(self, job: ProblemJob, workers: int) -> dict[str, Any]:
+        """Keyword arguments of `searches.latent_cmaes.search`."""
+        self._forget_other_maps(job)
         inputs, target = job.rows("train")
+        own_rows = job.tables["validation"] is not job.tables["train"]
+        seeds = np.random.SeedSequence([self.seed, zlib.crc32(job.label.encode())])
         return {
-            "map_class": map_file.map_class,
-            "map_path": map_file.path,
-            "device": device,
             "inputs": inputs,
             "target": target,
-            "validation": validation,
-            "names": job.names,
             "settings": self.settings,
-            "seed": int(np.random.SeedSequence([self.seed, zlib.crc32(job.label.encode())]).generate_state(1)[0]),
-            "folder": str(self.files.folder),
-            "label": job.label,
-            "map_identity": map_file.identity,
-            "identity": identity,
+            "latent_map": job.map_file,
+            "seed": int(seeds.generate_state(1)[0]),
+            "validation": job.rows("validation") if own_rows else None,
+            "names": job.names,
         }
 
-    def _forget_other_maps(self, label: str, map_identity: str) -> None:
+    def _forget_other_maps(self, job: ProblemJob) -> None:
         """Where the model is no longer the same, say after more epochs, the search begins anew."""
-        path = self.files.folder / f"{label}_map.txt"
+        identity = "" if job.map_file is None else job.map_file.identity
+        path = self.files.folder / f"{job.label}_map.txt"
         try:
             before = path.read_text(encoding="utf-8")
         except OSError:
             before = ""
-        if before != map_identity:
-            for suffix in (".state", ".polish", ".json"):
-                (self.files.folder / f"{label}{suffix}").unlink(missing_ok=True)
+        if before != identity:
+            self.files.forget(job.label)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, map_identity)
+        write_atomically(path, identity)
 
-    # --- reporting ----------------------------------------------------------------------------------------------
+    def processes(self, trainer: Trainer) -> int:
+        """One where the map is on a GPU: searches beside each other would only take turns."""
+        on_gpu = self.settings.method != "none" and trainer.strategy.root_device.type != "cpu"
+        return 1 if self.workers is None and on_gpu else super().processes(trainer)
 
-    def _tell(self, findings: Sequence[Finding]) -> None:
-        """The equations on the terminal, before anything is written: a full disk must not lose them."""
-        for finding in findings:
-            inputs, target = finding.test
-            name = "" if finding.problem == finding.target else f"{finding.problem}: "
-            score = 1.0 - nmse(target, finding.chosen.expression(inputs))
-            print(
-                f"{name}{finding.target} = {finding.chosen.expression.infix(finding.names)}\n"
-                f"  test R2 {score:.6f} with {finding.chosen.complexity} nodes; {finding.stopped} after "
-                f"{finding.seconds:.1f} s",
-                flush=True,
-            )
+    def budgets(self) -> dict[str, float | None]:
+        """Limits of a search by the key of the history that counts towards them."""
+        settings = self.settings
+        return {
+            "seconds": settings.seconds,
+            "decodes": settings.decodes if settings.polish == "none" else None,
+        }
 
-    def _report(
-        self, findings: Sequence[Finding], results: Sequence[Mapping[str, Any]], log: SearchLog, seconds: float
+    def duration(self, rounds: int) -> str:
+        """How long `rounds` searches after each other take at most, where that is long."""
+        seconds = 0.0 if self.settings.seconds is None else self.settings.seconds * rounds
+        return f", up to {duration(seconds)}" if seconds > _SAYS_SO_SECONDS else ""
+
+    # --- the report ---------------------------------------------------------------------------------------------
+
+    def finding(self, job: ProblemJob, result: SearchResult) -> Finding:
+        """A result with the rows and the formula of its problem."""
+        return Finding(
+            problem=job.label,
+            target=job.target,
+            trial=0,
+            front=result.front,
+            chosen=result.best,
+            history=result.history,
+            seconds=result.seconds,
+            evaluations=result.evaluations,
+            stopped=result.stopped,
+            train=job.rows("train"),
+            test=job.rows("test"),
+            truth=None if job.problem is None else job.problem.truth,
+            names=job.names,
+        )
+
+    def text(self, finding: Finding) -> str:
+        """An equation, how good it is, and why its search ended."""
+        inputs, target = finding.test
+        equation = finding.chosen.expression
+        name = "" if finding.problem == finding.target else f"{finding.problem}: "
+        return (
+            f"{name}{finding.target} = {equation.infix(finding.names)}\n"
+            f"  test R2 {r2(target, equation(inputs)):.6f} with {finding.chosen.complexity} nodes; "
+            f"{finding.stopped} after {finding.seconds:.1f} s"
+        )
+
+    def report(
+        self,
+        findings: Sequence[Finding],
+        results: Mapping[ProblemJob, SearchResult],
+        log: SearchLog,
+        seconds: float,
     ) -> None:
-        for note in dict.fromkeys(f"{result['label']}: {note}" for result in results for note in result["notes"]):
-            print(note, flush=True)
+        """Notes, results, plots, W&B."""
+        for job, result in results.items():
+            for note in dict.fromkeys(result.notes):
+                print(f"{job.label}: {note}", flush=True)
         names: list[str] = []  # every finding has its own
         report_findings(self.run_dir, findings, names, seconds)
         totals = {
-            name: float(sum(result["counts"][name] for result in results)) for name in ("decodes", "skeletons")
+            f"search/{name}": float(sum(result.counts.get(name, 0) for result in results.values()))
+            for name in ("decodes", "skeletons")
         }
-        record_metrics(self.run_dir, {f"search/{name}": value for name, value in totals.items()})
+        record_metrics(self.run_dir, totals)
         plots: list[Path] = []
         for finding in findings[:_MOST_PLOTS]:
             plots += draw_fit(self.run_dir, finding)
@@ -337,58 +308,7 @@ class CMAESSearch(Callback):
         log.findings(self.run_dir, findings, names, plots)
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One search.
-
-    Attributes:
-        label: name, also of its files.
-        target: what is searched for, in words.
-        tables: `train`, `validation`, which may be the same, and `test`.
-        problem: where it comes from, None for a table of the user's.
-        heldout: whether it is one of the datamodule's.
-    """
-
-    label: str
-    target: str
-    tables: Mapping[str, Table]
-    problem: Problem | None = None
-    heldout: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.tables["train"].feature_names)
-
-    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs `[rows, variables]` and target `[rows]`."""
-        table = self.tables[split]
-        assert table.target is not None
-        return table.inputs, table.target
-
-
-@dataclass(frozen=True)
-class _MapFile:
-    """Weights that searches load: the file, the class that reads it, and what tells them from other weights."""
-
-    path: str | None
-    map_class: str
-    identity: str
-
-
-def _finding(job: _Job, result: Mapping[str, Any]) -> Finding:
-    found = SearchResult.of_plain(result)
-    return Finding(
-        problem=job.label,
-        target=job.target,
-        trial=0,
-        front=found.front,
-        chosen=found.best,
-        history=found.history,
-        seconds=found.seconds,
-        evaluations=found.evaluations,
-        stopped=found.stopped,
-        train=job.rows("train"),
-        test=job.rows("test"),
-        truth=None if job.problem is None else job.problem.truth,
-        names=job.names,
-    )
+def _rows(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs `[rows, variables]` and target `[rows]`."""
+    assert table.target is not None
+    return table.inputs, table.target

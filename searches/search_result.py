@@ -78,6 +78,6 @@ class SearchResult:
             seconds=plain["seconds"],
             evaluations=plain["evaluations"],
             stopped=plain["stopped"],
-            counts=plain["counts"],
-            notes=tuple(plain["notes"]),
+            counts=plain.get("counts", {}),
+            notes=tuple(plain.get("notes", ())),
         )

@@ -27,6 +27,7 @@ from searches import latent_cmaes
 from searches.common.search_state import StateError, load_state
 from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_cmaes import search
+from searches.latent_space import continuation
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
 from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
@@ -60,7 +61,7 @@ def settings(**options: Any) -> LatentSearchSettings:
 def run(latent_map: Any = None, data: Any = None, **options: Any) -> SearchResult:
     own = {key: options.pop(key) for key in list(options) if hasattr(LatentSearchSettings(), key)}
     latent_map = CodeMap(BOOK) if latent_map is None else latent_map
-    return search(latent_map, *(data or table()), settings(**own), **({"seed": 3} | options))
+    return search(*(data or table()), settings(**own), latent_map=latent_map, **({"seed": 3} | options))
 
 
 def story(result: SearchResult) -> Any:
@@ -166,7 +167,7 @@ def test_the_most_relevant_columns_are_shown_and_it_is_said() -> None:
         "the map knows 2 variables and the table has 6: it is shown x1, x4, which have most to do with the target"
     )
     named = search(
-        CodeMap(BOOK[:20]), inputs, target, settings(decodes=16), seed=1, names=["a", "b", "c", "d", "e", "f"]
+        inputs, target, settings(decodes=16), latent_map=CodeMap(BOOK[:20]), seed=1, names=list("abcdef")
     )
     assert "it is shown b, e," in named.notes[0]
 
@@ -779,7 +780,7 @@ def test_should_stop_ends_a_search_that_has_something_to_show() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"population": 17}, {"seed": 4}, {"identity": "another map"}, {"parsimony": 0.3}, {"method": "prior"}],
+    [{"population": 17}, {"seed": 4}, {"map_identity": "another map"}, {"parsimony": 0.3}, {"method": "prior"}],
 )
 def test_a_state_of_another_search_is_refused(other: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "state"
@@ -857,8 +858,8 @@ def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    plain = latent_cmaes.evolve
-    monkeypatch.setattr(latent_cmaes, "evolve", lambda *a, **k: calls.append((a, k)) or plain(*a, **k))
+    plain = continuation.evolve
+    monkeypatch.setattr(continuation, "evolve", lambda *a, **k: calls.append((a, k)) or plain(*a, **k))
     data = table("x0**2*sin(2.3*x1) + 0.2*x0", noise=0.05)
     options = {"data": data, "linked_sums": 20, "rewritten_share": 0.5}
     undisturbed = run(decodes=160, **options, **POLISH)
@@ -876,13 +877,13 @@ def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
 
 def test_the_polish_begins_with_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    plain = latent_cmaes.evolve
+    plain = continuation.evolve
 
     def noted(*arguments: Any, **options: Any) -> Any:
         given.update(options)
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(latent_cmaes, "evolve", noted)
+    monkeypatch.setattr(continuation, "evolve", noted)
     data = table("x0**2*sin(2.3*x1) + 0.2*x0", noise=0.02)
     alone = run(data=data, decodes=160)
     both = run(data=data, decodes=160, **POLISH)
@@ -902,7 +903,7 @@ def test_the_polish_begins_with_what_was_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_exact_needs_no_polish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latent_cmaes, "evolve", lambda *a, **k: pytest.fail("polished"))
+    monkeypatch.setattr(continuation, "evolve", lambda *a, **k: pytest.fail("polished"))
     near = next(k for k, skeleton in enumerate(BOOK) if skeleton == skeleton_of(parse(TRUTH)))
     assert run(CodeMap(BOOK, centre=near), decodes=2000, **POLISH).stopped == "exact"
 
@@ -910,7 +911,7 @@ def test_what_is_exact_needs_no_polish(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_genetic_programming_alone(tmp_path: Path) -> None:
     inputs, target = table("x0*x1 + x0", variables=4)
     result = search(
-        None, inputs * 1e6, target, settings(method="none", polish="gp", polish_generations=4), seed=1,
+        inputs * 1e6, target, settings(method="none", polish="gp", polish_generations=4), latent_map=None, seed=1,
         state_path=tmp_path / "state",
     )  # fmt: skip
     assert result.stopped == "exact"

@@ -168,7 +168,7 @@ def test_a_search_puts_together_what_the_map_cannot_say() -> None:
     errors = {}
     for share in (0.0, 0.6):
         settings = LatentSearchSettings(rewritten_share=share, **options)
-        found = search(CodeMap(words), INPUTS, truth(INPUTS), settings, seed=0)
+        found = search(INPUTS, truth(INPUTS), settings, latent_map=CodeMap(words), seed=0)
         errors[share] = found.best.error
         assert found.counts["decodes"] <= 320
     assert errors[0.6] < 1e-12 < errors[0.0]

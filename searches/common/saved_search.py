@@ -1,74 +1,84 @@
-"""One search of several, in a process of its own, which leaves its state and its result as files.
+"""A search that leaves its result and its state as files, so that it can run in a process of its own.
 
-A fresh process imports this module and what it needs, and so neither torch nor Lightning.
+A fresh process imports this module and the search that it is told to run, and nothing else: no torch for genetic
+programming, and neither Lightning nor W&B for any search.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from expressions.parsing import parse
 from foundation.errors import UserError
 from searches.common.search_state import replace_file
-from searches.evolution.settings import GeneticProgrammingSettings
-from searches.genetic_programming import search
+from searches.search_result import SearchResult
+
+__all__ = ["SavedSearch", "run_saved_search"]
 
 
-def search_and_save(
-    *,
-    inputs: np.ndarray,
-    target: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray],
-    settings: GeneticProgrammingSettings,
-    seed: int,
-    seeds: Sequence[str],
-    workers: int,
-    folder: str,
-    label: str,
-    identity: str,
-    report: Callable[[dict[str, float]], None],
-    should_stop: Callable[[], bool],
+@dataclass(frozen=True)
+class SavedSearch:
+    """A search, the files that it leaves, and what these are called; it can be pickled.
+
+    Attributes:
+        function: place of the search function, `package.module.function`. It takes `arguments`, and also
+            `state_path`, `on_generation` and `should_stop`, and returns a `SearchResult`.
+        arguments: keyword arguments of the function.
+        folder: directory of the files.
+        label: name of the files, `LABEL.json` for the result and `LABEL.state` for the state.
+        title: name of the search in a sentence.
+        identity: fingerprint of data and settings, written into the result, by which a reader knows it.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+    folder: str
+    label: str
+    title: str
+    identity: str
+
+
+def run_saved_search(
+    saved: SavedSearch, report: Callable[[dict[str, float]], None], should_stop: Callable[[], bool]
 ) -> dict[str, Any]:
-    """Search, and leave `LABEL.json`, and `LABEL.state` to go on from.
+    """Run a search, going on from its state where there is one, and write its result.
 
     Args:
-        inputs, target, validation, settings, seed, workers, should_stop: of `searches.genetic_programming.search`.
-        seeds: equations to start from, as text over x0, x1, ….
-        folder: where the files go.
-        label: name of the search.
-        identity: written into the result, so that a reader knows what it is the result of.
-        report: called with every entry of the history.
+        saved: the search.
+        report: function that is called with every entry of the history.
+        should_stop: function that says after every generation whether to end early.
 
     Returns:
-        What is in `LABEL.json`, and as `unwritten` whether the state or that file could not be written.
+        The content of `LABEL.json` (the plain `SearchResult`, `label` and `identity`), and as `unwritten` whether
+        the state or that file could not be written.
 
     Raises:
-        UserError: the data cannot be searched, or the state is not one of this search.
+        UserError: the data cannot be searched, or the state belongs to another search.
     """
+    place = Path(saved.folder) / saved.label
     try:
-        result = search(
-            inputs,
-            target,
-            settings,
-            seed=seed,
-            validation=validation,
-            seeds=[parse(text) for text in seeds],
-            workers=workers,
-            state_path=Path(folder) / f"{label}.state",
+        result: SearchResult = _imported(saved.function)(
+            **saved.arguments,
+            state_path=place.with_name(f"{saved.label}.state"),
             on_generation=lambda entry, _: report(entry),
             should_stop=should_stop,
         )
     except ValueError as error:
-        raise UserError(f"{label.replace('_', ' ')}: {error}") from error
-    plain = result.plain() | {"label": label, "identity": identity}
+        raise UserError(f"{saved.title}: {error}") from error
+    plain = result.plain() | {"label": saved.label, "identity": saved.identity}
     unwritten = result.stopped == "disk"
     try:
-        replace_file(Path(folder) / f"{label}.json", json.dumps(plain).encode())
+        replace_file(place.with_name(f"{saved.label}.json"), json.dumps(plain).encode())
     except OSError:
         unwritten = True
     return plain | {"unwritten": unwritten}
+
+
+def _imported(reference: str) -> Any:
+    """The function that `package.module.function` names."""
+    module, name = reference.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)

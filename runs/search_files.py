@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
-
 from foundation.errors import UserError
 from runs.search_progress import SearchProgress
 from searches.common.parallel import run_jobs
+from searches.common.saved_search import SavedSearch, run_saved_search
 from searches.search_result import UNFINISHED
 
-__all__ = ["SearchFiles", "place"]
+__all__ = ["SearchFiles"]
 
 _WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
 _GRACE_SECONDS = 5.0  # the same after Ctrl-C
@@ -33,7 +30,7 @@ class SearchFiles:
     A result says by its `identity` what it is the result of; one of other data or settings does not count.
 
     Args:
-        folder: where the files are, `search/` in the run directory.
+        folder: directory of the files, `search/` in the run directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,21 +54,17 @@ class SearchFiles:
         return None if result is None or result["stopped"] in UNFINISHED else result
 
     def run(
-        self,
-        function: Callable[..., Any],
-        jobs: Sequence[Mapping[str, Any]],
-        workers: int,
-        on_entry: Callable[[str, dict[str, float]], float],
+        self, searches: Sequence[SavedSearch], workers: int, on_entry: Callable[[str, dict[str, float]], float]
     ) -> None:
-        """Run searches side by side, and keep what they return.
+        """Run searches side by side, each in a process of its own, and keep what they return.
 
         Args:
-            function: see `searches.common.parallel.run_jobs`; it reports entries of the history.
-            jobs: its arguments; `label` names a search.
-            workers: processes at a time.
-            on_entry: called with the label and an entry; returns the share of the budget that is spent.
+            searches: searches with different labels.
+            workers: number of processes at a time.
+            on_entry: function that is called with the label of a search and an entry of its history, and returns
+                the share of the budget that is spent.
         """
-        labels = [str(job["label"]) for job in jobs]
+        labels = [saved.label for saved in searches]
         with SearchProgress(labels) as progress:
 
             def on_message(number: int, entry: dict[str, float]) -> None:
@@ -79,15 +72,20 @@ class SearchFiles:
                 generation, length = int(entry["generation"]), int(entry["best_length"])
                 progress.update(labels[number], share, generation, entry["best_nmse"], length)
 
-            results = run_jobs(function, jobs, workers, on_message)
+            results = run_jobs(run_saved_search, [{"saved": saved} for saved in searches], workers, on_message)
         self.kept = {result["label"]: result for result in results if result is not None}
+
+    def forget(self, label: str) -> None:
+        """Delete what an earlier run left of a search, so that it begins anew."""
+        for suffix in (".state", ".polish", ".json"):
+            (self.folder / f"{label}{suffix}").unlink(missing_ok=True)
 
     def wait_for(self, searches: Mapping[str, str], own_seconds: float) -> None:
         """Wait for the results of other ranks for as long as the files change.
 
         Args:
-            searches: label -> identity.
-            own_seconds: what this rank's own searches took; others may take as long without any news.
+            searches: identity of every search by its label.
+            own_seconds: time that this rank's own searches took; others may take as long without any news.
 
         Raises:
             UserError: the files have stopped changing, and a result is missing.
@@ -130,14 +128,3 @@ class SearchFiles:
                 f"the state of {len(unwritten)} searches could not be written to {self.folder}, so they ended "
                 f"early with the equations above: make room, then resume={self.folder.parent} goes on"
             )
-
-
-def place(trainer: Trainer) -> tuple[int, int]:
-    """Number of this process among those that search, and how many they are.
-
-    A strategy that forks or spawns its processes ends them with the fit: after it there is only the first.
-    """
-    launched = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
-    if launched and not torch.distributed.is_initialized():
-        return 0, 1
-    return trainer.global_rank, trainer.world_size

@@ -1,0 +1,56 @@
+"""Whether an equation that is nearly exact on the search rows is the formula itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from expressions.expression import Expression
+from searches.common.refinement import Finish
+from searches.common.regression_task import RegressionTask
+from searches.pareto_front import EXACT_NMSE, Candidate
+
+__all__ = ["NEARLY_EXACT", "ExactnessCheck"]
+
+NEARLY_EXACT = 1e-8
+"""Error on the search rows, perhaps in float32, from which an equation is worth a check on all rows in float64."""
+_ITERATIONS = 20
+
+
+class ExactnessCheck:
+    """Checks equations on every row in float64, each of them once.
+
+    Args:
+        task: data of the search.
+        refinement: how equations are brought to canonical form and scored.
+    """
+
+    def __init__(self, task: RegressionTask, refinement: Finish) -> None:
+        self.task, self.refinement = task, refinement
+        self.exact: Candidate | None = None
+        """The last equation that was exact."""
+        self._refuted: set[Expression] = set()
+
+    def is_refuted(self, found: Expression) -> bool:
+        """Whether an equation was checked and is not exact."""
+        return found in self._refuted
+
+    def check(
+        self, found: Expression, equation: Expression | None = None, fixed: np.ndarray | None = None
+    ) -> bool:
+        """Fit the constants of an equation on more rows, and score it on all of them.
+
+        Args:
+            found: equation as the search has it, by which it is remembered.
+            equation: the same in the table's own units; `found` when not given.
+            fixed: constants that keep their value, `[constants]` bool; None: none.
+        """
+        equations = self.task.complete(
+            [found if equation is None else equation], _ITERATIONS, None if fixed is None else [fixed]
+        )
+        for each in equations:
+            candidate = self.refinement.judged(each)
+            if candidate.error < EXACT_NMSE:
+                self.exact = candidate
+                return True
+        self._refuted.add(found)
+        return False
