@@ -12,7 +12,8 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from datamodules.tables.loading import BatchLoader, RepeatedTable
-from datamodules.tables.table import MAX_ROWS, Table, TableError, check_table, input_statistics, split_table
+from datamodules.tables.splits import input_statistics, split_table
+from datamodules.tables.table import MAX_ROWS, Table, TableError, check_table
 from foundation.errors import near
 
 if TYPE_CHECKING:

@@ -11,14 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.tables.table import (
-    MIN_ROWS,
-    TableError,
-    check_table,
-    identifiers,
-    input_statistics,
-    split_table,
-)
+from datamodules.tables.column_names import identifiers
+from datamodules.tables.refusals import MIN_ROWS
+from datamodules.tables.splits import input_statistics, split_table
+from datamodules.tables.table import TableError, check_table
 from datamodules.tabular import TabularData
 
 ROWS = 30

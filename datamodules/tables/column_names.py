@@ -1,0 +1,115 @@
+"""Names of columns: found in a table as a user writes them, and made into names that an equation can hold."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from datamodules.tables.sources import Source, TableError
+from foundation.errors import near
+
+__all__ = ["chosen_columns", "identifiers"]
+
+_NAMES_SHOWN = 40
+
+
+def identifiers(names: Sequence[str]) -> list[str]:
+    """Names that an equation can hold, one for each column and no two alike.
+
+    A Greek letter becomes its name, an accented letter its plain one; everything else that is not a letter, a
+    digit or `_` becomes `_`. A name that begins with a digit gets `x` before it, a word of Python `_` behind it,
+    and an empty name is `column_N`. A name that is taken already gets `_2`, `_3`, … behind it. Names that need no
+    change are never changed for the sake of another.
+
+    Args:
+        names: column names, any text.
+    """
+    plain = [_identifier(name, index) for index, name in enumerate(names)]
+    taken = {after for before, after in zip(names, plain, strict=True) if before == after}
+    result: list[str] = []
+    for before, after in zip(names, plain, strict=True):
+        name, number = after, 2
+        while name in (taken if before != after else result):
+            name, number = f"{after}_{number}", number + 1
+        taken.add(name)
+        result.append(name)
+    return result
+
+
+def _identifier(name: str, index: int) -> str:
+    letters = []
+    for letter in unicodedata.normalize("NFKD", name.strip()):
+        if unicodedata.combining(letter):
+            continue
+        called = unicodedata.name(letter, "")
+        greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)", called)
+        if greek:
+            letters.append(greek[2].lower() if greek[1] == "SMALL" else greek[2].capitalize())
+        else:
+            letters.append(letter if re.fullmatch(r"[A-Za-z0-9_]", letter) else "_")
+    text = re.sub(r"__+", "_", "".join(letters)).strip("_") if name != "".join(letters) else name
+    if not text:
+        return f"column_{index + 1}"
+    if text[0].isdigit():
+        text = f"x{text}"
+    return f"{text}_" if keyword.iskeyword(text) else text
+
+
+def chosen_columns(
+    source: Source, names: list[str], target: str | None, features: tuple[str, ...] | None
+) -> list[int]:
+    """Positions of the features and, last, of the target.
+
+    Args:
+        source: the table, opened.
+        names: its column names as `identifiers` makes them.
+        target: name of the column to explain, None for none; in the source's words or in those of `names`.
+        features: names of the columns to explain it by, None for all others.
+
+    Raises:
+        TableError: a name is unknown or stands twice, no feature is left, or the target is one of the features.
+    """
+    target_at = None if target is None else _find(source, names, "target", str(target))
+    if features is None:
+        chosen = [position for position in range(len(names)) if position != target_at]
+        _refuse_duplicates(source, chosen + ([] if target_at is None else [target_at]))
+    else:
+        chosen = [_find(source, names, "feature", name) for name in features]
+    if not chosen:
+        raise TableError(f"no feature is left to explain anything by in {source.label}: name at least one column.")
+    twice = [names[position] for position in dict.fromkeys(chosen) if chosen.count(position) > 1]
+    if twice:
+        raise TableError(f"feature {twice[0]!r} is named more than once: name every feature once.")
+    if target_at in chosen:
+        raise TableError(
+            f"target {target!r} is also a feature: take it out of the features, or explain another column."
+        )
+    return chosen if target_at is None else [*chosen, target_at]
+
+
+def _find(source: Source, names: list[str], role: str, name: str) -> int:
+    """Position of a column by its own name, else by the name that `identifiers` gave it."""
+    found = [position for position, own in enumerate(source.names) if own == name]
+    if not found:
+        found = [position for position, made in enumerate(names) if made == name]
+    if not found:
+        allowed = source.names if len(source.names) <= _NAMES_SHOWN else source.names[:_NAMES_SHOWN]
+        close = near(name, source.names)
+        hint = close if close.startswith("did you mean") else f"its columns are {', '.join(allowed)}"
+        raise TableError(
+            f"{source.label} has no column {name!r} to be a {role}: {hint}{'' if hint[-1] == '?' else '.'}"
+        )
+    _refuse_duplicates(source, found)
+    return found[0]
+
+
+def _refuse_duplicates(source: Source, positions: Sequence[int]) -> None:
+    names = [source.names[position] for position in positions]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        shown = ", ".join(map(repr, twice[:5]))
+        raise TableError(
+            f"{source.label} has more than one column called {shown}: give every column its own name."
+        )
