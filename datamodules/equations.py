@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
-from datamodules.streams.corpus import Content, Corpus, CorpusLoader, freeze
+from datamodules.streams.corpus import Corpus, CorpusLoader
+from datamodules.streams.corpus_files import Content
+from datamodules.streams.corpus_freezing import freeze
 from datamodules.streams.equation_stream import EquationStream, StreamSettings
 from datamodules.streams.heldout import heldout_problems
 from datamodules.streams.numbered_batches import Batch, NumberedBatches

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from datamodules.equations import Equations
-from datamodules.streams.corpus import Content, Corpus, CorpusLoader, freeze
+from datamodules.streams.corpus import Corpus, CorpusLoader
+from datamodules.streams.corpus_files import Content
+from datamodules.streams.corpus_freezing import freeze
 from datamodules.streams.numbered_batches import Batch
 from foundation.errors import UserError
 
@@ -248,13 +250,13 @@ def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("datamodules.streams.corpus.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("datamodules.streams.corpus_freezing.shutil.disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="GB more"):
         frozen(tmp_path, 8)
 
 
 def test_a_long_freeze_is_announced(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    monkeypatch.setattr("datamodules.streams.corpus._SAYS_SO_SECONDS", 0.0)
+    monkeypatch.setattr("datamodules.streams.corpus_freezing._SAYS_SO_SECONDS", 0.0)
     frozen(tmp_path, 40)
     sentence = capfd.readouterr().err
     assert "Freezing 40 samples" in sentence

@@ -8,7 +8,7 @@ from benchmarks.cells import OK, Record
 
 
 def test_the_data_of_a_preset_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.streams.corpus.SHARD_SAMPLES", 384)
+    monkeypatch.setattr("datamodules.streams.corpus_freezing.SHARD_SAMPLES", 384)
     settings = {"batches": 3, "programs": 800}
     cells = equations_data.SUITE.cells(methods=[], problems=["small"], seeds=[1], settings=settings, out="")
     records = [Record(cell, OK, equations_data.run(cell)) for cell in cells]

@@ -1,0 +1,130 @@
+"""The files of a corpus: what they hold, whose they are, and whether they are whole.
+
+On disk a corpus is a folder:
+
+    corpus.json                  what the samples are (settings, vocabulary, seed), and how they are laid out
+    shard_00000/index.json       rows, ids and checksum of each batch of the shard
+    shard_00000/inputs.npy …     target.npy present.npy ids.npy: its batches one behind the other, flat
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundation.errors import UserError
+
+__all__ = ["Content", "checksum", "damaged", "missing_shards", "read_header", "read_index", "shard_folder"]
+
+FORMAT = "rediscover corpus 1"
+HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
+TYPES: dict[str, Any] = {"inputs": np.float32, "target": np.float32, "present": np.bool_, "ids": np.int16}
+"""Array of a batch -> its type on disk."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the samples of a corpus are; one with other samples is refused.
+
+    Attributes:
+        settings: settings that the samples are drawn by, as JSON values by their names in the configuration;
+            `variables` is one of them.
+        vocabulary: name of each id.
+        batch_size: number of samples in a batch.
+    """
+
+    settings: Mapping[str, Any]
+    vocabulary: Sequence[str]
+    batch_size: int
+
+
+def read_header(folder: Path, content: Content) -> dict[str, Any]:
+    """Header of the corpus in a folder, if its samples are those that are wanted.
+
+    Raises:
+        FileNotFoundError: there is no corpus.
+        UserError: there is a corpus of other samples, or a damaged one.
+    """
+    text = (folder / HEADER).read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+        theirs = {**found["settings"], "batch_size": found["batch_size"]}
+        whole = found["format"] == FORMAT
+        whole &= all(type(found[word]) is int for word in ("seed", "epoch_samples", "shard_batches"))
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{folder / HEADER} is damaged or of another version: choose another folder")
+    ours = json.loads(json.dumps({**content.settings, "batch_size": content.batch_size}))  # tuples become lists
+    for key, value in ours.items():
+        if key not in theirs or theirs[key] != value:
+            raise UserError(
+                f"{folder} was frozen with data.{key}={_shown(theirs.get(key))}, not {_shown(value)}: give the "
+                "same, or another folder as data.corpus"
+            )
+    if found["vocabulary"] != list(content.vocabulary) or theirs.keys() != ours.keys():
+        raise UserError(f"{folder} was frozen by another version of this program: choose another folder")
+    header: dict[str, Any] = found
+    return header
+
+
+def _shown(value: Any) -> str:
+    """A value as on the command line."""
+    return "null" if value is None else json.dumps(value).replace('"', "").replace(" ", "")
+
+
+def shard_folder(folder: Path, number: int) -> Path:
+    """Folder of a shard."""
+    return folder / f"shard_{number:05d}"
+
+
+def missing_shards(folder: Path, samples: int, header: Mapping[str, Any]) -> list[int]:
+    """Numbers of the shards that so many samples need and that are not there.
+
+    Raises:
+        UserError: a shard that is there is damaged.
+    """
+    missing = []
+    for number in range(math.ceil(samples / (header["batch_size"] * header["shard_batches"]))):
+        shard = shard_folder(folder, number)
+        if not shard.exists():
+            missing.append(number)
+        elif len(read_index(shard)["rows"]) != header["shard_batches"]:
+            raise damaged(shard)
+    return missing
+
+
+def read_index(shard: Path) -> dict[str, Any]:
+    """The index of a shard that is there, whose files are as long as they should be."""
+    try:
+        index: dict[str, Any] = json.loads((shard / INDEX).read_text(encoding="utf-8"))
+        counts = {len(index[name]) for name in ("rows", "length", "checksum")}
+        sizes = {name: (shard / f"{name}.npy").stat().st_size for name in TYPES}
+        whole = len(counts) == 1 and sizes == index["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise damaged(shard)
+    return index
+
+
+def damaged(shard: Path) -> UserError:
+    """The error of a shard that is not as it was written."""
+    return UserError(
+        f"{shard} is damaged, its content is not what was written: delete it, and the next run makes it again"
+    )
+
+
+def checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """CRC-32 of a batch."""
+    value = 0
+    for name in TYPES:
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, value)
+    return value
