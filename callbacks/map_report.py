@@ -18,8 +18,7 @@ from callbacks.equation_report import SearchLog
 from callbacks.run_record import record_metrics
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
-from expressions.families import leading_family
-from expressions.operators import FIRST_VARIABLE
+from expressions.operators import FIRST_VARIABLE, leading_family
 from expressions.skeleton import Skeleton
 from foundation.errors import UserError
 from reports.map_figures import Course, atlas, interpolations

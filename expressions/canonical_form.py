@@ -54,23 +54,27 @@ _ROUNDING = 1e-15  # a sum of like terms that is this small beside them is round
 
 _ADD, _SUB, _MUL, _DIV, _POW = (TOKEN[name] for name in ("add", "sub", "mul", "div", "pow"))
 _NEG, _INV, _SQRT, _ABS = (TOKEN[name] for name in ("neg", "inv", "sqrt", "abs"))
-_EXP, _LOG, _TAN, _ATAN = (TOKEN[name] for name in ("exp", "log", "tan", "atan"))
 _POWERS = {TOKEN[name]: exponent for exponent, name in POWER_ROWS.items()}
 _POWER_TOKENS = {exponent: token for token, exponent in _POWERS.items()}
 
 
-def _tokens_of(*names: str) -> frozenset[int]:
-    return frozenset(TOKEN[name] for name in names)
-
-
-_EXTREMA = _tokens_of("max", "min")
-_ODD = _tokens_of("sin", "tan", "asin", "atan", "sinh", "tanh")
-_EVEN = _tokens_of("cos", "cosh", "abs", "safe_sqrt", "safe_log")
-_NOT_NEGATIVE = _tokens_of("abs", "exp", "cosh", "sqrt", "safe_sqrt", "acos")
-_ANALYTIC = _tokens_of("sin", "cos", "tan", "atan", "exp", "sinh", "cosh", "tanh")
-_DEFINED_EVERYWHERE = _ANALYTIC | _tokens_of("abs", "max", "min", "safe_div", "safe_sqrt", "safe_log")
+# What stays as it stands: every row but those that sums and products are made of.
+_ARITHMETIC = frozenset((_ADD, _SUB, _MUL, _DIV, _NEG, _INV, *_POWERS))
+_FUNCTIONS = {token: OPERATORS[token - 1] for token in TOKEN.values() if token not in _ARITHMETIC}
+_EXTREMA = frozenset((TOKEN["max"], TOKEN["min"]))
+_ODD = frozenset(token for token, row in _FUNCTIONS.items() if row.odd)
+_EVEN = frozenset(token for token, row in _FUNCTIONS.items() if row.even)
+_NOT_NEGATIVE = frozenset(token for token, row in _FUNCTIONS.items() if row.non_negative)
+_ANALYTIC = frozenset(token for token, row in _FUNCTIONS.items() if row.analytic)
+_TOTAL = frozenset(token for token, row in _FUNCTIONS.items() if row.total)
 # A level set of these is a countable union of level sets of the argument.
-_NOT_FLAT = _ANALYTIC | _tokens_of("sqrt", "log", "abs", "asin", "acos", "safe_sqrt")
+_NOT_FLAT = frozenset(token for token, row in _FUNCTIONS.items() if row.arity == 1 and not row.flat)
+# (f, g) where f(g(a)) is a for every a, as log(exp(a)) is
+_UNDOES = frozenset(
+    (TOKEN[row.inverse], token)
+    for token, row in _FUNCTIONS.items()
+    if isinstance(row.inverse, str) and row.total and not row.even
+)
 _UNARY = [False, *(row.arity == 1 for row in OPERATORS)]
 
 _ATOM, _FUNCTION, _SUM, _PRODUCT = range(4)
@@ -280,18 +284,17 @@ class _Algebra:
             node.arguments = arguments
             first = arguments[0]
             node.analytic = token in _ANALYTIC and first.analytic
-            node.dense = token in _DEFINED_EVERYWHERE and all(argument.dense for argument in arguments)
-            if token == _TAN:
-                node.dense = first.dense and first.analytic
+            if token in _TOTAL:
+                node.dense = all(argument.dense for argument in arguments)
+            else:  # the poles of a tangent are isolated where its argument is not constant on a region
+                node.dense = token in _ANALYTIC and first.dense and first.analytic
             node.not_flat = token in _NOT_FLAT and first.not_flat
             node.not_negative = token in _NOT_NEGATIVE
             self.compounds[key] = node
         return node
 
     def plain_function(self, token: int, a: _Node) -> _Node:
-        if a.kind == _FUNCTION and (
-            (token == _LOG and a.operator == _EXP) or (token == _TAN and a.operator == _ATAN)
-        ):
+        if a.kind == _FUNCTION and (token, a.operator) in _UNDOES:
             return a.arguments[0]
         return self.function(token, a)
 

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from itertools import count
 
 from expressions.expression import Expression
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN, Operator
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN, Operator
 
 __all__ = ["ONE", "Tokens", "Value", "applied", "generalised", "summed", "variable", "without_coefficients"]
 
 Tokens = tuple[int, ...]
 
 # f(c g) = c' f(g): a factor passes through. Roots are like this but for its sign: a sum in one keeps all its own.
-_HOMOGENEOUS = {"inv", "abs", "square", "cube", "pow4", "pow5", "pow6"}
-_ROOTS = {"sqrt", "safe_sqrt"}
-_QUOTIENTS = {"div", "safe_div"}
+_HOMOGENEOUS = {row.name for row in OPERATORS if row.passes == "all"}
+_ROOTS = {row.name for row in OPERATORS if row.passes == "positive"}
+_QUOTIENTS = {row.name for row in OPERATORS if "div" in (row.name, row.protects)}
 
 
 @dataclass(frozen=True)

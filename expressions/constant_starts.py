@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from expressions.differentiation import Columns, Trees, uniforms
-from expressions.operators import CONSTANT, TOKEN
+from expressions.operators import CONSTANT, OPERATORS, TOKEN
 
 __all__ = ["StartingPoints"]
 
+_WAVES = [TOKEN[row.name] for row in OPERATORS if row.wave]
 _OTHER, _FACTOR, _DIVIDEND, _SHIFT, _EXPONENT, _FREQUENCY, _PHASE = range(7)
 
 
@@ -93,7 +94,7 @@ def _kinds_and_scales(trees: Trees, columns: Columns, width: int) -> tuple[np.nd
 def _inside_sine(trees: Trees) -> np.ndarray:
     """Where a node is a sine or cosine, or in one through sums and products. `[positions + 1, expressions]`"""
     tokens, second = trees.tokens, trees.second
-    inside = np.isin(tokens, (TOKEN["sin"], TOKEN["cos"]))
+    inside = np.isin(tokens, _WAVES)
     if not inside.any():
         return inside
     passing = np.isin(tokens, [TOKEN[name] for name in ("add", "sub", "neg", "mul", "div")])

@@ -15,38 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from expressions import printing
 from expressions.operators import (
     ARITY,
     CONSTANT,
     FIRST_VARIABLE,
     OPERATORS,
-    POWER_ROWS,
-    PRECEDENCE,
     TOKEN,
     Operator,
-    is_operator,
     operator,
 )
+from expressions.sympy_reading import program_of
 
 if TYPE_CHECKING:
     from deap import gp
-
-# The printed sign of a negative constant binds like a unary minus.
-_SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = (
-    PRECEDENCE[kind] for kind in ("sum", "product", "negation", "power", "atom")
-)
-# Binding strength that each operand needs to stand without brackets. Float sums and products do not associate,
-# so the right operand of a sum or product is bracketed when it is a sum or product itself.
-_OPERAND_PRECEDENCE: dict[str, tuple[int, ...]] = {
-    "add": (_SUM, _PRODUCT),
-    "sub": (_SUM, _PRODUCT),
-    "mul": (_PRODUCT, _NEGATION),
-    "div": (_PRODUCT, _NEGATION),
-    "pow": (_ATOM, _POWER),
-    "neg": (_POWER,),
-    "inv": (_NEGATION,),
-    **dict.fromkeys(POWER_ROWS.values(), (_ATOM,)),
-}
 
 
 class Expression:
@@ -253,11 +235,11 @@ class Expression:
         Args:
             names: names of the variables; x0, x1, … when not given.
         """
-        return _InfixPrinter(self, names).print()
+        return printing.infix(self.tokens, self.constants, names)
 
     def latex(self, names: Sequence[str] | None = None, digits: int = 4) -> str:
         """LaTeX source (for math mode), constants rounded to `digits` significant digits for the eye."""
-        return _LatexPrinter(self, names, digits).print()
+        return printing.latex(self.tokens, self.constants, names, digits)
 
     # --- other trees ----------------------------------------------------------------------------------------
 
@@ -267,7 +249,7 @@ class Expression:
 
         def leaf(token: int, value: float) -> Any:
             if token != CONSTANT:
-                return sympy.Symbol(variable_name(token - FIRST_VARIABLE, names), real=True)
+                return sympy.Symbol(printing.variable_name(token - FIRST_VARIABLE, names), real=True)
             return (
                 sympy.Integer(int(value)) if value.is_integer() and abs(value) < 1e15 else sympy.Float(value, 17)
             )
@@ -281,7 +263,7 @@ class Expression:
         Raises:
             ValueError: a symbol is not in `names`, or a function has no row in the operator table.
         """
-        return _from_sympy(tree, names)
+        return cls(*program_of(tree, names))
 
     @classmethod
     def from_deap(cls, tree: gp.PrimitiveTree, pset: gp.PrimitiveSet) -> Expression:
@@ -304,19 +286,6 @@ class Expression:
         return cls(tokens, constants)
 
 
-def variable_name(index: int, names: Sequence[str] | None) -> str:
-    """Name of variable `index`: from `names`, else x0, x1, …
-
-    Raises:
-        ValueError: `names` is too short.
-    """
-    if names is None:
-        return f"x{index}"
-    if index >= len(names):
-        raise ValueError(f"the expression uses variable {index}, but only {len(names)} names were given")
-    return names[index]
-
-
 def _check_program(tokens: np.ndarray, constants: np.ndarray) -> None:
     if tokens.size == 0 or int(tokens.min()) < 0:
         raise ValueError("an expression needs at least one token, and no token is negative")
@@ -330,354 +299,3 @@ def _check_program(tokens: np.ndarray, constants: np.ndarray) -> None:
         raise ValueError(f"{np.count_nonzero(tokens == CONSTANT)} constant tokens, {constants.size} values")
     if not np.isfinite(constants).all():
         raise ValueError("constants must be finite")
-
-
-# --- printers ---------------------------------------------------------------------------------------------------
-
-
-def format_constant(value: float) -> str:
-    """Shortest decimal text that reads back to the same float64; whole numbers without a point."""
-    if value.is_integer() and abs(value) < 1e15 and not (value == 0 and math.copysign(1, value) < 0):
-        return str(int(value))
-    return repr(value)
-
-
-class _Printer:
-    """Emits a prefix program as text: a work list of text pieces and of subtrees that are still to print."""
-
-    def __init__(self, expression: Expression, names: Sequence[str] | None) -> None:
-        self.tokens = expression.tokens.tolist()
-        self.names = names
-        self.sign_moved: set[int] = set()  # nodes whose minus sign was printed by the sum above them
-        self.constants: dict[int, float] = {}
-        self.children: list[tuple[int, ...]] = [()] * len(self.tokens)
-        self._index(expression)
-
-    def _index(self, expression: Expression) -> None:
-        """Positions of every node's arguments and the value of every constant, in one pass from the right."""
-        stack: list[int] = []
-        next_constant = len(expression.constants)
-        for position in range(len(self.tokens) - 1, -1, -1):
-            token = self.tokens[position]
-            if token == CONSTANT:
-                next_constant -= 1
-                self.constants[position] = float(expression.constants[next_constant])
-            arity = int(ARITY[min(token, FIRST_VARIABLE)])
-            self.children[position] = tuple(stack.pop() for _ in range(arity))
-            stack.append(position)
-
-    def print(self) -> str:
-        pieces: list[str] = []
-        work: list[str | int] = [0]
-        while work:
-            item = work.pop()
-            if isinstance(item, str):
-                pieces.append(item)
-            else:
-                work.extend(reversed(self.emit(item)))
-        return "".join(pieces)
-
-    def emit(self, position: int) -> list[str | int]:
-        raise NotImplementedError
-
-    def name_of(self, position: int) -> str:
-        """Operator name, empty for a leaf."""
-        token = self.tokens[position]
-        return operator(token).name if is_operator(token) else ""
-
-    def leading_minus(self, position: int) -> int | None:
-        """Position of the negative constant or negation that a product would print first, if any.
-
-        `a + -2*b` and `a - 2*b` are the same float64 value, and the second is what people read.
-        """
-        while self.name_of(position) in ("mul", "div"):
-            position = self.children[position][0]
-        if self.name_of(position) == "neg":
-            return position
-        return position if self.constants.get(position, 0.0) < 0 else None
-
-
-def _split_template(template: str) -> list[str]:
-    """`"{0} + {1}"` -> `["{0}", " + ", "{1}"]`, with doubled braces undone."""
-    parts: list[str] = []
-    text, k = "", 0
-    while k < len(template):
-        if template[k : k + 3] in ("{0}", "{1}"):
-            parts += [text, template[k : k + 3]]
-            text, k = "", k + 3
-        elif template[k : k + 2] in ("{{", "}}"):
-            text, k = text + template[k], k + 2
-        else:
-            text, k = text + template[k], k + 1
-    return [part for part in [*parts, text] if part]
-
-
-_INFIX_PARTS = {row.name: _split_template(row.infix) for row in OPERATORS if row.infix}
-# `}}}` would be ambiguous: LaTeX templates write `{{{0}}}` for a braced argument.
-_LATEX_PARTS = {
-    row.name: [
-        part.replace("\x00", "{").replace("\x01", "}")
-        for part in _split_template(row.latex.replace("{{", "\x00").replace("}}}", "}\x01").replace("}}", "\x01"))
-    ]
-    for row in OPERATORS
-}
-
-
-class _InfixPrinter(_Printer):
-    def emit(self, position: int) -> list[str | int]:
-        token = self.tokens[position]
-        if token == CONSTANT:
-            value = self.constants[position]
-            return [format_constant(-value if position in self.sign_moved else value)]
-        if token >= FIRST_VARIABLE:
-            return [variable_name(token - FIRST_VARIABLE, self.names)]
-        row = operator(token)
-        arguments = self.children[position]
-        if row.name in ("add", "sub"):
-            return self._emit_sum(row.name, *arguments)
-        if position in self.sign_moved:  # a negation
-            return self._operand(arguments[0], _POWER)
-        if row.infix is None:
-            separated: list[str | int] = [row.name, "(", arguments[0]]
-            for argument in arguments[1:]:
-                separated += [", ", argument]
-            return [*separated, ")"]
-        if row.name == "pow":
-            return [*self._operand(arguments[0], _ATOM), "**", *self._exponent(arguments[1])]
-        pieces: list[str | int] = []
-        for part in _INFIX_PARTS[row.name]:
-            if part in ("{0}", "{1}"):
-                k = int(part[1])
-                pieces += self._operand(arguments[k], _OPERAND_PRECEDENCE[row.name][k])
-            else:
-                pieces.append(part)
-        return pieces
-
-    def _emit_sum(self, name: str, left: int, right: int) -> list[str | int]:
-        minus = self.leading_minus(right)
-        if minus is not None and (self.tokens[right] == CONSTANT or self._precedence(right) >= _PRODUCT):
-            self.sign_moved.add(minus)
-            name = "sub" if name == "add" else "add"
-        symbol = " + " if name == "add" else " - "
-        return [*self._operand(left, _SUM), symbol, *self._operand(right, _PRODUCT)]
-
-    def _exponent(self, position: int) -> list[str | int]:
-        value = self.constants.get(position)
-        if value is not None and value in POWER_ROWS:  # x**2 would read back as square(x)
-            return [repr(value)]
-        return self._operand(position, _POWER)
-
-    def _operand(self, position: int, needed: int) -> list[str | int]:
-        if self._precedence(position) < needed:
-            return ["(", position, ")"]
-        return [position]
-
-    def _precedence(self, position: int) -> int:
-        token = self.tokens[position]
-        if is_operator(token):
-            return _POWER if position in self.sign_moved else operator(token).precedence
-        value = self.constants.get(position, 0.0)
-        negative = math.copysign(1.0, value) < 0 and position not in self.sign_moved
-        return _NEGATION if negative else _ATOM
-
-
-class _LatexPrinter(_Printer):
-    """LaTeX for the eye: sums without needless brackets, fractions, rounded constants."""
-
-    def __init__(self, expression: Expression, names: Sequence[str] | None, digits: int) -> None:
-        super().__init__(expression, names)
-        self.digits = digits
-
-    def emit(self, position: int) -> list[str | int]:
-        token = self.tokens[position]
-        if token == CONSTANT:
-            value = self.constants[position]
-            return [_latex_number(-value if position in self.sign_moved else value, self.digits)]
-        if token >= FIRST_VARIABLE:
-            return [_latex_name(variable_name(token - FIRST_VARIABLE, self.names))]
-        name = operator(token).name
-        arguments = self.children[position]
-        if position in self.sign_moved:  # a negation
-            return self._operand(arguments[0], _PRODUCT)
-        needed = _LATEX_OPERANDS.get(name, (_SUM, _SUM))
-        if name in ("add", "sub"):
-            name = self._move_sign(name, arguments[1])
-        if name == "mul" and self._starts_with_number(arguments[1]):
-            return [*self._factor(arguments[0]), r" \cdot ", *self._operand(arguments[1], _PRODUCT)]
-        pieces: list[str | int] = []
-        for part in _LATEX_PARTS[name]:
-            if part not in ("{0}", "{1}"):
-                pieces.append(part)
-            elif name == "mul" and part == "{0}":
-                pieces += self._factor(arguments[0])
-            else:
-                pieces += self._operand(arguments[int(part[1])], needed[int(part[1])])
-        return pieces
-
-    def _move_sign(self, name: str, right: int) -> str:
-        """`a + (-2b + c)` -> `a - 2b + c`: the sum's symbol once the right operand's sign moved into it."""
-        first = right
-        while name == "add" and self.name_of(first) in ("add", "sub"):
-            first = self.children[first][0]
-        minus = self.leading_minus(first)
-        if minus is None:
-            return name
-        self.sign_moved.add(minus)
-        return "sub" if name == "add" else "add"
-
-    def _starts_with_number(self, position: int) -> bool:
-        while self.name_of(position) in ("mul", "pow", *POWER_ROWS.values()):
-            position = self.children[position][0]
-        return position in self.constants
-
-    def _factor(self, position: int) -> list[str | int]:
-        """First factor of a product: a minus sign may stand there without brackets."""
-        return self._operand(position, _PRODUCT) if self.name_of(position) in ("add", "sub") else [position]
-
-    def _operand(self, position: int, needed: int) -> list[str | int]:
-        if self._precedence(position) < needed:
-            return [r"\left(", position, r"\right)"]
-        return [position]
-
-    def _precedence(self, position: int) -> int:
-        token = self.tokens[position]
-        moved = position in self.sign_moved
-        if not is_operator(token):
-            value = self.constants.get(position, 0.0)
-            if value < 0 and not moved:
-                return _SUM
-            return _PRODUCT if "10^" in _latex_number(value, self.digits) else _ATOM
-        name = operator(token).name
-        if name in ("add", "sub"):
-            return _SUM
-        if name in ("neg", "mul", "div"):
-            minus = self.leading_minus(position)
-            return _SUM if minus is not None and minus not in self.sign_moved and name != "div" else _PRODUCT
-        if name == "inv":
-            return _PRODUCT
-        return _POWER if name == "exp" else operator(token).precedence
-
-
-_LATEX_OPERANDS: dict[str, tuple[int, ...]] = {
-    "add": (_SUM, _SUM),
-    "sub": (_SUM, _PRODUCT),
-    "mul": (_PRODUCT, _PRODUCT),
-    "pow": (_ATOM, _SUM),
-    "neg": (_PRODUCT,),
-    **dict.fromkeys(POWER_ROWS.values(), (_ATOM,)),
-}
-
-
-def _latex_number(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
-    if "e" not in text:
-        return text
-    mantissa, exponent = text.split("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
-
-
-def _latex_name(name: str) -> str:
-    stem = name.rstrip("0123456789")
-    index = name[len(stem) :]
-    if len(stem) == 1:
-        return rf"{stem}_{{{index}}}" if index else stem
-    escaped = name.replace("_", r"\_")
-    return rf"\mathrm{{{escaped}}}"
-
-
-# --- SymPy ------------------------------------------------------------------------------------------------------
-
-
-def _from_sympy(tree: Any, names: Sequence[str] | None) -> Expression:
-    import sympy as sp
-
-    if tree.is_Symbol:
-        return Expression.variable(_variable_index(tree.name, names))
-    if tree.is_number and tree.is_real:
-        return Expression.constant(float(tree))
-    if tree.is_Add:
-        return _sympy_sum(tree.as_ordered_terms(), names)
-    if tree.is_Mul:
-        return _sympy_product(tree, names)
-    if isinstance(tree, sp.Pow):
-        return _sympy_pow(tree.base, tree.exp, names)
-    if isinstance(tree, sp.Max | sp.Min):
-        name = "max" if isinstance(tree, sp.Max) else "min"
-        result, *rest = [_from_sympy(argument, names) for argument in tree.args]
-        for argument in rest:
-            result = Expression.apply(name, result, argument)
-        return result
-    name = type(tree).__name__.lower()
-    if name in TOKEN and len(tree.args) == 1 and operator(TOKEN[name]).arity == 1:
-        return Expression.apply(name, _from_sympy(tree.args[0], names))
-    raise ValueError(f"{type(tree).__name__} has no row in the operator table")
-
-
-def _variable_index(name: str, names: Sequence[str] | None) -> int:
-    if names is not None:
-        if name in names:
-            return list(names).index(name)
-    elif name[:1] == "x" and name[1:].isdecimal():
-        return int(name[1:])
-    raise ValueError(f"the symbol {name} is not one of the variables {list(names) if names else 'x0, x1, …'}")
-
-
-def _sympy_sum(terms: Sequence[Any], names: Sequence[str] | None) -> Expression:
-    """Positive terms first, so that the others can be subtracted."""
-    plus = [t for t in terms if not t.could_extract_minus_sign()]
-    minus = [t for t in terms if t.could_extract_minus_sign()]
-    if not plus:
-        plus, minus = [minus[0]], minus[1:]
-    result = _from_sympy(plus[0], names)
-    for term in plus[1:]:
-        result = Expression.apply("add", result, _from_sympy(term, names))
-    for term in minus:
-        result = Expression.apply("sub", result, _from_sympy(-term, names))
-    return result
-
-
-def _sympy_product(tree: Any, names: Sequence[str] | None) -> Expression:
-    import sympy as sp
-
-    above: list[Any] = []
-    below: list[Any] = []
-    negative = False
-    for factor in tree.args:
-        if factor == -1:
-            negative = True
-        elif factor.is_Pow and factor.exp.is_number and factor.exp.is_negative:
-            below.append(1 / factor)
-        elif factor.is_Rational and not factor.is_Integer and abs(factor.p) == 1:
-            negative = negative or factor.p < 0
-            below.append(sp.Integer(factor.q))
-        else:
-            above.append(factor)
-    result = _fold_product(above, names)
-    if below:
-        divisor = _fold_product(below, names)
-        result = Expression.apply("div", result, divisor) if above else Expression.apply("inv", divisor)
-    return Expression.apply("neg", result) if negative else result
-
-
-def _fold_product(factors: Sequence[Any], names: Sequence[str] | None) -> Expression:
-    if not factors:
-        return Expression.constant(1.0)
-    result = _from_sympy(factors[0], names)
-    for factor in factors[1:]:
-        result = Expression.apply("mul", result, _from_sympy(factor, names))
-    return result
-
-
-def _sympy_pow(base: Any, exponent: Any, names: Sequence[str] | None) -> Expression:
-    import sympy as sp
-
-    if base == sp.E:
-        return Expression.apply("exp", _from_sympy(exponent, names))
-    if exponent.is_number and exponent.is_negative:
-        return Expression.apply("inv", _from_sympy(1 / sp.Pow(base, exponent), names))
-    argument = _from_sympy(base, names)
-    if exponent == sp.Rational(1, 2):
-        return Expression.apply("sqrt", argument)
-    if exponent.is_Integer and int(exponent) in POWER_ROWS:
-        return Expression.apply(POWER_ROWS[int(exponent)], argument)
-    return Expression.apply("pow", argument, _from_sympy(exponent, names))

@@ -12,52 +12,21 @@ appended, and variables are numbered from a fixed place far behind them (see `ex
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from expressions.error_function import erf, erfinv
+from expressions.operator_row import ATOM, FAMILIES, NEGATION, POWER, PRODUCT, SUM, Operator
+
 Array = Any  # a NumPy array or a torch tensor: a row's formulas serve both
 
-
-@dataclass(frozen=True)
-class Operator:
-    """One row of the table.
-
-    Attributes:
-        name: how the operator is called in text, configuration files and DEAP primitive sets.
-        arity: 1 or 2.
-        numpy: `numpy(*inputs, out)` writes the values into `out` and returns it. `out` never overlaps an input.
-        torch: `torch(torch_module, *inputs)` returns the values; the module is an argument so that importing
-            this table does not import torch.
-        partials: `partials(xp, output, *inputs)` returns d output / d input for every input, where `xp` is
-            `numpy` or `torch`. A partial may be a scalar, to be broadcast.
-        sympy: `sympy(sympy_module, *arguments)` builds the SymPy form.
-        latex: a template with `{0}` and `{1}` for the arguments' LaTeX.
-        precedence: binding strength of the printed form, see `PRECEDENCE`.
-        infix: template of the printed form for operators with a symbol of their own, None for `name(a, b)`.
-        commutative: whether the arguments may be swapped without changing the value.
-        complexity: nodes that SymPy's tree gains by the operator, before SymPy merges nested sums and products.
-        protected: one of the papers' protected operators, kept out of the default sets.
-    """
-
-    name: str
-    arity: int
-    numpy: Callable[..., np.ndarray]
-    torch: Callable[..., Array]
-    partials: Callable[..., tuple[Array, ...]]
-    sympy: Callable[..., Any]
-    latex: str
-    complexity: int = 1
-    precedence: int = 5
-    infix: str | None = None
-    commutative: bool = False
-    protected: bool = False
-
-
-PRECEDENCE = {"sum": 1, "product": 2, "negation": 3, "power": 4, "atom": 5}
+LEADING = (*FAMILIES[:2], "both", *FAMILIES[2:])
+"""Answers of `leading_family`."""
 
 
 # --- values that take more than one ufunc -----------------------------------------------------------------------
@@ -123,6 +92,28 @@ def _sympy_safe_log(sp: ModuleType, a: Any) -> Any:
     return sp.Piecewise((sp.log(sp.Abs(a)), sp.Ne(a, 0)), (sp.Integer(0), True))
 
 
+@cache
+def _sympy_cube_root(sp: ModuleType) -> Any:
+    """A function class of the real cube root: SymPy's own `cbrt` is complex for negative arguments."""
+
+    class cbrt(sp.Function):  # type: ignore[name-defined, misc]  # noqa: N801  called as SymPy calls its functions
+        @classmethod
+        def eval(cls, a: Any) -> Any:
+            return sp.real_root(a, 3) if a.is_number and a.is_extended_real else None
+
+        def fdiff(self, argindex: int = 1) -> Any:
+            return 1 / (3 * self**2)
+
+        def _eval_is_extended_real(self) -> Any:
+            return self.args[0].is_extended_real
+
+    return cbrt
+
+
+def _sympy_cbrt(sp: ModuleType, a: Any) -> Any:
+    return _sympy_cube_root(sp)(a)
+
+
 def _sympy_power(exponent: int) -> Callable[..., Any]:
     return lambda sp, a: sp.Pow(a, sp.Integer(exponent))
 
@@ -130,98 +121,121 @@ def _sympy_power(exponent: int) -> Callable[..., Any]:
 OPERATORS: tuple[Operator, ...] = (
     # binary
     Operator(
-        name="add", arity=2, infix="{0} + {1}", precedence=1, commutative=True, complexity=1,
+        name="add", arity=2, infix="{0} + {1}", precedence=SUM, commutative=True, complexity=1,
+        operands=(SUM, PRODUCT), latex_operands=(SUM, SUM), total=True, sampled=4.0,
         numpy=np.add, torch=lambda t, a, b: a + b,
         partials=lambda xp, f, a, b: (1.0, 1.0),
         sympy=lambda sp, a, b: sp.Add(a, b), latex="{0} + {1}",
     ),
     Operator(
-        name="sub", arity=2, infix="{0} - {1}", precedence=1, complexity=3,
+        name="sub", arity=2, infix="{0} - {1}", precedence=SUM, complexity=3,
+        operands=(SUM, PRODUCT), latex_operands=(SUM, PRODUCT), total=True, sampled=2.0,
         numpy=np.subtract, torch=lambda t, a, b: a - b,
         partials=lambda xp, f, a, b: (1.0, -1.0),
         sympy=lambda sp, a, b: sp.Add(a, sp.Mul(sp.Integer(-1), b)), latex="{0} - {1}",
     ),
     Operator(
-        name="mul", arity=2, infix="{0}*{1}", precedence=2, commutative=True, complexity=1,
+        name="mul", arity=2, infix="{0}*{1}", precedence=PRODUCT, commutative=True, complexity=1,
+        operands=(PRODUCT, NEGATION), latex_operands=(PRODUCT, PRODUCT), total=True, sampled=6.0,
         numpy=np.multiply, torch=lambda t, a, b: a * b,
         partials=lambda xp, f, a, b: (b, a),
         sympy=lambda sp, a, b: sp.Mul(a, b), latex=r"{0} \, {1}",
     ),
     Operator(
-        name="div", arity=2, infix="{0}/{1}", precedence=2, complexity=3,
+        name="div", arity=2, infix="{0}/{1}", precedence=PRODUCT, complexity=3,
+        operands=(PRODUCT, NEGATION), family="rational", sampled=2.0,
         numpy=np.divide, torch=lambda t, a, b: a / b,
         partials=lambda xp, f, a, b: (1.0 / b, -f / b),
         sympy=lambda sp, a, b: sp.Mul(a, sp.Pow(b, sp.Integer(-1))), latex=r"\frac{{{0}}}{{{1}}}",
     ),
     Operator(
-        name="pow", arity=2, infix="{0}**{1}", precedence=4, complexity=1,
+        name="pow", arity=2, infix="{0}**{1}", precedence=POWER, complexity=1,
+        operands=(ATOM, POWER), latex_operands=(ATOM, SUM), family="root", spellings=("power",),
         numpy=np.power, torch=lambda t, a, b: t.pow(a, b),
         partials=_pow_partials,
         sympy=lambda sp, a, b: sp.Pow(a, b), latex="{0}^{{{1}}}",
     ),
     Operator(
         name="max", arity=2, commutative=True, complexity=1,
+        total=True, family="root", spellings=("Max",),
         numpy=lambda a, b, out: np.maximum(a, b, out=out), torch=lambda t, a, b: t.maximum(a, b),
         partials=lambda xp, f, a, b: ((a >= b) * 1.0, (a < b) * 1.0),
         sympy=lambda sp, a, b: sp.Max(a, b), latex=r"\max\left({0}, {1}\right)",
     ),
     Operator(
         name="min", arity=2, commutative=True, complexity=1,
+        total=True, family="root", spellings=("Min",),
         numpy=lambda a, b, out: np.minimum(a, b, out=out), torch=lambda t, a, b: t.minimum(a, b),
         partials=lambda xp, f, a, b: ((a <= b) * 1.0, (a > b) * 1.0),
         sympy=lambda sp, a, b: sp.Min(a, b), latex=r"\min\left({0}, {1}\right)",
     ),
     # unary, algebraic
     Operator(
-        name="neg", arity=1, infix="-{0}", precedence=3, complexity=2,
+        name="neg", arity=1, infix="-{0}", precedence=NEGATION, complexity=2,
+        operands=(POWER,), latex_operands=(PRODUCT,), odd=True, inverse="neg", analytic=True, total=True,
+        passes="all", sampled=0.25,
         numpy=np.negative, torch=lambda t, a: -a,
         partials=lambda xp, f, a: (-1.0,),
         sympy=lambda sp, a: sp.Mul(sp.Integer(-1), a), latex="-{0}",
     ),
     Operator(
-        name="inv", arity=1, infix="1/{0}", precedence=2, complexity=2,
+        name="inv", arity=1, infix="1/{0}", precedence=PRODUCT, complexity=2,
+        operands=(NEGATION,), latex_precedence=PRODUCT, odd=True, inverse="inv", analytic=True, passes="all",
+        family="rational", sampled=0.5,
         numpy=_inv, torch=lambda t, a: 1.0 / a,
         partials=lambda xp, f, a: (-f * f,),
         sympy=lambda sp, a: sp.Pow(a, sp.Integer(-1)), latex=r"\frac{{1}}{{{0}}}",
     ),
     Operator(
-        name="square", arity=1, infix="{0}**2", precedence=4, complexity=2,
+        name="square", arity=1, infix="{0}**2", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), even=True, inverse="sqrt", analytic=True, total=True,
+        non_negative=True, passes="all", sampled=1.0,
         numpy=lambda a, out: np.multiply(a, a, out), torch=lambda t, a: a * a,
         partials=lambda xp, f, a: (2.0 * a,),
         sympy=_sympy_power(2), latex="{0}^{{2}}",
     ),
     Operator(
-        name="cube", arity=1, infix="{0}**3", precedence=4, complexity=2,
+        name="cube", arity=1, infix="{0}**3", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), odd=True, inverse="cbrt", analytic=True, total=True,
+        passes="all", sampled=0.25,
         numpy=_cube, torch=lambda t, a: a * a * a,
         partials=lambda xp, f, a: (3.0 * a * a,),
         sympy=_sympy_power(3), latex="{0}^{{3}}",
     ),
     Operator(
-        name="pow4", arity=1, infix="{0}**4", precedence=4, complexity=2,
+        name="pow4", arity=1, infix="{0}**4", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), even=True, inverse=lambda v: np.sqrt(np.sqrt(v)),
+        analytic=True, total=True, non_negative=True, passes="all",
         numpy=_pow4, torch=lambda t, a: (a * a) * (a * a),
         partials=lambda xp, f, a: (4.0 * a * a * a,),
         sympy=_sympy_power(4), latex="{0}^{{4}}",
     ),
     Operator(
-        name="pow5", arity=1, infix="{0}**5", precedence=4, complexity=2,
+        name="pow5", arity=1, infix="{0}**5", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), odd=True,
+        inverse=lambda v: np.copysign(np.absolute(v) ** 0.2, v), analytic=True, total=True, passes="all",
         numpy=_pow5, torch=lambda t, a: (a * a) * (a * a) * a,
         partials=lambda xp, f, a: (5.0 * (a * a) * (a * a),),
         sympy=_sympy_power(5), latex="{0}^{{5}}",
     ),
     Operator(
-        name="pow6", arity=1, infix="{0}**6", precedence=4, complexity=2,
+        name="pow6", arity=1, infix="{0}**6", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), even=True, inverse=lambda v: np.cbrt(np.sqrt(v)),
+        analytic=True, total=True, non_negative=True, passes="all",
         numpy=_pow6, torch=lambda t, a: (a * a * a) * (a * a * a),
         partials=lambda xp, f, a: (6.0 * (a * a) * (a * a) * a,),
         sympy=_sympy_power(6), latex="{0}^{{6}}",
     ),
     Operator(
         name="sqrt", arity=1, complexity=2,
+        inverse="square", non_negative=True, passes="positive", family="root", sampled=0.75,
         numpy=np.sqrt, torch=lambda t, a: t.sqrt(a),
         partials=lambda xp, f, a: (0.5 / f,),
         sympy=lambda sp, a: sp.sqrt(a), latex=r"\sqrt{{{0}}}",
     ),
     Operator(
         name="abs", arity=1, complexity=1,
+        even=True, total=True, non_negative=True, passes="all", family="root", spellings=("Abs", "fabs"),
         numpy=np.absolute, torch=lambda t, a: t.abs(a),
         partials=lambda xp, f, a: (xp.sign(a),),
         sympy=lambda sp, a: sp.Abs(a), latex=r"\left|{0}\right|",
@@ -229,88 +243,125 @@ OPERATORS: tuple[Operator, ...] = (
     # unary, transcendental
     Operator(
         name="exp", arity=1, complexity=1,
+        latex_precedence=POWER, inverse="log", analytic=True, total=True, non_negative=True,
+        family="exp or log", sampled=0.75,
         numpy=np.exp, torch=lambda t, a: t.exp(a),
         partials=lambda xp, f, a: (f,),
         sympy=lambda sp, a: sp.exp(a), latex="e^{{{0}}}",
     ),
     Operator(
         name="log", arity=1, complexity=1,
+        inverse="exp", family="exp or log", spellings=("ln",), sampled=0.5,
         numpy=np.log, torch=lambda t, a: t.log(a),
         partials=lambda xp, f, a: (1.0 / a,),
         sympy=lambda sp, a: sp.log(a), latex=r"\log\left({0}\right)",
     ),
     Operator(
         name="sin", arity=1, complexity=1,
+        odd=True, analytic=True, total=True, wave=True, family="trigonometric", sampled=0.75,
         numpy=np.sin, torch=lambda t, a: t.sin(a),
         partials=lambda xp, f, a: (xp.cos(a),),
         sympy=lambda sp, a: sp.sin(a), latex=r"\sin\left({0}\right)",
     ),
     Operator(
         name="cos", arity=1, complexity=1,
+        even=True, analytic=True, total=True, wave=True, family="trigonometric", sampled=0.75,
         numpy=np.cos, torch=lambda t, a: t.cos(a),
         partials=lambda xp, f, a: (-xp.sin(a),),
         sympy=lambda sp, a: sp.cos(a), latex=r"\cos\left({0}\right)",
     ),
     Operator(
         name="tan", arity=1, complexity=1,
+        odd=True, analytic=True, family="trigonometric",
         numpy=np.tan, torch=lambda t, a: t.tan(a),
         partials=lambda xp, f, a: (1.0 + f * f,),
         sympy=lambda sp, a: sp.tan(a), latex=r"\tan\left({0}\right)",
     ),
     Operator(
         name="asin", arity=1, complexity=1,
+        odd=True, inverse="sin", family="trigonometric", spellings=("arcsin",),
         numpy=np.arcsin, torch=lambda t, a: t.asin(a),
         partials=lambda xp, f, a: (1.0 / xp.sqrt(1.0 - a * a),),
         sympy=lambda sp, a: sp.asin(a), latex=r"\arcsin\left({0}\right)",
     ),
     Operator(
         name="acos", arity=1, complexity=1,
+        inverse="cos", non_negative=True, family="trigonometric", spellings=("arccos",),
         numpy=np.arccos, torch=lambda t, a: t.acos(a),
         partials=lambda xp, f, a: (-1.0 / xp.sqrt(1.0 - a * a),),
         sympy=lambda sp, a: sp.acos(a), latex=r"\arccos\left({0}\right)",
     ),
     Operator(
         name="atan", arity=1, complexity=1,
+        odd=True, inverse="tan", analytic=True, total=True, family="trigonometric", spellings=("arctan",),
         numpy=np.arctan, torch=lambda t, a: t.atan(a),
         partials=lambda xp, f, a: (1.0 / (1.0 + a * a),),
         sympy=lambda sp, a: sp.atan(a), latex=r"\arctan\left({0}\right)",
     ),
     Operator(
         name="sinh", arity=1, complexity=1,
+        odd=True, inverse=np.arcsinh, analytic=True, total=True, family="exp or log",
         numpy=np.sinh, torch=lambda t, a: t.sinh(a),
         partials=lambda xp, f, a: (xp.cosh(a),),
         sympy=lambda sp, a: sp.sinh(a), latex=r"\sinh\left({0}\right)",
     ),
     Operator(
         name="cosh", arity=1, complexity=1,
+        even=True, inverse=np.arccosh, analytic=True, total=True, non_negative=True, family="exp or log",
         numpy=np.cosh, torch=lambda t, a: t.cosh(a),
         partials=lambda xp, f, a: (xp.sinh(a),),
         sympy=lambda sp, a: sp.cosh(a), latex=r"\cosh\left({0}\right)",
     ),
     Operator(
         name="tanh", arity=1, complexity=1,
+        odd=True, inverse=np.arctanh, analytic=True, total=True, family="exp or log", sampled=0.25,
         numpy=np.tanh, torch=lambda t, a: t.tanh(a),
         partials=lambda xp, f, a: (1.0 - f * f,),
         sympy=lambda sp, a: sp.tanh(a), latex=r"\tanh\left({0}\right)",
     ),
     # protected operators of the papers
     Operator(
-        name="safe_div", arity=2, complexity=3, protected=True,  # 1 where the divisor is 0 (Koza 1992)
+        name="safe_div", arity=2, complexity=3,  # 1 where the divisor is 0 (Koza 1992)
+        protects="div", total=True, family="rational",
         numpy=_safe_div, torch=lambda t, a, b: t.where(b == 0, t.ones_like(a / b), a / b),
         partials=lambda xp, f, a, b: (xp.where(b == 0, 0.0, 1.0 / b), xp.where(b == 0, 0.0, -f / b)),
         sympy=_sympy_safe_div, latex=r"\operatorname{{sdiv}}\left({0}, {1}\right)",
     ),
     Operator(
-        name="safe_sqrt", arity=1, complexity=3, protected=True,  # square root of the magnitude
+        name="safe_sqrt", arity=1, complexity=3,  # square root of the magnitude
+        protects="sqrt", even=True, total=True, non_negative=True, passes="positive", family="root",
         numpy=_safe_sqrt, torch=lambda t, a: t.sqrt(t.abs(a)),
         partials=lambda xp, f, a: (0.5 * xp.sign(a) / f,),
         sympy=lambda sp, a: sp.sqrt(sp.Abs(a)), latex=r"\sqrt{{\left|{0}\right|}}",
     ),
     Operator(
-        name="safe_log", arity=1, complexity=2, protected=True,  # logarithm of the magnitude, 0 at 0
+        name="safe_log", arity=1, complexity=2,  # logarithm of the magnitude, 0 at 0
+        protects="log", even=True, total=True, family="exp or log",
         numpy=_safe_log, torch=lambda t, a: t.where(a == 0, t.zeros_like(a), t.log(t.abs(a))),
         partials=lambda xp, f, a: (xp.where(a == 0, 0.0, 1.0 / a),),
         sympy=_sympy_safe_log, latex=r"\operatorname{{slog}}\left({0}\right)",
+    ),
+    # rows that came later: their numbers are in files, so they stay behind the others
+    Operator(
+        name="erf", arity=1, complexity=1,
+        odd=True, inverse=erfinv, analytic=True, total=True, family="exp or log",
+        numpy=erf, torch=lambda t, a: t.erf(a),
+        partials=lambda xp, f, a: (2.0 / math.sqrt(math.pi) * xp.exp(-a * a),),
+        sympy=lambda sp, a: sp.erf(a), latex=r"\operatorname{{erf}}\left({0}\right)",
+    ),
+    Operator(
+        name="log10", arity=1, complexity=6,
+        inverse=lambda v: np.power(10.0, v), family="exp or log",
+        numpy=np.log10, torch=lambda t, a: t.log10(a),
+        partials=lambda xp, f, a: (1.0 / (math.log(10.0) * a),),
+        sympy=lambda sp, a: sp.log(a, 10), latex=r"\log_{{10}}\left({0}\right)",
+    ),
+    Operator(
+        name="cbrt", arity=1, complexity=1,
+        odd=True, inverse="cube", total=True, passes="all", family="root",
+        numpy=np.cbrt, torch=lambda t, a: t.sign(a) * t.pow(t.abs(a), 1.0 / 3.0),
+        partials=lambda xp, f, a: (1.0 / (3.0 * f * f),),
+        sympy=_sympy_cbrt, latex=r"\sqrt[3]{{{0}}}",
     ),
 )  # fmt: skip
 
@@ -346,3 +397,26 @@ def operator(token: int) -> Operator:
 def is_operator(token: int) -> bool:
     """Whether `token` stands for an operator (and not for a constant or a variable)."""
     return CONSTANT < token < FIRST_VARIABLE
+
+
+def inverted(name: str, values: np.ndarray) -> np.ndarray:
+    """Arguments for which an operator has these values, NaN or infinite where there is none.
+
+    Raises:
+        ValueError: the operator has no inverse.
+    """
+    inverse = BY_NAME[name].inverse
+    if inverse is None:
+        raise ValueError(f"{name} has no inverse")
+    with np.errstate(all="ignore"):
+        if isinstance(inverse, str):
+            return BY_NAME[inverse].numpy(values, np.empty_like(values))
+        return inverse(values)
+
+
+def leading_family(tokens: Iterable[int]) -> str:
+    """Family of a whole program: the most telling one of its operators, `both` for the first two together."""
+    found = {OPERATORS[token - 1].family for token in tokens if CONSTANT < token < FIRST_VARIABLE}
+    if found.issuperset(FAMILIES[:2]):
+        return "both"
+    return next((family for family in FAMILIES if family in found), FAMILIES[-1])

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from expressions.expression import Expression
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, POWER_ROWS, TOKEN
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
 from foundation.errors import UserError, near
 
 __all__ = ["MAX_NESTING", "MAX_TEXT", "ParseError", "parse"]
@@ -39,10 +39,7 @@ _MAX_VARIABLE = 2**15 - 1 - FIRST_VARIABLE  # tokens are 16-bit integers
 _NAMED_CONSTANTS = {"pi": math.pi, "e": math.e}
 _BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow"}
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2, "negate": 3, "**": 4}
-_OTHER_SPELLINGS = {
-    "ln": "log", "Abs": "abs", "fabs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
-    "power": "pow", "Max": "max", "Min": "min",
-}  # fmt: skip
+_OTHER_SPELLINGS = {spelling: row.name for row in OPERATORS for spelling in row.spellings}
 
 # Only ASCII: `\d`, `\w` and `\s` would let look-alikes of other scripts through.
 _LEXEME = re.compile(

@@ -24,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, TOKEN
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 
 __all__ = ["SamplingSettings", "sample", "sample_constants", "sample_tokens"]
 
@@ -32,22 +32,7 @@ PAD = -1
 
 # Sums and products carry most formulas; the rest in about the proportions of textbook physics.
 DEFAULT_OPERATORS: Mapping[str, float] = MappingProxyType(
-    {
-        "add": 4.0,
-        "sub": 2.0,
-        "mul": 6.0,
-        "div": 2.0,
-        "neg": 0.25,
-        "inv": 0.5,
-        "square": 1.0,
-        "cube": 0.25,
-        "sqrt": 0.75,
-        "exp": 0.75,
-        "log": 0.5,
-        "sin": 0.75,
-        "cos": 0.75,
-        "tanh": 0.25,
-    }
+    {row.name: row.sampled for row in OPERATORS if row.sampled}
 )
 
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from expressions.expression import Expression
-from expressions.operators import TOKEN
+from expressions.operators import OPERATORS, TOKEN
 
 __all__ = ["count_nodes", "is_recovered", "rewritings", "shut_down", "start"]
 
@@ -217,7 +217,7 @@ def _plain(expression: Expression) -> Expression:
     return Expression(tokens, expression.constants)
 
 
-_PLAIN_TOKEN = {TOKEN["safe_" + name]: TOKEN[name] for name in ("div", "sqrt", "log")}
+_PLAIN_TOKEN = {TOKEN[row.name]: TOKEN[row.protects] for row in OPERATORS if row.protects}
 
 
 # --- the worker's side ------------------------------------------------------------------------------------------

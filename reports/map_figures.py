@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from expressions.families import LEADING
+from expressions.operators import LEADING
 from reports.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, _figure, _limits, _plain
 
 __all__ = ["Course", "atlas", "interpolations"]
@@ -52,7 +52,7 @@ def atlas(
 
     Args:
         points: `[equations, 2]`, principal components.
-        kinds: `[equations]` of `expressions.families.LEADING`.
+        kinds: `[equations]` of `expressions.operators.LEADING`.
         lengths: `[equations]`, tokens.
         means: `[equations]`, of the targets over their root mean square, -1 to 1.
         shares: Of the variance, of both components.

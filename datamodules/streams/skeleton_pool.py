@@ -17,7 +17,7 @@ import numpy as np
 
 from datamodules.tables.problems import problem, suite, suites
 from expressions.expression import Expression
-from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, TOKEN
+from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.sampling import DEFAULT_OPERATORS, PAD, SamplingSettings, sample_tokens
 from expressions.skeleton import INTEGERS, Skeleton, fingerprints, skeleton_of
 from foundation.errors import UserError, near
@@ -35,7 +35,7 @@ __all__ = [
 SPLITS = ("train", "validation", "test")
 _HELD_OUT = {0: "validation", 1: "test"}
 _PARTS = 20  # of which those two are held out
-_NESTED = frozenset(TOKEN[name] for name in ("exp", "log", "sin", "cos", "tan", "tanh", "asin", "acos", "atan"))
+_NESTED = frozenset(TOKEN[row.name] for row in OPERATORS if row.family in ("trigonometric", "exp or log"))
 
 # What canonical forms of the default operators are made of, too.
 OPERATOR_NAMES = (

@@ -18,13 +18,13 @@ import numpy as np
 
 from expressions.constant_placement import Tokens
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, TOKEN
+from expressions.operators import CONSTANT, OPERATORS, TOKEN
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE
 
 __all__ = ["Fitted", "SkeletonFitter"]
 
-_TURNS = (TOKEN["sin"], TOKEN["cos"])
+_TURNS = tuple(TOKEN[row.name] for row in OPERATORS if row.wave)
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _MOST_REMEMBERED = 300_000
 

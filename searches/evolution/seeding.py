@@ -14,7 +14,7 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS
 
 # The protected operators give the same values wherever the plain ones are finite.
-_PROTECTED = {"div": "safe_div", "sqrt": "safe_sqrt", "log": "safe_log"}
+_PROTECTED = {row.protects: row.name for row in OPERATORS if row.protects}
 _POWERS = {name: exponent for exponent, name in POWER_ROWS.items()}
 _LARGEST_POWER = 12
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expressions.expression import Expression, variable_name
+from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE
+from expressions.printing import variable_name
 
 __all__ = ["PreparedTable", "Table", "of_ordinary_size", "relevance"]
 

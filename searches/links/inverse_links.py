@@ -7,14 +7,14 @@ in y, so that all of them can be compared, and fitted as well as y itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
-from expressions.operators import BY_NAME
+from expressions.operators import BY_NAME, OPERATORS, inverted
 
 __all__ = ["Divisors", "Undone", "undone_once"]
 
@@ -23,21 +23,13 @@ _LARGEST = 1e6  # of an undone target, relative to its median: beyond, one row i
 _SAME = 1e-9
 _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
 
-_INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "inv": lambda v: 1.0 / v,
-    "square": np.sqrt,
-    "sqrt": np.square,
-    "exp": np.log,
-    "log": np.exp,
-    "tanh": np.arctanh,
-    "asin": np.sin,
-    "acos": np.cos,
-    "atan": np.tan,
-}
-_WITH_A_SCALE = ("log", "tanh", "asin", "acos", "atan")
-"""Undone right only where the target is not multiplied by anything; so they stand alone."""
-_ONE_SIGN = ("square", "sqrt", "exp")  # give positive values alone; those of a negative target are negated first
-_TURNED_BACK = {("inv", "inv"), ("square", "sqrt"), ("sqrt", "square")}
+_INVERTIBLE = tuple(row.name for row in OPERATORS if row.inverse is not None and row.name != "neg")
+_WITH_A_SCALE = frozenset(name for name in _INVERTIBLE if BY_NAME[name].passes == "none" and name != "exp")
+"""Undone right only where the target is not multiplied by anything, so they stand alone; a factor of an
+exponential is a term of its exponent."""
+_ONE_SIGN = frozenset(name for name in _INVERTIBLE if BY_NAME[name].non_negative and name not in _WITH_A_SCALE)
+"""Give positive values alone; those of a negative target are negated first."""
+_TURNED_BACK = frozenset((name, BY_NAME[name].inverse) for name in _INVERTIBLE)
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) 
         divisors: functions by which the target may be divided and multiplied.
     """
     with np.errstate(all="ignore"):
-        linked = [_unlinked(target, name) for name in _INVERSE if name in operators and target.may_undo(name)]
+        linked = [_unlinked(target, name) for name in _INVERTIBLE if name in operators and target.may_undo(name)]
         found = [one for one in linked if one is not None]
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
@@ -121,7 +113,7 @@ def _unlinked(target: Undone, name: str) -> Undone | None:
     values, steps = target.values, target.steps
     if name in _ONE_SIGN and (values < 0).all():
         values, steps = -values, (*steps, ("neg", None))
-    left = _INVERSE[name](values)
+    left = inverted(name, values)
     again = BY_NAME[name].numpy(left, np.empty_like(left))
     if not np.allclose(again, values, rtol=_SAME, atol=0.0):  # as where a root would have to be negative
         return None

@@ -6,11 +6,23 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 
 from expressions.expression import Expression
-from expressions.operators import POWER_ROWS
+from expressions.operators import OPERATORS, POWER_ROWS
 
 __all__ = ["factors", "monomial", "small_functions"]
 
-_FUNCTIONS = ("sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "asin", "acos", "atan", "sinh", "cosh")
+_USUAL = ("sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "asin", "acos", "atan", "sinh", "cosh")
+_FUNCTIONS = (
+    *_USUAL,
+    *(
+        row.name
+        for row in OPERATORS
+        if row.name not in _USUAL
+        and row.family not in ("polynomial", "rational")
+        and not row.protected
+        and (row.analytic or row.inverse is not None)
+    ),
+)
+"""Smooth functions of one argument, the usual ones first: of functions that are as good, the first is chosen."""
 _OF_ONE = (-2, -1, 1, 2, 3, 4)  # exponents
 _OF_TWO = (-2, -1, 1, 2)
 _OF_THREE = (-1, 1)
