@@ -22,8 +22,9 @@ class Candidate:
     Attributes:
         expression: the equation, in the units of the data.
         complexity: nodes of its SymPy tree, as SRBench counts.
-        train_nmse: mean squared error over variance of the target, on the rows searched on.
-        validation_nmse: the same on rows that the search never saw; `train_nmse` where there are none.
+        train_nmse: mean squared error over the target's variance, both on the training rows.
+        validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
+            `train_nmse` where there are none.
     """
 
     expression: Expression

@@ -135,7 +135,7 @@ def test_a_front_is_scored_as_it_stands() -> None:
     for c in result.front:
         again = parse(c.expression.infix())
         for nmse, inputs, target in ((c.train_nmse, INPUTS, HARD), (c.validation_nmse, held_out, truth)):
-            assert nmse == pytest.approx(np.mean((again(inputs) - target) ** 2) / np.var(HARD), rel=1e-12)
+            assert nmse == pytest.approx(np.mean((again(inputs) - target) ** 2) / np.var(target), rel=1e-12)
     errors = [c.error for c in result.front]
     assert errors == sorted(errors, reverse=True)
     assert result.best in list(result.front)

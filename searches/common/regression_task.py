@@ -10,6 +10,7 @@ import numpy as np
 from expressions.constant_fitting import fit_constants
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
+from expressions.goodness_of_fit import nmse
 from searches.pareto_front import Candidate
 
 _FINAL_ROWS = 4_000  # of the last fit: ten constants gain nothing from more, and it would take a third of the time
@@ -17,6 +18,7 @@ _CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, w
 _SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
 _PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
+_ROUNDING = 1e-15  # range over magnitude, below which held-out targets have one value
 _FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
 
 
@@ -234,15 +236,25 @@ class RegressionTask:
         return fitted.expressions[0]
 
     def judge(self, expression: Expression, complexity: int) -> Candidate:
-        """Score an equation as it stands, in float64, on every training row and on the held-out ones."""
-        train = self._nmse(expression, self.inputs, self.target)
-        held_out = train if self.validation is None else self._nmse(expression, *self.validation)
-        return Candidate(expression, complexity, train, held_out)
+        """Score an equation as it stands, in float64, on every training row and on the held-out ones.
 
-    def _nmse(self, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
+        An error is divided by the variance of the rows that it is the error on. Held-out rows of one value have no
+        variance: they only rule out an equation that is not finite there.
+        """
         with np.errstate(all="ignore"):
-            error = float(np.mean((expression(inputs) - target) ** 2) / self.variance)
-        return error if np.isfinite(error) else float("inf")
+            error = float(np.mean((expression(self.inputs) - self.target) ** 2) / self.variance)
+        train = error if math.isfinite(error) else math.inf
+        return Candidate(expression, complexity, train, self._held_out_nmse(expression, train))
+
+    def _held_out_nmse(self, expression: Expression, train: float) -> float:
+        if self.validation is None:
+            return train
+        inputs, target = self.validation
+        with np.errstate(all="ignore"):
+            values = expression(inputs)
+        if np.ptp(target) > _ROUNDING * np.abs(target).max():
+            return nmse(target, values)
+        return train if np.isfinite(values).all() else math.inf
 
 
 def _squares(values: np.ndarray) -> np.ndarray:
