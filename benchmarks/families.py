@@ -62,15 +62,15 @@ _CS = np.logspace(-4, 2, 7)
 
 
 @dataclass(frozen=True)
-class Tables:
-    """What is to be told apart.
+class LabelledTables:
+    """Tables and the classes that are to be told apart.
 
     Attributes:
-        inputs: `[tables, rows, 5]` float32, 0 in columns that a table lacks.
-        target: `[tables, rows]` float32
-        columns: `[tables]` how many a table has.
-        label: `[tables]` place in `CLASSES`.
-        skeleton: `[tables]` a number that tables of the same skeleton share.
+        inputs: inputs of each table, 0 in columns that it lacks. `[tables, rows, 5]` float32
+        target: target of each table. `[tables, rows]` float32
+        columns: number of columns of each table. `[tables]`
+        label: place of each table's class in `CLASSES`. `[tables]`
+        skeleton: number that tables of the same skeleton share. `[tables]`
     """
 
     inputs: np.ndarray
@@ -98,7 +98,7 @@ def run(cell: Cell) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ the tables
 
 
-def _tables(cell: Cell) -> Tables:
+def _tables(cell: Cell) -> LabelledTables:
     """From a file, so that all methods of a seed share one; made where it is not there."""
     names = ("skeletons", "tables", "programs")
     words = "-".join(f"{name}{cell.settings[name]}" for name in names)
@@ -110,26 +110,30 @@ def _tables(cell: Cell) -> Tables:
         np.savez(temporary, allow_pickle=False, **vars(found))
         os.replace(temporary, path)
     with np.load(path, allow_pickle=False) as stored:
-        return Tables(**{name: stored[name] for name in Tables.__dataclass_fields__})
+        return LabelledTables(**{name: stored[name] for name in LabelledTables.__dataclass_fields__})
 
 
-def draw_tables(seed: int, skeletons: int, tables: int, programs: int) -> Tables:
-    """So many skeletons of each class, and so many tables of each.
+def draw_tables(seed: int, skeletons: int, tables: int, programs: int) -> LabelledTables:
+    """Skeletons of each class, and tables of each skeleton.
 
     Args:
-        seed: Of everything.
-        skeletons: Of a class.
-        tables: Of a skeleton.
-        programs: Random programs that a pool is drawn from; more pools are drawn until there are enough.
+        seed: random seed for every draw.
+        skeletons: number of skeletons of a class.
+        tables: number of tables of a skeleton.
+        programs: number of random programs that a pool is drawn from; more pools are drawn until there are enough.
     """
     parts = [
         _class_tables(number, np.random.default_rng([seed, number]), skeletons, tables, programs)
         for number in range(len(CLASSES))
     ]
-    return Tables(*(np.concatenate([vars(part)[name] for part in parts]) for name in Tables.__dataclass_fields__))
+    return LabelledTables(
+        *(np.concatenate([vars(part)[name] for part in parts]) for name in LabelledTables.__dataclass_fields__)
+    )
 
 
-def _class_tables(number: int, rng: np.random.Generator, skeletons: int, tables: int, programs: int) -> Tables:
+def _class_tables(
+    number: int, rng: np.random.Generator, skeletons: int, tables: int, programs: int
+) -> LabelledTables:
     """The tables of one class."""
     columns = CLASSES[number][1]
     inputs = np.zeros((skeletons * tables, ROWS, max(COLUMNS)), dtype=np.float32)
@@ -139,7 +143,7 @@ def _class_tables(number: int, rng: np.random.Generator, skeletons: int, tables:
         rows = slice(place * tables, (place + 1) * tables)
         inputs[rows, :, :columns], target[rows] = own, values
     count = skeletons * tables
-    return Tables(
+    return LabelledTables(
         inputs,
         target,
         np.full(count, columns),
@@ -232,7 +236,7 @@ def _filled(draw: Callable[[], Block], skeletons: int, tables: int) -> Iterator[
 # ---------------------------------------------------------------------------------------------- the features
 
 
-def _pairs(tables: Tables) -> list[tuple[np.ndarray, np.ndarray]]:
+def _pairs(tables: LabelledTables) -> list[tuple[np.ndarray, np.ndarray]]:
     """As a map takes them, each with its own columns."""
     return [
         (tables.inputs[k, :, : tables.columns[k]].astype(float), tables.target[k].astype(float))
@@ -240,14 +244,14 @@ def _pairs(tables: Tables) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def _map_features(tables: Tables, cell: Cell) -> np.ndarray:
+def _map_features(tables: LabelledTables, cell: Cell) -> np.ndarray:
     from benchmarks.maps import load_map
 
     mean: np.ndarray = load_map(str(cell.settings["weights"])).prior(_pairs(tables))[0]
     return mean
 
 
-def _untrained_features(tables: Tables, cell: Cell) -> np.ndarray:
+def _untrained_features(tables: LabelledTables, cell: Cell) -> np.ndarray:
     import torch
 
     from benchmarks.maps import load_map
@@ -261,7 +265,7 @@ def _untrained_features(tables: Tables, cell: Cell) -> np.ndarray:
     return LatentMap(network.eval().requires_grad_(False)).prior(_pairs(tables))[0]
 
 
-def _statistics(tables: Tables, cell: Cell) -> np.ndarray:
+def _statistics(tables: LabelledTables, cell: Cell) -> np.ndarray:
     """Hand-made numbers; those of columns that a table lacks are 0. `[tables, features]`"""
     return np.stack([statistics(inputs, target) for inputs, target in _pairs(tables)])
 
@@ -302,7 +306,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------- the probe
 
 
-def split(tables: Tables, seed: int) -> np.ndarray:
+def split(tables: LabelledTables, seed: int) -> np.ndarray:
     """Which tables are for the test: all of a third of each class's skeletons. `[tables]` bool"""
     rng = np.random.default_rng([seed, 7])
     chosen: list[np.ndarray] = []

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import families
 from benchmarks.cells import OK, Cell, Record
-from benchmarks.families import CLASSES, Tables, belongs, draw_tables, probe, split, statistics
+from benchmarks.families import CLASSES, LabelledTables, belongs, draw_tables, probe, split, statistics
 from datamodules.streams.skeleton_pool import split_of
 from expressions.parsing import parse
 from expressions.rowwise_evaluation import PAD
@@ -39,11 +39,11 @@ def test_a_class_has_its_own_functions_and_all_of_its_variables() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Tables:
+def drawn() -> LabelledTables:
     return draw_tables(3, skeletons=3, tables=2, programs=1000)
 
 
-def test_classes_are_balanced_and_tables_are_clean(drawn: Tables) -> None:
+def test_classes_are_balanced_and_tables_are_clean(drawn: LabelledTables) -> None:
     assert np.bincount(drawn.label).tolist() == [6] * 6
     assert drawn.columns.tolist() == [CLASSES[label][1] for label in drawn.label]
     assert drawn.inputs.shape == (36, 200, 5)
@@ -76,7 +76,7 @@ def test_equations_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(split_of(key) == "test" for key in keys)
 
 
-def test_no_skeleton_is_on_both_sides(drawn: Tables) -> None:
+def test_no_skeleton_is_on_both_sides(drawn: LabelledTables) -> None:
     test = split(drawn, seed=1)
     assert not set(drawn.skeleton[test]) & set(drawn.skeleton[~test])
     assert np.bincount(drawn.label[test]).tolist() == [2] * 6
@@ -116,7 +116,7 @@ def test_cells_of_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     label = np.repeat(np.arange(6), 12)
     inputs = np.random.default_rng(0).uniform(0.5, 2.0, (72, 200, 5)).astype(np.float32)
     columns = np.array([CLASSES[k][1] for k in label])
-    any_tables = Tables(inputs, inputs.prod(axis=2), columns, label, np.arange(72) // 2)
+    any_tables = LabelledTables(inputs, inputs.prod(axis=2), columns, label, np.arange(72) // 2)
     calls = []
     monkeypatch.setattr(families, "draw_tables", lambda *arguments: calls.append(arguments) or any_tables)
     monkeypatch.setattr(families, "_CS", np.array([0.1, 1.0]))
@@ -139,4 +139,4 @@ def test_a_missing_map_is_named(tmp_path: Path) -> None:
 
     cell = Cell("families", "map", "six", 1, {"weights": str(tmp_path / "none.safetensors")}, str(tmp_path))
     with pytest.raises(UserError, match=r"none\.safetensors"):
-        families._map_features(Tables(*(np.zeros((0, 1)) for _ in range(5))), cell)
+        families._map_features(LabelledTables(*(np.zeros((0, 1)) for _ in range(5))), cell)

@@ -21,7 +21,13 @@ from datamodules.zoo.network_file import read_network
 from datamodules.zoo.network_training import TrainingSettings, chebyshev_points, initial_weights, train_networks
 from datamodules.zoo.network_zoo import SPLITS, Shards, ZooSettings, draw_equations, make_zoo, trained
 from foundation.errors import UserError
-from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape, canonical, rescaled, shuffled
+from modules.networks.weights.small_networks import (
+    ACTIVATIONS,
+    NetworkShape,
+    canonical_weights,
+    rescaled,
+    shuffled,
+)
 
 X = torch.linspace(-1, 1, 33)
 
@@ -59,9 +65,9 @@ def test_other_rows_of_the_same_function(activation: str, biases: bool) -> None:
     torch.manual_seed(0)
     other = shuffled(shape, flat)
     assert (other - flat).abs().amax(dim=1).min() > 0.1
-    for same in (other, canonical(shape, flat)):
+    for same in (other, canonical_weights(shape, flat)):
         assert torch.allclose(shape.run(same, X), shape.run(flat, X), atol=1e-5)
-    assert torch.allclose(canonical(shape, other), canonical(shape, flat), atol=1e-6)
+    assert torch.allclose(canonical_weights(shape, other), canonical_weights(shape, flat), atol=1e-6)
     half = 2.0
     wider = rescaled(shape, flat, 0.5 * biases, half, 3.0)
     assert torch.allclose(shape.run(wider, X), 3 * shape.run(flat, (X - 0.5 * biases) / half), atol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modules.networks.weights.small_networks import NetworkShape, canonical, rescaled, shuffled
+from modules.networks.weights.small_networks import NetworkShape, canonical_weights, rescaled, shuffled
 
 POINTS = torch.linspace(-1.0, 1.0, 21, dtype=torch.float64)
 
@@ -26,9 +26,9 @@ def test_the_order_and_sign_of_units_change_no_function(activation: str, biases:
         torch.manual_seed(1)
         other = shuffled(own, flat)
     assert not torch.allclose(other, flat)
-    for same in (other, canonical(own, flat)):
+    for same in (other, canonical_weights(own, flat)):
         torch.testing.assert_close(own.run(same, POINTS), own.run(flat, POINTS))
-    torch.testing.assert_close(canonical(own, other), canonical(own, flat))
+    torch.testing.assert_close(canonical_weights(own, other), canonical_weights(own, flat))
 
 
 def test_another_range_and_scale() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modules.networks.equation_map.atoms import Moments, atoms
-from modules.networks.equation_map.term_screening import FAMILIES, KEPT, probe_width, probes
+from modules.networks.equation_map.term_screening import FAMILIES, KEPT, screened_terms, screening_width
 from tests.named_atoms import FUNCTIONS, atom, atom_values, name_width
 
 VARIABLES = 3
@@ -23,7 +23,7 @@ def inputs() -> Tensor:
 
 def made(inputs: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
     here = torch.ones(len(inputs), inputs.shape[2], dtype=torch.bool) if present is None else present
-    return probes(
+    return screened_terms(
         Moments(atoms(inputs, here), VARIABLES), target / target.abs().amax(dim=1, keepdim=True), VARIABLES
     )
 
@@ -117,6 +117,6 @@ def test_all_is_finite(size: float, points: int) -> None:
     table = size * torch.randn(2, points, VARIABLES, generator=torch.Generator().manual_seed(2))
     for target in (table[..., 0], torch.zeros(2, points), torch.ones(2, points)):
         moments = Moments(atoms(table, torch.ones(2, VARIABLES) > 0), VARIABLES)
-        rows = probes(moments, target / target.abs().amax().clamp(min=1e-30), VARIABLES)
-        assert rows.shape == (2, KEPT * len(FAMILIES), probe_width(VARIABLES)) == (2, KEPT * len(FAMILIES), 44)
+        rows = screened_terms(moments, target / target.abs().amax().clamp(min=1e-30), VARIABLES)
+        assert rows.shape == (2, KEPT * len(FAMILIES), screening_width(VARIABLES)) == (2, KEPT * len(FAMILIES), 44)
         assert torch.isfinite(rows).all()

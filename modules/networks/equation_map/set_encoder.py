@@ -18,7 +18,7 @@ from modules.networks.equation_map.atoms import Moments, atoms
 from modules.networks.equation_map.matching_pursuit import pursuit_width, pursuits
 from modules.networks.equation_map.scaling import SMALLEST_SPREAD, over_largest, standardised
 from modules.networks.equation_map.table_statistics import statistic_width, table_statistics
-from modules.networks.equation_map.term_screening import probe_width, probes
+from modules.networks.equation_map.term_screening import screened_terms, screening_width
 from modules.networks.transformer.attention import (
     Block,
     CrossAttention,
@@ -40,7 +40,7 @@ class Features(NamedTuple):
     Attributes:
         points: of each point, first 3 V numbers of the variables, then the standardised target. `[B, N, 4 V + 5]`
         statistics: see `modules.networks.equation_map.table_statistics`. `[B, rows, statistic_width(V)]`
-        guesses: see `modules.networks.equation_map.term_screening`. `[B, rows, probe_width(V)]`
+        guesses: see `modules.networks.equation_map.term_screening`. `[B, rows, screening_width(V)]`
         sums: see `modules.networks.equation_map.matching_pursuit`. `[B, rows, pursuit_width(V)]`
     """
 
@@ -52,7 +52,7 @@ class Features(NamedTuple):
 
 def _widths(variables: int) -> tuple[int, ...]:
     """Numbers of a row of each kind, in the order of `Features`."""
-    return 4 * variables + 5, statistic_width(variables), probe_width(variables), pursuit_width(variables)
+    return 4 * variables + 5, statistic_width(variables), screening_width(variables), pursuit_width(variables)
 
 
 @torch.no_grad()
@@ -93,7 +93,7 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
         return Features(
             torch.cat(of_points, dim=-1),
             table_statistics(raw, scaled, unit, unit_target, present),
-            probes(moments, scaled, variables),
+            screened_terms(moments, scaled, variables),
             pursuits(moments, raw, scaled, present),
         )
 

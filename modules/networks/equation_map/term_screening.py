@@ -25,7 +25,7 @@ from modules.networks.equation_map.atoms import (
 )
 from modules.networks.equation_map.scaling import standardised
 
-__all__ = ["FAMILIES", "KEPT", "probe_width", "probes"]
+__all__ = ["FAMILIES", "KEPT", "screened_terms", "screening_width"]
 
 KEPT = 3  # guesses of a family
 FAMILIES = (
@@ -36,12 +36,12 @@ FAMILIES = (
 _COLLINEAR = 1e-3
 
 
-def probe_width(variables: int) -> int:
+def screening_width(variables: int) -> int:
     """How many numbers a row holds: its family, two atoms by name, and what the guess is worth."""
     return len(FAMILIES) + 2 * (len(ATOM_FUNCTIONS) + variables + 1) + 3
 
 
-def probes(moments: Moments, target: Tensor, variables: int) -> Tensor:
+def screened_terms(moments: Moments, target: Tensor, variables: int) -> Tensor:
     """The best guesses of every family, best first, whatever the order of the points; all finite.
 
     Of a guess: its family, function and variable of both atoms (or that one is the constant), the explained share
@@ -54,7 +54,7 @@ def probes(moments: Moments, target: Tensor, variables: int) -> Tensor:
         variables: V.
 
     Returns:
-        `[B, KEPT * len(FAMILIES), probe_width(V)]` float32
+        `[B, KEPT * len(FAMILIES), screening_width(V)]` float32
     """
     sums = sum_pairs(variables).to(target.device)
     targets = standardised(target_functions(target))
@@ -113,7 +113,7 @@ def _best(explained: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(explained: Tensor, signs: Tensor, best: Tensor, names: Tensor) -> Tensor:
-    """Guesses by name. `[B, families, KEPT]` each -> `[B, families * KEPT, probe_width(V)]`"""
+    """Guesses by name. `[B, families, KEPT]` each -> `[B, families * KEPT, screening_width(V)]`"""
     families = torch.eye(len(FAMILIES), device=best.device)[None, :, None].expand(*best.shape, -1)
     values = torch.stack([explained, worth(explained), signs], dim=-1)
     one, other = best // len(names), best % len(names)

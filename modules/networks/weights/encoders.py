@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.networks.transformer.attention import feed_forward
-from modules.networks.weights.small_networks import NetworkShape, canonical
+from modules.networks.weights.small_networks import NetworkShape, canonical_weights
 
 __all__ = ["ENCODERS", "GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
 
@@ -113,7 +113,7 @@ class RowEncoder(WeightEncoder):
     def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
         """`[B, P] -> [B, Z]`; the shape is that of the training."""
         if self.sorted_units:
-            flat = canonical(shape, flat)
+            flat = canonical_weights(shape, flat)
         row = self.norm(flat[:, self.looked_at])
         latents: Tensor = self.read(_with_waves(row, self.mix(row)))
         return latents

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from foundation.errors import UserError, near
 
-__all__ = ["ACTIVATIONS", "NetworkShape", "canonical", "rescaled", "shuffled"]
+__all__ = ["ACTIVATIONS", "NetworkShape", "canonical_weights", "rescaled", "shuffled"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -158,8 +158,8 @@ def shuffled(shape: NetworkShape, flat: Tensor) -> Tensor:
     return shape.join(layers)
 
 
-def canonical(shape: NetworkShape, flat: Tensor) -> Tensor:
-    """The same functions, written the same way whatever the order (and sign) of their units.
+def canonical_weights(shape: NetworkShape, flat: Tensor) -> Tensor:
+    """Weights of the same functions, the same whatever the order (and sign) of the units.
 
     From the first layer to the last: where the activation is odd, a unit's sign is such that its bias, or without
     biases the sum of its incoming weights, is positive; then units are sorted by where they switch in the first
