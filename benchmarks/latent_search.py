@@ -12,7 +12,7 @@ prior of ANOTHER problem of the group, also for its rewritten targets: what it s
 fitting of constants and to what is done without the map.
 `cmaes_alone` asks about the table itself alone; `cmaes` rewrites its target as well
 (`searches.latent_space.target_rewriting`), and puts equations together from parts of others
-(`searches.link_regression`); `no_posterior` does so too, but never asks where in the map an equation lies that
+(`searches.links.sums`); `no_posterior` does so too, but never asks where in the map an equation lies that
 was found. `gp_time` is the measure of them all: genetic programming for the same time, without any map.
 `all_time` begins with what regression finds, searches the map, and leaves genetic programming the rest of the
 time.

@@ -44,7 +44,7 @@ from searches.latent_space.strategies import (
 )
 from searches.latent_space.tables import PreparedTable, Table
 from searches.latent_space.target_rewriting import Rewriter, Rewriting
-from searches.link_regression import linked_sums, seconds_of_sums, sums_of_parts
+from searches.links.sums import linked_sums, seconds_of_sums, sums_of_parts
 from searches.pareto_front import ParetoFront
 from searches.search_result import SearchResult
 

@@ -9,14 +9,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from expressions.equivalence import recovered
 from expressions.expression import Expression
 from expressions.parsing import parse
+from foundation.settings import SettingsError
+from searches import genetic_programming
 from searches.evolution.settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
-from searches.genetic_programming import search
-from searches.link_regression import linked_sums, sums_of_parts
+from searches.link_regression import LinkRegressionSettings, search
 from searches.links.inverse_links import Divisors, Undone, undone_once
+from searches.links.sums import linked_sums, sums_of_parts
 from searches.links.term_library import Material
 from searches.links.terms import factors, monomial, small_functions
+from searches.pareto_front import EXACT_NMSE
 
 ROWS = np.random.default_rng(5).uniform(0.5, 3.0, (300, 4))
 EVERYTHING = (*DEFAULT_OPERATORS, "inv", "atan", "asin", "acos")
@@ -260,7 +264,7 @@ def test_a_search_begins_with_them() -> None:
     options = {"generations": 0, "seconds": None, "simplify_seconds": 0.0, "population": 20}
     for count, exact in ((0, False), (40, True)):
         settings = GeneticProgrammingSettings(linked_sums=count, **options)  # type: ignore[arg-type]
-        result = search(ROWS, truth(ROWS), settings, seed=1)
+        result = genetic_programming.search(ROWS, truth(ROWS), settings, seed=1)
         assert (error(result.best.expression, truth) < 1e-9) is exact
         assert (result.stopped == "exact") is exact
 
@@ -268,5 +272,38 @@ def test_a_search_begins_with_them() -> None:
 def test_operators_that_are_missing_are_written_otherwise() -> None:
     operators = ("add", "mul", "div", "sqrt")
     settings = GeneticProgrammingSettings(operators=operators, generations=0, seconds=None, simplify_seconds=0.0)
-    result = search(ROWS, TRUTHS["under a root"](ROWS), settings, seed=1)
+    result = genetic_programming.search(ROWS, TRUTHS["under a root"](ROWS), settings, seed=1)
     assert math.isclose(result.best.train_nmse, 0.0, abs_tol=1e-20)
+
+
+# --- as a search ------------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_gets_a_front_from_regression_alone() -> None:
+    settings = LinkRegressionSettings(simplify_seconds=0.0)
+    rows = np.random.default_rng(2).uniform(0.5, 2.0, (300, 2))
+    truth = parse("3*x0/sqrt(1 + x1**2)")
+    result = search(rows[:200], truth(rows[:200]), settings, seed=0, validation=(rows[200:], truth(rows[200:])))
+    assert result.stopped == "exact"
+    assert result.best.error < EXACT_NMSE
+    assert recovered(result.best.expression, truth)
+    assert result.history == []
+    assert 0 < result.counts["equations"] <= min(40, result.evaluations)
+    sizes = [candidate.complexity for candidate in result.front]
+    assert sizes == sorted(sizes)
+
+
+def test_where_regression_finds_nothing_the_mean_stands() -> None:
+    rows = ROWS[:5]
+    result = search(rows, rows[:, 0], LinkRegressionSettings(simplify_seconds=0.0), seed=0)
+    assert (result.stopped, result.counts["equations"]) == ("done", 0)
+    assert float(result.best.expression.infix()) == pytest.approx(rows[:, 0].mean())
+
+
+def test_its_settings_say_what_is_allowed() -> None:
+    with pytest.raises(SettingsError, match=r"search\.equations=0 is not allowed"):
+        LinkRegressionSettings.of({"equations": 0})
+    with pytest.raises(SettingsError, match=r"search\.equation is not a key; did you mean equations"):
+        LinkRegressionSettings.of({"equation": 3})
+    with pytest.raises(ValueError, match=r"the target is 1\.0 on every row"):
+        search(ROWS, np.ones(len(ROWS)), seed=0)

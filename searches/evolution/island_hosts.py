@@ -17,7 +17,7 @@ from searches.common.regression_task import RegressionTask
 from searches.evolution.island import Island
 from searches.evolution.seeding import adapted
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.link_regression import linked_sums, seconds_of_sums
+from searches.links.sums import linked_sums, seconds_of_sums
 
 Report = dict[str, Any]
 

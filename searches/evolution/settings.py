@@ -60,7 +60,7 @@ class GeneticProgrammingSettings:
         max_height, max_length: limits on trees, in levels and nodes.
         bank_size, bank_interval: functions in the bank from which the mutations `term` and `factor` draw, see
             `searches.evolution.feature_bank`, and the generations after which it is renewed.
-        linked_sums: how many equations that regression alone finds (`searches.link_regression`: a few seconds,
+        linked_sums: how many equations that regression alone finds (`searches.links.sums`: a few seconds,
             and a quarter of `seconds` at most) the first population of the first island is given; 0: none.
         greedy_terms: the longest sums of functions of the bank that the first population is given.
         refuse_duplicates: skip individuals whose canonical skeleton was tried `skeleton_tries` times before (once

@@ -53,11 +53,11 @@ class LatentSearchSettings:
         rewritten_share: share of a generation of `cmaes` that is sampled from the priors of rewritten targets, see
             `searches.latent_space.target_rewriting`; 0: none.
         question_samples: of one rewritten target, of those in a generation.
-        linked_sums: how many equations that regression alone finds (`searches.link_regression`: a few seconds,
+        linked_sums: how many equations that regression alone finds (`searches.links.sums`: a few seconds,
             and a quarter of `seconds` at most) the search begins with, beside the first latents; 0: none, until
             the polish finds its own.
         recombine_every: generations of `cmaes` after which equations are put together from parts of the elites, by
-            regression (`searches.link_regression.sums_of_parts`), and scored as what is decoded; 0: never.
+            regression (`searches.links.sums.sums_of_parts`), and scored as what is decoded; 0: never.
         elites: skeletons that are remembered as elites.
         power: of the power law on its rank by which an elite is drawn.
         patience: generations without progress after which CMA-ES begins anew, at the next view.
