@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from datamodules.loading.numbered_batches import Batch, NumberedBatches
 from datamodules.streams.corpus import Corpus, CorpusLoader
 from datamodules.streams.corpus_files import Content
 from datamodules.streams.corpus_freezing import freeze
 from datamodules.streams.equation_stream import EquationStream, StreamSettings
 from datamodules.streams.heldout import heldout_problems
-from datamodules.streams.numbered_batches import Batch, NumberedBatches
 from datamodules.streams.skeleton_file import KeptSkeletons, keep_skeletons, read_skeletons, structures_of
 from datamodules.streams.skeleton_pool import OPERATOR_NAMES, PoolSettings
 from datamodules.tables.problems import Problem

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.tables.loading import BatchLoader
+from datamodules.loading.batch_loader import BatchLoader
 from datamodules.zoo.network_file import read_network
 from datamodules.zoo.network_training import OPTIMIZERS, TrainingSettings
 from datamodules.zoo.network_zoo import Shards, ZooSettings, make_zoo

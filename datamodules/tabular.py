@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.tables.loading import BatchLoader, RepeatedTable
+from datamodules.loading.batch_loader import BatchLoader, RepeatedTable
 from datamodules.tables.splits import input_statistics, split_table
 from datamodules.tables.table import MAX_ROWS, Table, TableError, check_table
 from foundation.errors import near

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.tables.loading import BatchLoader
+from datamodules.loading.batch_loader import BatchLoader
 from datamodules.tabular import TabularData
 from foundation.errors import UserError
 from modules.autoencoder import Autoencoder

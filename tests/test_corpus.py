@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from datamodules.equations import Equations
+from datamodules.loading.numbered_batches import Batch
 from datamodules.streams.corpus import Corpus, CorpusLoader
 from datamodules.streams.corpus_files import Content
 from datamodules.streams.corpus_freezing import freeze
-from datamodules.streams.numbered_batches import Batch
 from foundation.errors import UserError
 
 CONTENT = Content({"variables": 2, "noise_share": 0.3}, ("<pad>", "<start>", "<end>", "x0"), batch_size=4)

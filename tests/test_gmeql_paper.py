@@ -18,8 +18,8 @@ from torch import Tensor
 
 from callbacks.elite_repository import EliteRepository
 from callbacks.run_record import read_results
+from datamodules.loading.batch_loader import RepeatedTable
 from datamodules.problem_data import ProblemData
-from datamodules.tables.loading import RepeatedTable
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.draws import Draws

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from datamodules.loading.numbered_batches import Batch, NumberedBatches
 from datamodules.streams.corpus_files import (
     TYPES,
     Content,
@@ -26,7 +27,6 @@ from datamodules.streams.corpus_files import (
     read_index,
     shard_folder,
 )
-from datamodules.streams.numbered_batches import Batch, NumberedBatches
 from foundation.errors import UserError
 
 __all__ = ["Corpus", "CorpusLoader"]

@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from datamodules.loading.numbered_batches import Batch
 from datamodules.streams.corpus_files import (
     FORMAT,
     HEADER,
@@ -34,7 +35,6 @@ from datamodules.streams.corpus_files import (
     read_header,
     shard_folder,
 )
-from datamodules.streams.numbered_batches import Batch
 from foundation.errors import UserError
 from foundation.files import duration, locked, write_whole
 

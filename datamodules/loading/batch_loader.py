@@ -1,23 +1,22 @@
 """Whole batches by index: what a table that lies in memory needs instead of one item at a time.
 
-A `torch.utils.data.DataLoader` fetches rows one by one and collates them, which for a network of a few
-hundred weights takes longer than the training step itself. :class:`BatchLoader` cuts batches out of tensors
-with one gather.
+A `torch.utils.data.DataLoader` fetches rows one by one and collates them, which for a network of a few hundred
+weights takes longer than the training step itself. `BatchLoader` cuts batches out of tensors with one gather.
 
-The order of the rows is a function of `(seed, epoch)` alone, so a resumed run sees what the uninterrupted
-one would have seen, with any number of worker processes. Lightning tells the loader its epoch through
-`set_epoch` (it looks for the attribute `sampler`) and must be told to leave the sharding alone:
-`use_distributed_sampler=False`.
+The order of the rows is a function of `(seed, epoch)` alone, so a resumed run sees what the uninterrupted one
+would have seen, with any number of worker processes.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
+
+from datamodules.loading.epoch_loader import EpochLoader, in_workers
 
 __all__ = ["BatchLoader", "RepeatedTable"]
 
@@ -34,24 +33,24 @@ class Rows(Protocol):
         """Some rows, in this order. `[n] -> [n, ...]`"""
 
 
-class BatchLoader:
+class BatchLoader(EpochLoader):
     """Batches of rows of some tensors: shuffled afresh every epoch, sharded over the ranks.
 
-    Every rank yields the same number of batches, so that nothing collective waits for a rank which has
-    finished. A shuffled loader repeats a few rows of the permutation to come out even (as PyTorch's own
-    distributed sampler does); an ordered one, which is for evaluation, gives every row exactly once
-    wherever there are enough of them.
+    Every rank yields the same number of batches, so that nothing collective waits for a rank which has finished. A
+    shuffled loader repeats a few rows of the permutation to come out even (as PyTorch's own distributed sampler
+    does); an ordered one, which is for evaluation, gives every row exactly once wherever there are enough of them.
 
     Args:
-        tensors: Tensors, or what looks like them, with the same number of rows; a batch is a tuple with one slice
+        tensors: tensors, or what looks like them, with the same number of rows; a batch is a tuple with one slice
             of each.
-        batch_size: Rows a batch and rank.
-        shuffle: Whether to draw a permutation, `default_rng([seed, epoch]).permutation(rows)`.
-        seed: Seed of the permutations, not negative.
-        num_workers: Worker processes that cut the batches; the batches are the same with any number.
-        drop_last: Whether to leave out a last batch that is not full.
-        rank: This process among the sharing ones; None asks `torch.distributed`.
-        world_size: How many processes share the rows; None asks `torch.distributed`.
+        batch_size: number of rows in a batch of one rank.
+        shuffle: whether to draw a permutation, `default_rng([seed, epoch]).permutation(rows)`.
+        seed: random seed for the permutations, not negative.
+        num_workers: number of processes that cut the batches, which are the same with any number.
+        rank, world_size: place of this process, see `EpochLoader`.
+
+    Raises:
+        ValueError: the tensors have different numbers of rows, or `batch_size` is below 1.
     """
 
     def __init__(
@@ -62,10 +61,10 @@ class BatchLoader:
         seed: int = 0,
         *,
         num_workers: int = 0,
-        drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        super().__init__(rank, world_size)
         rows = {len(tensor) for tensor in tensors}
         if len(rows) != 1:
             raise ValueError(f"the tensors must have the same number of rows, not {sorted(rows)}")
@@ -77,53 +76,24 @@ class BatchLoader:
         self.shuffle = shuffle
         self.seed = seed
         self.num_workers = num_workers
-        self.drop_last = drop_last
-        self.epoch = 0
-        self._rank = rank
-        self._world_size = world_size
-
-    @property
-    def sampler(self) -> "BatchLoader":
-        """Where Lightning looks for `set_epoch`."""
-        return self
-
-    @property
-    def batch_sampler(self) -> "BatchLoader":
-        """Where Lightning looks for the sampler, to learn whether it shuffles."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of the iterations that follow."""
-        self.epoch = epoch
-
-    def _share(self) -> tuple[int, int]:
-        """Rank and world size; asked late, because a loader may be built before the group is."""
-        group = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = self._rank if self._rank is not None else torch.distributed.get_rank() if group else 0
-        world = self._world_size
-        if world is None:
-            world = torch.distributed.get_world_size() if group else 1
-        return rank, world
 
     def _rows_a_rank(self) -> int:
-        return math.ceil(self.rows / self._share()[1])
+        return math.ceil(self.rows / self.share()[1])
 
     def __len__(self) -> int:
         """Batches an epoch on this rank, equal on all ranks."""
-        rows = self._rows_a_rank()
-        return rows // self.batch_size if self.drop_last else math.ceil(rows / self.batch_size)
+        return math.ceil(self._rows_a_rank() / self.batch_size)
 
     def _order(self) -> Tensor:
         """Indices `[rows of this rank]` of the epoch, in order."""
-        rank, world = self._share()
+        rank, world = self.share()
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         else:
             order = np.arange(self.rows)
         share = self._rows_a_rank()
         uneven = share * world - self.rows
-        # Padding repeats rows, which an evaluation must not do, unless a rank would be left with an empty
-        # batch.
+        # Padding repeats rows, which an evaluation must not do, unless a rank would be left with an empty batch.
         if self.rows and (self.shuffle or self.rows // world < len(self)):
             order = np.resize(order, self.rows + uneven)
         return torch.from_numpy(order[rank::world].copy())
@@ -134,14 +104,13 @@ class BatchLoader:
         count = len(self)
         if count == 0:
             return []
-        if self._share()[1] > 1 and not self.shuffle and not self.drop_last:
+        if self.share()[1] > 1 and not self.shuffle:
             return list(order.tensor_split(count))  # ranks may differ by a row, never by a batch
-        return list(order.split(self.batch_size))[:count]
+        return list(order.split(self.batch_size))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        # Being a generator is part of the contract: Lightning asks for the iterator of the first epoch
-        # after a resume before it calls set_epoch, and nothing here runs until the first batch is asked
-        # for.
+        # Being a generator is part of the contract: Lightning asks for the iterator of the first epoch after a
+        # resume before it calls set_epoch, and nothing here runs until the first batch is asked for.
         batches = self._batches()
         if self.num_workers:
             yield from self._from_workers(batches)
@@ -154,14 +123,7 @@ class BatchLoader:
             yield from zip(*(tensor[indices].split(sizes) for tensor in self.tensors), strict=True)
 
     def _from_workers(self, batches: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-        loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
-            _Batches(self.tensors, batches),
-            batch_size=None,
-            num_workers=self.num_workers,
-            collate_fn=_unchanged,
-            generator=torch.Generator().manual_seed(self.seed),  # of its own: takes nothing from the global stream
-        )
-        yield from loader
+        yield from in_workers(_Batches(self.tensors, batches), self.num_workers, self.seed)
 
 
 class RepeatedTable:
@@ -170,8 +132,8 @@ class RepeatedTable:
     Nothing is copied: every batch is the tensors themselves.
 
     Args:
-        tensors: What a batch is.
-        times: Batches an epoch.
+        tensors: tensors of every batch.
+        times: number of batches in an epoch.
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], times: int) -> None:
@@ -200,8 +162,3 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         return tuple(tensor[self.batches[index]] for tensor in self.tensors)
-
-
-def _unchanged(batch: Any) -> Any:
-    """A batch is already a batch."""
-    return batch
