@@ -433,7 +433,7 @@ class Shards:
 
 
 class Column:
-    """Rows of many files as if they were one tensor: what `datamodules.loading.batch_loader.BatchLoader` asks of one.
+    """Rows of many files as if they were one tensor, as `BatchLoader` needs it.
 
     Args:
         parts: one array a shard.
