@@ -114,47 +114,70 @@ def run_cells(
     Cells of a method that is not installed are reported and not kept: installing it is enough to run them later.
 
     Args:
-        cores: each cell is pinned to one of these.
-        limit: seconds of wall time after which a cell is killed and counts as failed.
-        on_record: called for every cell, found or run.
+        cells: cells whose records are wanted.
+        ledger: file of the records that are known.
+        cores: numbers of the cores, to one of which each cell is pinned.
+        limit: function that gives the seconds of wall time after which a cell is killed and counts as failed.
+        on_record: function that is called with the record of every cell, found or run.
     """
-    records: dict[str, Record] = {}
-    absent: dict[str, str] = {}
-    waiting: list[Cell] = []
-    for cell in cells:
-        known = ledger.find(cell)
-        if known is None:
-            waiting.append(cell)
-        else:
-            records[cell.key] = known
-            on_record(known)
-
-    def finish(record: Record) -> None:
-        records[record.cell.key] = record
-        if record.status == NOT_INSTALLED:
-            absent[record.cell.method] = record.reason
-        else:
-            ledger.add(record)
-        on_record(record)
-
+    outcomes = _Outcomes(ledger, on_record)
+    waiting = outcomes.missing(cells)
     running: dict[int, _Running] = {}
     try:
         while waiting or running:
             for core in [core for core in cores if core not in running]:
-                while waiting and waiting[0].method in absent:
-                    cell = waiting.pop(0)
-                    finish(Record(cell, NOT_INSTALLED, reason=absent[cell.method]))
+                while waiting and outcomes.not_installed(waiting[0]):
+                    waiting.pop(0)
                 if waiting:
                     running[core] = _Running(waiting.pop(0), core, limit)
             time.sleep(0.02)
             for core, process in list(running.items()):
                 if process.done():
                     del running[core]
-                    finish(process.record())
+                    outcomes.add(process.record())
     finally:
         for process in running.values():
             process.kill()
-    return [records[cell.key] for cell in cells]
+    return [outcomes.records[cell.key] for cell in cells]
+
+
+class _Outcomes:
+    """Records of cells by key, found in the ledger or added to it."""
+
+    def __init__(self, ledger: Ledger, on_record: Callable[[Record], None]) -> None:
+        self.records: dict[str, Record] = {}
+        self._ledger, self._on_record = ledger, on_record
+        self._absent: dict[str, str] = {}  # method -> why it cannot run
+
+    def missing(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells that the ledger lacks; those that it has are reported."""
+        missing = []
+        for cell in cells:
+            known = self._ledger.find(cell)
+            if known is None:
+                missing.append(cell)
+            else:
+                self._report(known)
+        return missing
+
+    def not_installed(self, cell: Cell) -> bool:
+        """Whether the cell's method is known not to be installed; if so, that is the cell's record."""
+        if cell.method not in self._absent:
+            return False
+        self._report(Record(cell, NOT_INSTALLED, reason=self._absent[cell.method]))
+        return True
+
+    def add(self, record: Record) -> None:
+        """Keep the record of a cell that was run."""
+        if record.status == NOT_INSTALLED:
+            self._absent[record.cell.method] = record.reason
+        else:
+            self._ledger.add(record)
+        self._report(record)
+
+    def _report(self, record: Record) -> None:
+        self.records[record.cell.key] = record
+        self._on_record(record)
 
 
 class _Running:

@@ -41,7 +41,7 @@ Timed = Callable[[], object]
 def run(cell: Cell) -> dict[str, Any]:
     """Median CPU-seconds of the cell's method and of ours, and the facts of the population."""
     from benchmarks.populations import primitive_set
-    from expressions.evaluation import Evaluator, Plan
+    from expressions.evaluation import Evaluator
     from expressions.expression import Expression
 
     primitives = primitive_set()
@@ -49,9 +49,7 @@ def run(cell: Cell) -> dict[str, Any]:
     trees = _population(cell, primitives, inputs)
     expressions = [Expression.from_deap(tree, primitives) for tree in trees]
     evaluator = Evaluator(inputs, np.float32)
-    values = np.empty(
-        (len(expressions), len(inputs)), dtype=np.float32
-    )  # pyoperon, too, writes into what is there
+    values = np.empty((len(expressions), len(inputs)), np.float32)  # pyoperon, too, writes into what is there
 
     def ours() -> object:
         return evaluator.values(expressions, out=values)
@@ -63,13 +61,7 @@ def run(cell: Cell) -> dict[str, Any]:
         evaluator.visit(expressions, lambda index, column: None)
         return None
 
-    nodes = sum(map(len, expressions))
-    result: dict[str, Any] = {
-        "mean_size": nodes / len(expressions),
-        "distinct_nodes": len(Plan.of(expressions, inputs.shape[1])) / nodes,
-        "distinct_individuals": len(set(expressions)) / len(expressions),
-        "node_rows": nodes * len(inputs),
-    }
+    result = _facts(expressions, inputs)
     method: Timed
     if cell.method == "deap":
         exact = Evaluator(inputs, np.float64).values(expressions)
@@ -80,6 +72,19 @@ def run(cell: Cell) -> dict[str, Any]:
         method = {"ours": ours, "ours:visit": visit, "ours:from-deap": from_deap}[cell.method]
     result["seconds"], result["ours_seconds"] = _in_turns(method, ours, int(cell.settings["repeats"]))
     return result
+
+
+def _facts(expressions: Sequence[Expression], inputs: np.ndarray) -> dict[str, Any]:
+    """Sizes of the population, and how much of it is alike."""
+    from expressions.evaluation import Plan
+
+    nodes = sum(map(len, expressions))
+    return {
+        "mean_size": nodes / len(expressions),
+        "distinct_nodes": len(Plan.of(expressions, inputs.shape[1])) / nodes,
+        "distinct_individuals": len(set(expressions)) / len(expressions),
+        "node_rows": nodes * len(inputs),
+    }
 
 
 def _inputs(rows: int, seed: int) -> np.ndarray:

@@ -45,7 +45,7 @@ from benchmarks.suites import Suite
 from expressions.operators import FIRST_VARIABLE, TOKEN
 
 if TYPE_CHECKING:
-    from datamodules.streams.equation_stream import Block
+    from datamodules.streams.equation_stream import Block, StreamSettings
 
 METHODS = ("map", "untrained", "statistics")
 FUNCTIONS = {"exp": ("exp",), "trig": ("sin", "cos", "tan"), "log": ("log",)}
@@ -156,23 +156,11 @@ def _sets_of_tables(
     number: int, rng: np.random.Generator, tables: int, programs: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """So many tables of one skeleton after the other, without end: inputs `[tables, rows, v]`, and target."""
-    from datamodules.streams.equation_stream import EquationStream, StreamSettings
-    from datamodules.streams.skeleton_pool import PoolSettings, SkeletonPool, draw_pool
+    from datamodules.streams.equation_stream import EquationStream
+    from datamodules.streams.skeleton_pool import SkeletonPool, draw_pool
 
     family, columns = CLASSES[number]
-    default = PoolSettings(variables=columns)
-    weights = {
-        name: weight
-        for name, weight in default.operators.items()
-        if name not in _TRANSCENDENTAL or name in FUNCTIONS[family]
-    }
-    settings = StreamSettings(
-        pool=replace(default, operators=weights),
-        fewest_rows=ROWS,
-        most_rows=ROWS,
-        noise_share=0.0,
-        outlier_share=0.0,
-    )
+    settings = _stream_settings(family, columns)
 
     class OfSkeletons(EquationStream):
         """Tables of some skeletons, as many as are defined."""
@@ -197,6 +185,21 @@ def _sets_of_tables(
         )
         yield from _filled(partial(stream.draw, chosen, _BLOCK), len(wanted), tables)
     raise RuntimeError(f"{_MOST_POOLS} pools of {programs} programs have too few skeletons of {family}, {columns}")
+
+
+def _stream_settings(family: str, columns: int) -> StreamSettings:
+    """Clean tables of equations without the operators of other families."""
+    from datamodules.streams.equation_stream import StreamSettings
+    from datamodules.streams.skeleton_pool import PoolSettings
+
+    default = PoolSettings(variables=columns)
+    weights = {
+        name: weight
+        for name, weight in default.operators.items()
+        if name not in _TRANSCENDENTAL or name in FUNCTIONS[family]
+    }
+    pool = replace(default, operators=weights)
+    return StreamSettings(pool=pool, fewest_rows=ROWS, most_rows=ROWS, noise_share=0.0, outlier_share=0.0)
 
 
 def belongs(tokens: np.ndarray, family: str, columns: int) -> np.ndarray:
