@@ -43,7 +43,7 @@ def heldout_problems(
     Args:
         count: How many.
         settings: What skeletons are drawn.
-        seed: Of skeletons, constants and ranges.
+        seed: random seed for skeletons, constants and ranges.
         fewest_variables, most_variables: That an equation uses.
         shortest, longest: Tokens of its skeleton.
 

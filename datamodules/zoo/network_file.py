@@ -32,7 +32,7 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
     its bias or by none.
 
     Args:
-        path: of the file.
+        path: path of the file.
         activation: between its layers, which no file of weights says; of an ONNX file it is found by running it.
 
     Returns:

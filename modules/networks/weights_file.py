@@ -27,9 +27,9 @@ class WeightsFile:
     """What a file holds.
 
     Attributes:
-        settings: of the network.
+        settings: settings of the network.
         tensors: its state dict, in float32 also where the file has float16.
-        card: what was said of it.
+        card: facts that were written beside the weights.
     """
 
     settings: dict[str, Any]
@@ -48,11 +48,11 @@ def write_weights_file(
     """Write a file, whole or not at all.
 
     Args:
-        path: of the file, which is replaced if it is there.
-        kind: what kind of network it is, and which version of its file.
-        settings: of the network, JSON values.
+        path: path of the file, which is replaced if it is there.
+        kind: name of the kind of network and of the version of its file.
+        settings: settings of the network, JSON values.
         tensors: its state dict.
-        card: what is to be said of the weights, JSON values: data, steps, measures.
+        card: facts about the weights, JSON values: data, steps, measures.
         half: write float32 as float16, in half the room.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -74,8 +74,8 @@ def read_weights_file(
     """Read a file, after making sure that it is one and that everything in it fits together.
 
     Args:
-        path: of the file.
-        kind: that was written.
+        path: path of the file.
+        kind: kind that the file must hold.
         wrong_kind: the rest of a sentence that begins with the path of a file of another kind.
         fits: whether settings are sound and shapes of tensors, by name, are those of a network of the settings.
 

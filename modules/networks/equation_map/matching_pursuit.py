@@ -54,10 +54,10 @@ def pursuits(moments: Moments, inputs: Tensor, target: Tensor, present: Tensor) 
     where those before it leave nothing.
 
     Args:
-        moments: of the table's atoms.
-        inputs: in raw units, 0 in absent columns. `[B, N, V]`
+        moments: moments of the table's atoms.
+        inputs: inputs in raw units, 0 in absent columns. `[B, N, V]`
         target: over its largest magnitude. `[B, N]`
-        present: which variables the table has. `[B, V]` bool
+        present: whether the table has each variable. `[B, V]` bool
 
     Returns:
         `[B, PURSUED, pursuit_width(V)]` float32

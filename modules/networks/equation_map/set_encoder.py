@@ -38,10 +38,11 @@ class Features(NamedTuple):
     """What the network sees of a table, in rows of four kinds.
 
     Attributes:
-        points: of each point, first 3 V numbers of the variables, then the standardised target. `[B, N, 4 V + 5]`
-        statistics: see `modules.networks.equation_map.table_statistics`. `[B, rows, statistic_width(V)]`
-        guesses: see `modules.networks.equation_map.term_screening`. `[B, rows, screening_width(V)]`
-        sums: see `modules.networks.equation_map.matching_pursuit`. `[B, rows, pursuit_width(V)]`
+        points: numbers of each point, first 3 V of the variables, then those of the standardised target.
+            `[B, N, 4 V + 5]`
+        statistics: rows of `modules.networks.equation_map.table_statistics`. `[B, rows, statistic_width(V)]`
+        guesses: rows of `modules.networks.equation_map.term_screening`. `[B, rows, screening_width(V)]`
+        sums: rows of `modules.networks.equation_map.matching_pursuit`. `[B, rows, pursuit_width(V)]`
     """
 
     points: Tensor
@@ -66,9 +67,9 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
     to 1; the logarithm of its magnitude over the root mean square; and its sign.
 
     Args:
-        inputs: in raw units. `[B, N, V]`
-        target: in raw units. `[B, N]`
-        present: which variables the table has. `[B, V]` bool
+        inputs: inputs in raw units. `[B, N, V]`
+        target: target in raw units. `[B, N]`
+        present: whether the table has each variable. `[B, V]` bool
 
     Returns:
         All float32.
@@ -123,9 +124,9 @@ class PerceiverBlock(nn.Module):
     """The queries look at the points, then at each other.
 
     Args:
-        width: D.
-        heads: of the attention.
-        mlp_ratio: of the feed-forward network.
+        width: size D of every state.
+        heads: number of attention heads.
+        mlp_ratio: width of the feed-forward network over D.
     """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
@@ -145,12 +146,12 @@ class SetEncoder(nn.Module):
     of its own: a map in every layer was a sixth of a training step.
 
     Args:
-        variables: V.
-        width: D.
-        queries: Q.
-        heads: of the attention.
+        variables: number V of variables.
+        width: size D of every state.
+        queries: number Q of learned queries.
+        heads: number of attention heads.
         layers: how often the queries look at the points.
-        mlp_ratio: of the feed-forward networks.
+        mlp_ratio: width of the feed-forward networks over D.
         checkpoint_activations: work the blocks out again in the backward pass, to save memory.
     """
 

@@ -49,9 +49,9 @@ def screened_terms(moments: Moments, target: Tensor, variables: int) -> Tensor:
     correlation of a product; all 0 where there is no guess.
 
     Args:
-        moments: of the table's atoms.
+        moments: moments of the table's atoms.
         target: over its largest magnitude. `[B, N]`
-        variables: V.
+        variables: number V of variables.
 
     Returns:
         `[B, KEPT * len(FAMILIES), screening_width(V)]` float32
@@ -78,8 +78,8 @@ def _explained_by_sums(moments: Moments, correlations: list[Tensor], sums: Tenso
     """Shares of variance that two atoms explain together, 0 where they are collinear.
 
     Args:
-        moments: of the atoms.
-        correlations: of all products with some targets. `[B, M, M]` each
+        moments: moments of the atoms.
+        correlations: correlations of all products with some targets. `[B, M, M]` each
         sums: pairs of atoms. `[P]`
 
     Returns:

@@ -35,7 +35,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = 
         queries: `[B, H, L, D / H]`
         keys: `[B, H, M, D / H]`
         values: `[B, H, M, D / H]`
-        bias: what is added to the scores, -inf where a query may not look; broadcasts to `[B, H, L, M]`.
+        bias: numbers added to the scores, -inf where a query may not look; broadcasts to `[B, H, L, M]`.
 
     Returns:
         The heads side by side, `[B, L, D]`.
@@ -93,8 +93,8 @@ class Block(nn.Module):
     """Self-attention, then a feed-forward network, each on normalised inputs and added to its inputs (pre-norm).
 
     Args:
-        width: D.
-        heads: H.
+        width: size D of every state.
+        heads: number H of attention heads.
         mlp_ratio: hidden width of the feed-forward network, in multiples of D.
     """
 
@@ -112,7 +112,7 @@ class Block(nn.Module):
 
         Args:
             states: `[B, L, D]`
-            bias: of the attention scores, broadcasts to `[B, H, L, L]`.
+            bias: numbers added to the attention scores; broadcasts to `[B, H, L, L]`.
             kept: the positions that are wanted, all when not given: the last block of a stack need not work out
                 what nobody reads. `bias` is that of the kept rows, then.
 
@@ -131,7 +131,7 @@ class Block(nn.Module):
         Args:
             states: `[B, new, D]`
             cache: takes up the new positions.
-            start: how many positions the cache holds.
+            start: number of positions that the cache holds.
 
         Returns:
             `[B, new, D]`
@@ -148,8 +148,8 @@ class CrossAttention(nn.Module):
     """Some positions look at others, whose keys and values are given; pre-norm, added to the inputs.
 
     Args:
-        width: D.
-        heads: H.
+        width: size D of every state.
+        heads: number H of attention heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -170,7 +170,7 @@ def scaled_initialisation(module: nn.Module, depth: int) -> None:
 
     Args:
         module: a stack of blocks; all its linear layers and embeddings are set.
-        depth: how many sums there are along the stream.
+        depth: number of sums along the residual stream.
     """
     for name, part in module.named_modules():
         if isinstance(part, nn.Linear):

@@ -50,13 +50,13 @@ def decoded(
     """One equation of each latent vector.
 
     Args:
-        decoder: what continues the ids.
-        vocabulary: of the ids.
-        longest: tokens of an equation at most.
-        latents: `[B, Z]`
+        decoder: network that continues the ids.
+        vocabulary: grammar of the ids.
+        longest: largest number of tokens in an equation.
+        latents: latent vectors. `[B, Z]`
         present: variables that may be used. `[B, V]` bool
-        temperature: 0 takes the likeliest id of each step; otherwise ids are drawn from scores / temperature.
-        generator: of the draws, on the device of the latents.
+        temperature: divisor of the scores that ids are drawn from; 0 for the likeliest id of each step.
+        generator: generator of the draws, on the device of the latents.
 
     Returns:
         `[B, T]`, with start and end, padded with 0.
@@ -96,12 +96,12 @@ def beams(
     """The likeliest equations of each latent vector that a beam search finds.
 
     Args:
-        decoder: what continues the ids.
-        vocabulary: of the ids.
-        longest: tokens of an equation at most.
-        latents: `[B, Z]`
+        decoder: network that continues the ids.
+        vocabulary: grammar of the ids.
+        longest: largest number of tokens in an equation.
+        latents: latent vectors. `[B, Z]`
         present: variables that may be used. `[B, V]` bool
-        width: W.
+        width: number W of beams.
 
     Returns:
         Ids `[B, W, T]`, all different and the likeliest first, and their log probabilities `[B, W]`, -inf for

@@ -20,12 +20,12 @@ class EquationEncoder(nn.Module):
     """What the data say and the equation, together: full attention over both.
 
     Args:
-        size: of the vocabulary; id 0 is padding.
+        size: size of the vocabulary; id 0 is padding.
         longest: T at most.
-        width: D.
-        heads: of the attention.
+        width: size D of every state.
+        heads: number of attention heads.
         layers: number of blocks, at least 1.
-        mlp_ratio: of the feed-forward networks.
+        mlp_ratio: width of the feed-forward networks over D.
         checkpoint_activations: work the blocks out again in the backward pass, to save memory.
     """
 
@@ -51,7 +51,7 @@ class EquationEncoder(nn.Module):
         """What comes out in the places of the data.
 
         Args:
-            data: from the set encoder. `[B, Q, D]`
+            data: states from the set encoder. `[B, Q, D]`
             ids: padded with 0. `[B, T]`
 
         Returns:
@@ -75,14 +75,14 @@ class EquationDecoder(nn.Module):
     The prefix positions all see each other; an id sees the prefix and the ids before it.
 
     Args:
-        size: of the vocabulary.
+        size: size of the vocabulary.
         longest: ids that are read at most, the start included.
-        latents: Z.
-        width: D.
-        heads: of the attention.
+        latents: number Z of latents.
+        width: size D of every state.
+        heads: number of attention heads.
         layers: number of blocks, at least 1.
-        prefix: M.
-        mlp_ratio: of the feed-forward networks.
+        prefix: number M of states made of the latents.
+        mlp_ratio: width of the feed-forward networks over D.
         checkpoint_activations: work the blocks out again in the backward pass, to save memory.
     """
 
@@ -151,7 +151,7 @@ class EquationDecoder(nn.Module):
 
         Args:
             ids: the ids at `position`. `[B]`
-            caches: from `begin`; they take up the id.
+            caches: caches from `begin`, which take up the id.
             position: 0 for the start.
 
         Returns:

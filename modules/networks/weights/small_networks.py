@@ -42,7 +42,7 @@ class NetworkShape:
     """What a row of weights is the weights of.
 
     Attributes:
-        widths: of the input, which is 1, of every hidden layer and of the output, which is 1.
+        widths: number of units of the input (1), of every hidden layer and of the output (1).
         activation: a key of `ACTIVATIONS`, behind every layer but the last.
         biases: whether layers have them.
     """
@@ -131,10 +131,10 @@ def rescaled(shape: NetworkShape, flat: Tensor, centre: float, half: float, scal
     """Networks g such that g(x) = scale * f((x - centre) / half), for networks f.
 
     Args:
-        shape: of all networks; one without biases can only have the centre 0.
+        shape: shape of all networks; one without biases can only have the centre 0.
         flat: `[N, P]`
-        centre, half: of the range that becomes [-1, 1].
-        scale: of the outputs.
+        centre, half: centre and half the width of the range that becomes [-1, 1].
+        scale: factor of the outputs.
     """
     layers = shape.split(flat)
     (first, bias), (last, last_bias) = layers[0], layers[-1]
