@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,28 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
+from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.refinement import Finish
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.evolution.island_hosts import open_hosts
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront
 from searches.search_result import SearchResult
 
-_NEARLY_EXACT = 1e-8  # error in float32 from which an equation is tried for exactness in float64
-_TRIED_AT_ONCE = 3  # of these, a generation
+_CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a generation
+_BUDGETS = frozenset(
+    {
+        "generations",
+        "evaluations",
+        "seconds",
+        "finish_share",
+        "finish_iterations",
+        "polish_equations",
+        "simplify_seconds",
+        "stop_when_exact",
+    }
+)
+"""Settings that a resumed search may change."""
 
 
 def search(
@@ -46,19 +58,23 @@ def search(
     """Search for equations of `target` in terms of the columns of `inputs`.
 
     Args:
-        inputs: `[rows, variables]`, finite.
-        target: `[rows]`, finite, not constant.
-        settings: defaults when not given.
-        seed: same seed, settings and data: same result, however many workers (with budgets other than time).
+        inputs: finite values of the variables. `[rows, variables]`
+        target: finite values, not all equal. `[rows]`
+        settings: settings of the search; the defaults when not given.
+        seed: random seed: same seed, settings and data, same result, however many workers (with budgets other than
+            time).
         validation: held-out `(inputs, target)` by which equations are picked; training rows when not given.
         seeds: equations to start from, say from an archive.
-        workers: processes to spread the islands over.
+        workers: number of processes to spread the islands over.
         state_path: file that holds the state after every generation; an existing one is gone on from.
-        on_generation: called with the newest entry of the history and the best equation so far.
-        should_stop: asked after every generation.
+        on_generation: function that is called with the newest entry of the history and the best equation so far.
+        should_stop: function that says after every generation whether to end.
 
     Returns:
-        The result; after Ctrl-C, that of the generations that were finished.
+        The result; after Ctrl-C, that of the generations that were finished. Its `counts` are `generations`
+        (number of the last one; the first population is 0); every entry of the history has
+        `evaluations_per_second` and `front_size`, too. It ended (`stopped`) by `exact`, `generations`,
+        `evaluations`, `seconds`, `interrupted` or `disk`.
 
     Raises:
         ValueError: the data cannot be searched (see `RegressionTask`), or no equation was finite on all rows.
@@ -76,7 +92,7 @@ def search(
     run = _Run(task, settings, seed, seeds, Path(state_path) if state_path else None)
     with open_hosts(task, settings, seed, seeds, min(workers, settings.islands)) as hosts:
         stopped = run.evolve(hosts, on_generation, should_stop)
-    return run.finish(stopped)
+    return run.finished(stopped)
 
 
 class _Run:
@@ -99,16 +115,15 @@ class _Run:
         self.generation = -1  # the last finished one; the first population is number 0
         self.history: list[dict[str, float]] = []
         self.best: dict[int, tuple[float, Expression]] = {}
-        self.exact: Candidate | None = None
         self.evaluations = 0
-        self._refuted: set[Expression] = set()
-        self._finish = Finish(
+        self._refinement = Finish(
             task,
             iterations=settings.finish_iterations,
             polish_equations=settings.polish_equations,
             simplify_seconds=settings.simplify_seconds,
             constants=settings.constants,
         )
+        self._exactness = ExactnessCheck(task, self._refinement)
         self._seconds_before = 0.0
         self._start = time.perf_counter()
 
@@ -196,7 +211,6 @@ class _Run:
 
     def _record(self) -> None:
         error, leader = self._leader()
-        front = ParetoFront.of(Candidate(e, size, err, err) for size, (err, e) in self.best.items())
         seconds = self.seconds
         self.history.append(
             {
@@ -206,29 +220,24 @@ class _Run:
                 "evaluations_per_second": self.evaluations / max(seconds, 1e-9),
                 "best_nmse": error,
                 "best_length": len(leader),
-                "front_size": len(front),
+                "front_size": _front_size(self.best),
             }
         )
 
     def _check_exact(self) -> None:
         """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
-        if self._leader()[0] > _NEARLY_EXACT:
-            return
-        near = [expression for _, (error, expression) in sorted(self.best.items()) if error <= _NEARLY_EXACT]
-        for expression in [one for one in near if one not in self._refuted][:_TRIED_AT_ONCE]:
-            for equation in self.task.complete([expression], iterations=20):
-                candidate = self._finish.judged(equation)
-                if candidate.error < EXACT_NMSE:
-                    self.exact = candidate
-                    return
-            self._refuted.add(expression)
+        near = [expression for _, (error, expression) in sorted(self.best.items()) if error <= NEARLY_EXACT]
+        unknown = [expression for expression in near if not self._exactness.is_refuted(expression)]
+        for expression in unknown[:_CHECKED_AT_ONCE]:
+            if self._exactness.check(expression):
+                return
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""
         settings = self.settings
         if self.generation < 0:  # however short the budget, there is something to show
             return None
-        if self.exact is not None and settings.stop_when_exact:
+        if self._exactness.exact is not None and settings.stop_when_exact:
             return "exact"
         if settings.generations is not None and self.generation >= settings.generations:
             return "generations"
@@ -240,11 +249,12 @@ class _Run:
             return "interrupted"
         return None
 
-    def finish(self, stopped: str) -> SearchResult:
-        """Fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
+    def finished(self, stopped: str) -> SearchResult:
+        """The result: fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
         seconds = self.settings.seconds
         left = math.inf if seconds is None else seconds - self.seconds
-        front = self._finish.front(self.best, [] if self.exact is None else [self.exact], seconds=left)
+        exact = self._exactness.exact
+        front = self._refinement.front(self.best, [] if exact is None else [exact], seconds=left)
         return SearchResult(
             front=front,
             history=self.history,
@@ -257,14 +267,13 @@ class _Run:
 
 def _identity(settings: GeneticProgrammingSettings) -> dict[str, Any]:
     """The settings that a resumed search must share; budgets may be raised."""
-    budgets = {
-        "generations",
-        "evaluations",
-        "seconds",
-        "finish_share",
-        "finish_iterations",
-        "polish_equations",
-        "simplify_seconds",
-        "stop_when_exact",
-    }
-    return {key: value for key, value in asdict(settings).items() if key not in budgets}
+    return {key: value for key, value in asdict(settings).items() if key not in _BUDGETS}
+
+
+def _front_size(best: Mapping[int, tuple[float, Expression]]) -> int:
+    """How many of the best equations of their size are more accurate than all smaller ones."""
+    lowest = [np.inf]
+    for _, (error, _) in sorted(best.items()):
+        if error < lowest[-1]:
+            lowest.append(error)
+    return len(lowest) - 1

@@ -12,8 +12,8 @@ from expressions.expression import Expression
 from expressions.operators import ARITY, FIRST_VARIABLE
 from expressions.parsing import parse
 from searches.evolution.breeding import Breeder
-from searches.evolution.island import tree_nodes
 from searches.evolution.settings import DEFAULT_MUTATIONS, DEFAULT_OPERATORS
+from searches.evolution.tree_size import tree_size
 from searches.evolution.trees import Individual
 
 COLUMNS = np.random.default_rng(0).normal(5.0, [1.0, 100.0, 0.01], size=(50, 3))
@@ -139,10 +139,10 @@ def test_a_set_of_mutations_that_cannot_work_is_refused() -> None:
 
 def test_the_quick_count_of_nodes() -> None:
     for text, nodes in [("x0", 1), ("x0 + x1 + x2", 4), ("x0*x1*x2", 4), ("sin(x0)", 2), ("x0**2", 3)]:
-        assert tree_nodes(parse(text)) == nodes
+        assert tree_size(parse(text)) == nodes
     maker = breeder()
     for _ in range(100):
         expression = maker.to_expression(maker.random_tree(1, 4))
         tokens = expression.tokens
-        assert 1 <= tree_nodes(expression) <= 3 * len(tokens)
+        assert 1 <= tree_size(expression) <= 3 * len(tokens)
         assert 1 + int(ARITY[np.minimum(tokens, FIRST_VARIABLE)].sum()) == len(tokens)

@@ -2,7 +2,7 @@
 
 A generation: parents by tournament (NSGA-II's on front and crowding, or DEAP's on the error), offspring by DEAP's
 crossover, its mutations and ours, exhausted skeletons refused, all values in one batch, constants of the promising
-ones fitted, survivors by NSGA-II on (error, complexity) or by generational replacement, as in the paper.
+ones fitted, survivors by NSGA-II on (error, size) or by generational replacement, as in the paper.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from deap import tools
 
 from expressions.canonical_form import canonical_key
 from expressions.expression import Expression
-from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
 from searches.common.regression_task import RegressionTask
 from searches.evolution.breeding import Breeder
 from searches.evolution.feature_bank import FeatureBank, lent_random_state
 from searches.evolution.settings import GeneticProgrammingSettings
+from searches.evolution.tree_size import tree_size
 from searches.evolution.trees import Individual
 
 _WORST = 1e30  # DEAP compares fitness values; an infinite error must still be a number it can subtract
@@ -54,7 +54,7 @@ class Island:
         self.rng = np.random.default_rng(self.seed)
         self._python_state = random.Random(int(self.rng.integers(2**63))).getstate()
         self.tried: dict[int, int] = {}  # skeleton -> tries, oldest first
-        self.best: dict[int, tuple[float, Expression]] = {}  # per complexity: the island's own front
+        self.best: dict[int, tuple[float, Expression]] = {}  # per size: the island's own front
         self.population: list[Individual] = []
         self.evaluations = 0
 
@@ -163,7 +163,7 @@ class Island:
         self.evaluations += len(expressions)
         settings = self.settings
         if settings.constants:
-            sizes = [tree_nodes(expression) for expression in expressions]
+            sizes = [tree_size(expression) for expression in expressions]
             promising = self._most_promising(errors, sizes, settings.fit_share)
             self._fit(fresh, expressions, errors, iterations or settings.fit_iterations, promising)
             promising = self._most_promising(errors, sizes, settings.polish_share)
@@ -217,7 +217,7 @@ class Island:
 
     def _assign(self, individual: Individual, expression: Expression, error: float) -> None:
         individual.nmse = error
-        size = tree_nodes(expression)
+        size = tree_size(expression)
         individual.fitness.values = (min(error, _WORST), float(size))
         if np.isfinite(error) and error < self.best.get(size, (np.inf,))[0]:
             self.best[size] = (error, expression)
@@ -332,28 +332,3 @@ def _best_of_each_skeleton(individuals: Sequence[Individual]) -> list[Individual
 
 def _packed(expression: Expression) -> list[list[Any]]:
     return [expression.tokens.tolist(), expression.constants.tolist()]
-
-
-# SymPy nodes of a constant and of every operator; a variable counts 1.
-_NODES: list[int] = [1, *(row.complexity for row in OPERATORS)]
-_SUMS = frozenset((TOKEN["add"], TOKEN["sub"]))
-_PRODUCTS = frozenset((TOKEN["mul"], TOKEN["div"]))
-
-
-def tree_nodes(expression: Expression) -> int:
-    """Nodes of the SymPy tree if SymPy merged nested sums and products and did nothing else.
-
-    A hundred times faster than `expressions.complexity.complexity`, which is exact and scores what is reported.
-    """
-    nodes = 0
-    parents = [0]  # a stack: parents of the arguments that are still to come
-    for token in expression.tokens.tolist():
-        parent = parents.pop()
-        nodes += _NODES[token] if token < FIRST_VARIABLE else 1
-        if (token in _SUMS and parent in _SUMS) or (token in _PRODUCTS and parent in _PRODUCTS):
-            nodes -= 1
-        parents += [token] * (_ARITIES[token] if token < FIRST_VARIABLE else 0)
-    return nodes
-
-
-_ARITIES: list[int] = ARITY.tolist()

@@ -19,7 +19,7 @@ RIDGE_FUNCTIONS = ("tanh", "atan", "sin", "cos", "exp", "square")
 
 
 class Fitness(base.Fitness):
-    """(error, complexity), both to be minimised; DEAP's selections read it."""
+    """(error, size), both to be minimised; DEAP's selections read it."""
 
     weights = (-1.0, -1.0)
 
