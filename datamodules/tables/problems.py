@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.tables.table import MAX_ROWS, Table
+from datamodules.tables.table import MAX_ROWS, Table, read_only
 from expressions.expression import Expression
 from expressions.parsing import parse
 from foundation.errors import UserError, near
@@ -67,7 +67,11 @@ class ProblemError(UserError):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every variable drawn uniformly, independently of the others, from `low` to `high`, a number a variable."""
+    """Every variable drawn uniformly and independently of the others.
+
+    Attributes:
+        low, high: ends of the range of each variable.
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -85,7 +89,7 @@ class Simulation:
 
     Attributes:
         rates: f and g, the right-hand sides of dx/dt and dy/dt.
-        starts: Initial x, y of each trajectory.
+        starts: initial x and y of each trajectory.
     """
 
     rates: tuple[Expression, Expression]
@@ -108,7 +112,7 @@ def _simulate(simulation: Simulation) -> np.ndarray:
         k2 = g(np.column_stack([x + STEP / 2 * dx, y + STEP / 2 * k1]))
         k3 = g(np.column_stack([x + 3 * STEP / 4 * dx, y + 3 * STEP / 4 * k2]))
         x, y = x + STEP * dx, y + STEP / 9 * (2 * k1 + 3 * k2 + 4 * k3)
-    return _frozen(passed.reshape(-1, 2))
+    return read_only(passed.reshape(-1, 2))
 
 
 # ------------------------------------------------------------------------------------------------- a problem
@@ -119,17 +123,17 @@ class Problem:
     """A formula and where its rows come from.
 
     Attributes:
-        name: As in the catalogue, or your own.
-        suites: Suites it belongs to, its own first.
-        formula: The truth as text, in its variables' own names.
-        variables: Names of the inputs, in the order of their columns; the formula may not need them all.
-        target_name: What the formula is of.
-        truth: The formula as an expression of x0, x1, …, which are `variables`.
-        source: Where rows come from.
-        train_rows: Rows to search on, as published.
-        test_rows: Rows to judge by, as published (Nguyen's are ours).
-        target_std: Standard deviation of the target in the published rows, where known.
-        published_success: Share of runs in which the paper that posed it recovers the formula, where known.
+        name: name in the catalogue, or one of your own.
+        suites: names of the suites it belongs to, its own first.
+        formula: text of the true equation, in its variables' own names.
+        variables: names of the inputs, in the order of their columns; the formula may not need them all.
+        target_name: name of the target.
+        truth: formula as an expression of x0, x1, …, which are `variables`.
+        source: distribution or simulation that rows come from.
+        train_rows: number of rows to search on, as published.
+        test_rows: number of rows to judge by, as published (Nguyen's are ours).
+        target_std: standard deviation of the target in the published rows, where known.
+        published_success: share of runs in which the paper that posed it recovers the formula, where known.
     """
 
     name: str
@@ -152,14 +156,14 @@ class Problem:
         simulation, which has only so many rows, they are taken without replacement, in random order.
 
         Args:
-            rows: How many.
-            rng: Decides which; equal generators give equal rows.
+            rows: number of rows.
+            rng: generator of the rows.
 
         Returns:
             Inputs `[rows, variables]` and target `[rows]`, float64.
 
         Raises:
-            ProblemError: There are not so many rows, or the formula is hardly anywhere finite.
+            ProblemError: there are not so many rows, or the formula is hardly anywhere finite.
         """
         if isinstance(self.source, Simulation):
             return self._of_simulation(rows, rng, self.source)
@@ -207,23 +211,24 @@ def draw_tables(
     the same for any number of training rows, and its training rows do not depend on the noise.
 
     Args:
-        problem: What to draw from.
-        train_rows: Rows to search on; None: as published.
-        validation_rows: Further rows to choose by, with the noise of the training rows; None: the training rows
-            themselves serve, as in the published protocols. To stay within a published number of rows, lower
-            `train_rows` by as many.
-        test_rows: Rows to judge by, always without noise; None: as published.
-        noise: Standard deviation of normal noise on the target.
-        noise_level: The same as a share of the root mean square of the training target (SRBench's rule). At most
+        problem: formula and source of the rows.
+        train_rows: number of rows to search on; None for the published number.
+        validation_rows: number of further rows to choose by, with the noise of the training rows; None for the
+            training rows themselves, as in the published protocols. To stay within a published number of rows,
+            lower `train_rows` by as many.
+        test_rows: number of rows to judge by, always without noise; None for the published number.
+        noise: standard deviation of normal noise on the target.
+        noise_level: the same as a share of the root mean square of the training target (SRBench's rule). At most
             one of the two may be above 0.
-        seed: Decides everything that is drawn.
-        max_rows: No part has more rows than this.
+        seed: random seed for every draw.
+        max_rows: largest number of rows in a part.
 
     Returns:
         `train`, `validation`, `test`, and `all`, the rows of the three, each once.
 
     Raises:
-        ProblemError: Both kinds of noise, fewer than two rows (R2 needs them), or what `Problem.sample` refuses.
+        ProblemError: there are both kinds of noise, fewer than two rows (R2 needs them), or what `Problem.sample`
+            refuses.
     """
     if noise > 0 and noise_level > 0:
         raise ProblemError(
@@ -242,15 +247,10 @@ def draw_tables(
     deviation = noise if noise > 0 else noise_level * float(np.sqrt(np.mean(np.square(fitted))))
     if deviation > 0:
         target[test:] += np.random.default_rng([*key, 1]).normal(0.0, deviation, train + own)
-    rows = Table(_frozen(inputs), _frozen(target), problem.variables, problem.target_name)
+    rows = Table(read_only(inputs), read_only(target), problem.variables, problem.target_name)
     tables = {"all": rows, "test": rows.take(np.arange(test)), "train": rows.take(np.arange(test, test + train))}
     tables["validation"] = rows.take(np.arange(test + train, len(rows))) if own else tables["train"]
     return tables
-
-
-def _frozen(values: np.ndarray) -> np.ndarray:
-    values.setflags(write=False)
-    return values
 
 
 # ---------------------------------------------------------------------------------------------- the catalogue
@@ -260,7 +260,7 @@ def problem(name: str) -> Problem:
     """The problem called `name`, such as `b6`, `Nguyen-7`, `I.12.1`, `test_3` or `strogatz_vdp1`.
 
     Raises:
-        ProblemError: There is none.
+        ProblemError: there is none.
     """
     if name not in _rows():
         if name in suites():
@@ -276,7 +276,7 @@ def suite(name: str) -> tuple[str, ...]:
     """Names of the problems of a suite, in the order of the catalogue.
 
     Raises:
-        ProblemError: There is no such suite.
+        ProblemError: there is no such suite.
     """
     if name not in suites():
         raise _unknown(name, "suite")
@@ -297,7 +297,7 @@ def names_of(text: str) -> tuple[str, ...]:
     """Problems of a list such as `b1,b2` or `gmeql,Nguyen-7`: names and suites joined by commas, each once.
 
     Raises:
-        ProblemError: A word is neither a problem nor a suite.
+        ProblemError: a word is neither a problem nor a suite.
     """
     found: dict[str, None] = {}
     for word in text.split(","):

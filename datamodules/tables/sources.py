@@ -53,10 +53,10 @@ class Source:
     """A table that has been opened but not read.
 
     Attributes:
-        label: How sentences call it, for example `'houses.csv'`, quotes included.
-        names: Column names as the source has them; they may repeat and may be any text.
-        batches: Given column positions, yields batches; each is one Arrow array `[batch rows]` a position.
-        identity: What tells whether a file has changed since it was read; None: never the same.
+        label: name of the table in sentences, for example `'houses.csv'`, quotes included.
+        names: column names as the source has them; they may repeat and may be any text.
+        batches: function from column positions to batches, each one Arrow array `[batch rows]` a position.
+        identity: facts that tell whether a file has changed since it was read; None if it is never the same.
     """
 
     label: str
@@ -66,15 +66,14 @@ class Source:
 
 
 def open_source(source: str | Path | pd.DataFrame) -> Source:
-    """Opens a file, a pandas DataFrame or a scikit-learn set.
+    """Open a file, a pandas DataFrame or a scikit-learn set.
 
     Args:
-        source: A path (`.csv`, `.tsv`, `.tab`, `.txt`, any of these with `.gz`, `.parquet`, `.pq`), a
-        DataFrame,
+        source: a path (`.csv`, `.tsv`, `.tab`, `.txt`, any of these with `.gz`, `.parquet`, `.pq`), a DataFrame,
             or `sklearn:NAME` with a name of `SKLEARN_SETS`.
 
     Raises:
-        TableError: It is none of these, or cannot be opened.
+        TableError: the source is none of these, or cannot be opened.
     """
     if not isinstance(source, str | Path):
         return _open_frame(source)
@@ -84,18 +83,16 @@ def open_source(source: str | Path | pd.DataFrame) -> Source:
 
 
 def california_arrays() -> tuple[np.ndarray, np.ndarray]:
-    """California Housing as scikit-learn's `fetch_california_housing` returns it, bit for bit, without a
-    download.
+    """California Housing, bit for bit as scikit-learn's `fetch_california_housing` returns it, without a download.
 
-    The shipped file holds the integers of the 1990 census (origin: `CALIFORNIA.md`); the averages are divided
-    out here in the order in which scikit-learn does it. Decimals are stored as integers too: an integer
-    divided by a power of ten is rounded once, just as the decimal text is when it is read, so the two are
-    equal.
+    The shipped file holds the integers of the 1990 census (origin: `CALIFORNIA.md`); the averages are divided out
+    here in the order in which scikit-learn does it. Decimals are stored as integers too: an integer divided by a
+    power of ten is rounded once, just as the decimal text is when it is read, so the two are equal.
 
     Returns:
-        inputs `[20640, 8]` float64 in the order of `CALIFORNIA_FEATURES` (tens of thousands of dollars,
-        years, rooms and bedrooms a household, people, people a household, degrees, degrees), and target
-        `[20640]` float64, the median house value in units of 100,000 dollars.
+        Inputs `[20640, 8]` float64 in the order of `CALIFORNIA_FEATURES` (tens of thousands of dollars, years,
+        rooms and bedrooms a household, people, people a household, degrees, degrees), and target `[20640]`
+        float64, the median house value in units of 100,000 dollars.
     """
     with np.load(CALIFORNIA_FILE, allow_pickle=False) as stored:
         census = {name: stored[name].astype(np.float64) for name in stored.files}
@@ -117,7 +114,7 @@ def california_arrays() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _open_file(path: Path) -> Source:
-    """Opens a file by its suffix."""
+    """Open a file by its suffix."""
     label = repr(path.name or str(path))
     if path.is_dir():
         raise TableError(f"{str(path)!r} is a directory, not a table: give one file ({ALLOWED_FILES}).")
@@ -146,7 +143,7 @@ def _open_file(path: Path) -> Source:
 
 
 def _near_files(path: Path) -> str:
-    """Says which files beside a missing one are called nearly so."""
+    """Words that say which files beside a missing one are called nearly so."""
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -158,7 +155,7 @@ def _near_files(path: Path) -> str:
 def _open_text(
     path: Path, label: str, delimiter: str | None, compressed: bool, identity: tuple[Any, ...]
 ) -> Source:
-    """Opens delimited text: checks its first megabyte and reads the header."""
+    """Open delimited text: checks its first megabyte and reads the header."""
     with gzip.open(path) if compressed else path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
     names, delimiter = _header(_decode_head(head, label), label, delimiter)
@@ -246,7 +243,7 @@ def _text_batches(
 
 
 def _open_parquet(path: Path, label: str, identity: tuple[Any, ...]) -> Source:
-    """Opens a Parquet file by its footer."""
+    """Open a Parquet file by its footer."""
     from pyarrow import parquet
 
     try:
@@ -271,7 +268,7 @@ def _open_parquet(path: Path, label: str, identity: tuple[Any, ...]) -> Source:
 
 
 def _open_frame(frame: Any) -> Source:
-    """Opens a pandas DataFrame."""
+    """Open a pandas DataFrame."""
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
@@ -303,7 +300,7 @@ def _arrow_column(series: pd.Series) -> pa.Array:
 
 
 def _open_sklearn(text: str) -> Source:
-    """Opens a toy set of scikit-learn by its name; the targets are columns like the others."""
+    """Open a toy set of scikit-learn by its name; the targets are columns like the others."""
     name = text.removeprefix(SKLEARN_PREFIX)
     if name not in SKLEARN_SETS:
         raise TableError(f"scikit-learn has no toy set {name!r}: choose one of {', '.join(SKLEARN_SETS)}.")

@@ -23,7 +23,7 @@ from datamodules.tables.sources import Source, TableError, open_source
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAX_ROWS", "Table", "TableError", "check_table"]
+__all__ = ["MAX_ROWS", "Table", "TableError", "check_table", "read_only"]
 
 MAX_ROWS = 1_000_000
 """More rows are drawn from at random by default: nine columns of them take 72 MB."""
@@ -55,9 +55,9 @@ class Table:
 
     def take(self, rows: np.ndarray) -> Table:
         """The given rows `[wanted]` (positions) as a table of their own."""
-        target = None if self.target is None else _frozen(self.target[rows])
+        target = None if self.target is None else read_only(self.target[rows])
         return Table(
-            _frozen(self.inputs[rows]), target, self.feature_names, self.target_name, self.renamed, self.notes
+            read_only(self.inputs[rows]), target, self.feature_names, self.target_name, self.renamed, self.notes
         )
 
 
@@ -110,6 +110,7 @@ def check_table(
 
 
 def _read(source: Source, target: str | None, features: tuple[str, ...] | None, max_rows: int, seed: int) -> Table:
+    """Read, check and sample a table in one pass."""
     names = identifiers(source.names)
     positions = chosen_columns(source, names, target, features)
     columns = [Column(source.names[position]) for position in positions]
@@ -134,8 +135,8 @@ def _read(source: Source, target: str | None, features: tuple[str, ...] | None, 
             f"{len(kept):,} of the {sample.seen:,} rows of {source.label} drawn at random (max_rows={max_rows})"
         )
     return Table(
-        inputs=_frozen(np.ascontiguousarray(kept[:, :feature_count])),
-        target=None if target is None else _frozen(kept[:, -1].copy()),
+        inputs=read_only(np.ascontiguousarray(kept[:, :feature_count])),
+        target=None if target is None else read_only(kept[:, -1].copy()),
         feature_names=tuple(names[position] for position in positions[:feature_count]),
         target_name=None if target is None else names[positions[-1]],
         renamed=renamed,
@@ -143,6 +144,7 @@ def _read(source: Source, target: str | None, features: tuple[str, ...] | None, 
     )
 
 
-def _frozen(values: np.ndarray) -> np.ndarray:
+def read_only(values: np.ndarray) -> np.ndarray:
+    """The same array, which cannot be written to any more."""
     values.setflags(write=False)
     return values
