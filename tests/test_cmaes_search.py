@@ -421,7 +421,7 @@ TINY = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["cmaes", "prior_samples", "cmaes_restarts", "cmaes_paper"])
+@pytest.mark.parametrize("preset", ["cmaes", "prior_samples", "cmaes_paper"])
 def test_a_tiny_model_is_fitted_and_searched(preset: str, tmp_path: Path, command: Callable) -> None:
     # Hardly trained, the network of another seed writes a single equation where nothing is drawn (cmaes_paper).
     ended = command(*TINY, "seed=2", f"search={preset}", f"hydra.run.dir={tmp_path / 'run'}")

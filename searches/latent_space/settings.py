@@ -16,7 +16,7 @@ from searches.evolution.settings import DEFAULT_OPERATORS
 
 __all__ = ["LEAST_OWN", "METHODS", "LatentSearchSettings", "SettingsError"]
 
-METHODS = ("cmaes", "restarts", "prior", "greedy", "paper", "none")
+METHODS = ("cmaes", "prior", "greedy", "paper", "none")
 POLISHES = ("gp", "none")
 LEAST_OWN = 2
 """Samples of CMA-ES in a generation at least: `cma` fails when it is asked for one at a time."""
@@ -30,7 +30,6 @@ class LatentSearchSettings:
         method: how latents are proposed.
             `cmaes`: CMA-ES from the prior of the table, with elites injected through their posteriors, and samples
                 of the priors of rewritten targets beside it.
-            `restarts`: CMA-ES alone, begun anew at the prior of a random view.
             `prior`: fresh samples of the prior, nothing learned: what the others must beat at equal `decodes`.
             `greedy`: the prior mean, decoded greedily, once.
             `paper`: the evolution strategy of GenSR's public code, see

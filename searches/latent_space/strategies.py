@@ -23,7 +23,7 @@ __all__ = ["CMAStrategy", "GreedyStrategy", "Outcome", "PaperStrategy", "Prior",
 
 _BETTER = 1e-3  # that much lower must a score be to count as progress
 _SIGMAS = (1e-3, 1e3)  # step sizes between which CMA-ES is still looking for something
-_STREAMS = {"elites": 2, "cma": 3, "view": 4, "prior": 5, "paper": 6}  # of random numbers, beside each other
+_STREAMS = {"elites": 2, "cma": 3, "prior": 5, "paper": 6}  # of random numbers, beside each other
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,6 @@ class CMAStrategy:
         posterior: Callable[[Elite], np.ndarray | None],
     ) -> None:
         self.prior, self.settings, self.seed = prior, settings, seed
-        self.alone = settings.method == "restarts"
         self.temperature = settings.temperature
         self.elites, self.posterior = elites, posterior
         self.ended: str | None = None
@@ -198,12 +197,8 @@ class CMAStrategy:
         return float(self._cma.sigma)
 
     def _start(self) -> None:
-        """Begin at the prior of a view: the next one, or where CMA-ES is alone, a random one."""
-        views = len(self.prior.means)
-        if self.alone and self.restarts:
-            self.view = int(np.random.default_rng([self.seed, _STREAMS["view"], self.restarts]).integers(views))
-        else:
-            self.view = self.restarts % views
+        """Begin at the prior of the next view."""
+        self.view = self.restarts % len(self.prior.means)
         self._cma = _cma(len(self.moving), self.settings, [self.seed, _STREAMS["cma"], self.restarts])
         self._told: list[dict[str, str]] = []  # since the start: what it takes to come to the same state again
         self._best, self._idle = math.inf, 0
@@ -212,7 +207,7 @@ class CMAStrategy:
 
     def ask(self, generation: int) -> np.ndarray:
         """Samples of CMA-ES first, then those around elites, then those of the prior."""
-        elites = [] if self.alone else list(self.elites())
+        elites = list(self.elites())
         rng = np.random.default_rng([self.seed, _STREAMS["elites"], generation])
         around = self._around(elites, rng)
         injected = self._injected(elites, rng)
