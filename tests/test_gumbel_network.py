@@ -12,6 +12,7 @@ from torch.distributions import RelaxedOneHotCategorical
 
 from expressions.goodness_of_fit import mae
 from expressions.operators import BY_NAME, OPERATORS
+from modules.networks.gumbel_max import network as gumbel_max
 from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture
 from modules.networks.gumbel_max.network import (
     GumbelMaxNetwork,
@@ -23,7 +24,6 @@ from modules.networks.gumbel_max.network import (
     selected,
     soft_gradient,
 )
-from modules.networks.gumbel_max.network import network as gumbel_max
 
 PAPER = ["id square cube pow4 pow5 pow6 sin cos", "add mul div sum", "add mul"]
 PROTOTYPE = ["id*3 square cube pow4 pow5 pow6 sin*2 cos*2 mul div", "add mul*2 div id*2 sum", "add mul*2 sqrt id"]
