@@ -11,8 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from expressions.constant_fitting import fit_constants, reach_of_constants
+from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
+from expressions.fitting.reach import reach_of_constants
 
 __all__ = ["snap"]
 

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from expressions.constant_fitting import fit_constants
 from expressions.constant_rounding import snap
-from expressions.differentiation import Columns, Tape, Workspace, blocks, linear_constants, read_trees, uniforms
 from expressions.expression import Expression
+from expressions.fitting.columns import Columns, blocks
+from expressions.fitting.differentiation import Tape, Workspace
+from expressions.fitting.hashing import uniforms
+from expressions.fitting.linear_constants import linear_constants
+from expressions.fitting.trees import read_trees
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.parsing import parse
 from expressions.sampling import SamplingSettings, sample

@@ -4,8 +4,10 @@
 it is computed in reverse (Griewank and Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapter 3). What
 dominates small tables is the price of a NumPy call, not the arithmetic, so the whole batch is one program:
 
-1. `read_trees` reads all prefix programs side by side (one loop over positions, not over expressions).
-2. `Columns` evaluates what holds no constant: once, and once for all expressions that share it.
+1. `expressions.fitting.trees` reads all prefix programs side by side (one loop over positions, not over
+   expressions).
+2. `expressions.fitting.columns` evaluates what holds no constant: once, and once for all expressions that
+   share it.
 3. `Tape` schedules what is left by (height, operator). A step of the schedule is one call of the operator's
    row on `[members, rows]`; its inputs are gathered from a workspace `[nodes, rows]` and its outputs are
    neighbours in it. Every node left belongs to one expression and has one parent, so its adjoint is written
@@ -22,343 +24,21 @@ Notation: an *instance* is one expression with one vector of constants; one expr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
+from expressions.fitting.columns import Columns, blocks, runs
+from expressions.fitting.trees import Trees
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
 
-_ADD, _SUB, _NEG, _MUL, _DIV = (TOKEN[name] for name in ("add", "sub", "neg", "mul", "div"))
-_PAD = -1
-_BLOCK_ROWS = 2048
+__all__ = ["Tape", "Workspace", "parameters_in_order"]
+
+_ADD, _SUB, _NEG, _MUL = (TOKEN[name] for name in ("add", "sub", "neg", "mul"))
 
 Index = Any  # a slice or an integer array: what selects rows of a workspace
-
-
-# --- reading ---
-
-
-@dataclass(frozen=True)
-class Trees:
-    """Prefix programs side by side; every array is `[positions + 1, expressions]`, the last row a sentinel.
-
-    Attributes:
-        tokens: tokens, -1 behind the end of a program.
-        second: position of the second argument (the first is the next position); 0 without one.
-        height: steps before the node can be computed. Subtrees that hold a constant count from their
-            constants, the others from their variables.
-        varies: whether the subtree holds a constant.
-        digest: 64-bit hash of the subtree, constants all alike.
-        ordinal: how many constants stand before the position; at a constant, its index.
-        lengths: `[expressions]`, nodes of every program.
-    """
-
-    tokens: np.ndarray
-    second: np.ndarray
-    height: np.ndarray
-    varies: np.ndarray
-    digest: np.ndarray
-    ordinal: np.ndarray
-    lengths: np.ndarray
-
-    def select(self, expressions: np.ndarray) -> Trees:
-        """Some of the expressions. `[selected]`"""
-        return Trees(
-            self.tokens[:, expressions],
-            self.second[:, expressions],
-            self.height[:, expressions],
-            self.varies[:, expressions],
-            self.digest[:, expressions],
-            self.ordinal[:, expressions],
-            self.lengths[expressions],
-        )
-
-    @property
-    def is_constant(self) -> np.ndarray:
-        """Where a constant stands, `[positions + 1, expressions]` bool."""
-        return self.tokens == CONSTANT
-
-    @property
-    def constant_counts(self) -> np.ndarray:
-        """Constants of every expression, `[expressions]`."""
-        return self.ordinal[-1]
-
-
-def read_trees(programs: Sequence[np.ndarray], before: Sequence[int] = (), after: Sequence[int] = ()) -> Trees:
-    """Read prefix programs, each put between the same two runs of tokens.
-
-    Args:
-        programs: one array of tokens an expression, valid in prefix order.
-        before: tokens put in front of every program.
-        after: tokens put behind every program.
-    """
-    own = np.array([len(program) for program in programs], dtype=np.int64)
-    lengths = own + len(before) + len(after)
-    count, longest = len(own), int(lengths.max(initial=0))
-    tokens = np.full((longest + 1, count), _PAD, dtype=np.int16)
-    column = np.repeat(np.arange(count), own)
-    position = np.arange(int(own.sum())) - np.repeat(np.cumsum(own) - own, own) + len(before)
-    if count:
-        tokens[position, column] = np.concatenate(programs)
-    for i, token in enumerate(before):
-        tokens[i] = token
-    for i, token in enumerate(after):
-        tokens[len(before) + own + i, np.arange(count)] = token
-
-    arity = np.where(tokens == _PAD, 0, ARITY[np.minimum(tokens, FIRST_VARIABLE)])
-    size = np.ones_like(tokens, dtype=np.int32)
-    second = np.zeros_like(size)
-    height = np.zeros_like(size)
-    varies = tokens == CONSTANT
-    with np.errstate(over="ignore"):
-        digest = _mix(_digest_words(tokens) + np.uint64(0x9E3779B97F4A7C15))
-        everyone = np.arange(count)
-        for i in np.flatnonzero((arity > 0).any(axis=1))[::-1].tolist():
-            unary, binary = arity[i] >= 1, arity[i] == 2
-            other = np.where(binary, i + 1 + size[i + 1], 0)
-            second[i] = other
-            size[i] += unary * size[i + 1] + binary * size[other, everyone]
-            varies_1, varies_2 = unary & varies[i + 1], binary & varies[other, everyone]
-            varies[i] |= varies_1 | varies_2
-            # A node waits only for children of its own kind: the others are ready before it starts.
-            waits_1 = unary & (varies_1 == varies[i])
-            waits_2 = binary & (varies_2 == varies[i])
-            height_1, height_2 = height[i + 1], height[other, everyone]
-            height[i] = unary * (1 + np.maximum(waits_1 * height_1, waits_2 * height_2))
-            children = digest[i + 1] * np.uint64(0xD6E8FEB86659FD93) + binary * (
-                digest[other, everyone] * np.uint64(0xA0761D6478BD642F) + np.uint64(1)
-            )
-            digest[i] = np.where(unary, _mix(digest[i] ^ children), digest[i])
-    is_constant = tokens == CONSTANT
-    ordinal = np.cumsum(is_constant, axis=0, dtype=np.int32) - is_constant
-    return Trees(tokens, second, height, varies, digest, ordinal, lengths)
-
-
-def _digest_words(tokens: np.ndarray) -> np.ndarray:
-    """Tokens with variables numbered from 31, as when the first results were recorded.
-
-    The random starts of a fit are drawn by digest, so this numbering is a part of every result.
-    """
-    words = tokens.astype(np.int64)
-    words -= (tokens >= FIRST_VARIABLE) * np.int64(FIRST_VARIABLE - 31)
-    return words.astype(np.uint64)
-
-
-def _mix(word: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) on 64-bit words of any shape."""
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
-
-
-def uniforms(*words: np.ndarray | int) -> np.ndarray:
-    """Numbers in [0, 1) that depend on the words alone: no state, so no order of drawing.
-
-    Args:
-        words: unsigned 64-bit words (or non-negative integers) that broadcast against each other.
-    """
-    with np.errstate(over="ignore"):
-        state: np.ndarray = np.zeros((), dtype=np.uint64)
-        for word in words:
-            state = _mix(np.asarray(state + np.asarray(word, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
-    return (np.asarray(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-# --- linear constants ---
-
-
-@dataclass(frozen=True)
-class Linearity:
-    """A set of constants that have best values in closed form while the others stand still.
-
-    Attributes:
-        chosen: `[positions + 1, expressions]`, at the constants of the set.
-        offset: those of them that are added to the whole expression (with either sign).
-        scale: at those of them that another one of the set multiplies, the position of the nearest such; else 0.
-        homogeneous: `[expressions]`, whether the expression is 0 when the chosen constants are.
-    """
-
-    chosen: np.ndarray
-    offset: np.ndarray
-    scale: np.ndarray
-    homogeneous: np.ndarray
-
-
-def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity:
-    """Choose the linear constants by structure.
-
-    A sum offers what both sides offer, a negation what its argument does, a quotient what its numerator does, a
-    constant itself, everything else nothing. A product offers what both sides do if one of them is a mere scale,
-    such as `c g`, and the other is not 0 with its constants; else the larger offer of the two.
-
-    Below a scale a constant's term has the product of all scales above as its factor: in `a (g + b (h + c k))`
-    the terms have the factors `a`, `a b` and `a b c`. Each constant brings a term of its own, so the expression is
-    affine in these products, and any values of the products are had by some constants.
-
-    Args:
-        trees: the expressions.
-        free: `[positions + 1, expressions]`, which constants may be chosen at all.
-        root: position of the subtree to look at; what stands outside it is never chosen.
-    """
-    tokens, second = trees.tokens, trees.second
-    longest, count = len(tokens) - 1, tokens.shape[1]
-    everyone = np.arange(count)
-    offer = (free & trees.is_constant).astype(np.int32)
-    vanishes = offer > 0  # the subtree is 0 when what it offers is 0
-    only = np.arange(longest + 1)[:, None] * offer  # position of what a mere scale offers
-    all_sums, products = (tokens == _ADD) | (tokens == _SUB), tokens == _MUL
-    all_first_only = (tokens == _NEG) | (tokens == _DIV)
-    all_passing = all_sums | products | all_first_only
-    scales_second, scales_first = np.zeros_like(vanishes), np.zeros_like(vanishes)
-    inner = np.flatnonzero((all_passing & trees.varies).any(axis=1))
-    inner = inner[inner >= root].tolist()
-    for i in reversed(inner):
-        other, sums, passing = second[i], all_sums[i], all_passing[i]
-        offer_1, offer_2 = offer[i + 1], offer[other, everyone]
-        zero_1, zero_2 = vanishes[i + 1], vanishes[other, everyone]
-        scales_second[i] = products[i] & zero_1 & (offer_1 == 1) & ~zero_2 & (offer_2 > 0)
-        scales_first[i] = products[i] & zero_2 & (offer_2 == 1) & ~zero_1 & (offer_1 > 0)
-        both = sums | scales_second[i] | scales_first[i]
-        second_wins = products[i] & (offer_2 > offer_1)
-        got = np.where(both, offer_1 + offer_2, np.where(second_wins, offer_2, offer_1))
-        offer[i] = np.where(passing, got, offer[i])
-        zero = np.where(sums, zero_1 & zero_2, np.where(second_wins, zero_2, zero_1))
-        zero |= scales_second[i] | scales_first[i]
-        vanishes[i] = np.where(passing, zero & (got > 0), vanishes[i])
-        only[i] = np.where(passing, np.where(second_wins, only[other, everyone], only[i + 1]), only[i])
-    chosen, offset = np.zeros_like(vanishes), np.zeros_like(vanishes)
-    scale = np.zeros_like(only)
-    chosen[root] = offset[root] = True
-    passes_offset = all_sums | (tokens == _NEG)
-    for i in inner:
-        if not chosen[i].any():
-            continue
-        other, sums = second[i], all_sums[i]
-        both = sums | scales_second[i] | scales_first[i]
-        to_second = products[i] & (offer[other, everyone] > offer[i + 1])
-        to_first = all_passing[i] & (both | ~to_second)
-        chosen[i + 1] |= chosen[i] & to_first
-        offset[i + 1] |= offset[i] & passes_offset[i]
-        above = np.where(scales_first[i], only[other, everyone], scale[i])
-        scale[i + 1] = np.where(chosen[i] & to_first, above, scale[i + 1])
-        at = np.flatnonzero((both | to_second) & chosen[i])
-        chosen[other[at], at] |= chosen[i, at]
-        offset[other[at], at] |= offset[i, at] & sums[at]
-        scale[other[at], at] = np.where(scales_second[i, at], only[i + 1, at], scale[i, at])
-    constant = free & trees.is_constant
-    chosen &= constant
-    return Linearity(chosen, offset & constant, scale * chosen, vanishes[root])
-
-
-# --- what holds no constant ---
-
-
-class Columns:
-    """Values of the subtrees without constants that the other nodes need, each distinct one once.
-
-    Attributes:
-        slot: `[positions + 1, expressions]`, which row of `values` belongs to the subtree; -1 where none is
-        kept.
-        values: `[columns, rows]`.
-    """
-
-    def __init__(self, trees: Trees, inputs: np.ndarray) -> None:
-        """Evaluate.
-
-        Args:
-            trees: the expressions.
-            inputs: `[variables, rows]`, contiguous, in the type to compute in.
-        """
-        fixed = (trees.tokens != _PAD) & ~trees.varies
-        position, column = np.nonzero(fixed)
-        _, first, inverse = np.unique(trees.digest[position, column], return_index=True, return_inverse=True)
-        identity = np.full(trees.tokens.shape, -1, dtype=np.int64)
-        identity[position, column] = inverse
-        position, column = position[first], column[first]
-        tokens = trees.tokens[position, column].astype(np.int64)
-        left = identity[np.minimum(position + 1, len(identity) - 1), column]
-        right = identity[trees.second[position, column], column]
-        kept = np.unique(identity[_is_needed(trees, fixed)])
-        self.values = _evaluate_fixed(tokens, left, right, trees.height[position, column], kept, inputs)
-        renumbered = np.full(len(tokens) + 1, -1, dtype=np.int64)  # the last entry answers for identity -1
-        renumbered[kept] = np.arange(len(kept))
-        self.slot = renumbered[identity]
-
-    def select(self, expressions: np.ndarray) -> Columns:
-        """The columns that some of the expressions need. `[selected]`"""
-        slot = self.slot[:, expressions]
-        used = np.unique(slot[slot >= 0])
-        renumbered = np.full(len(self.values) + 1, -1, dtype=np.int64)
-        renumbered[used] = np.arange(len(used))
-        selected = object.__new__(Columns)
-        selected.slot, selected.values = renumbered[slot], self.values[used]
-        return selected
-
-
-def _is_needed(trees: Trees, fixed: np.ndarray) -> np.ndarray:
-    """Fixed subtrees that a node with constants takes as its argument, or that are a whole expression."""
-    needed = np.zeros_like(fixed)
-    needed[0] = fixed[0]
-    arity = np.where(trees.varies, ARITY[np.minimum(trees.tokens, FIRST_VARIABLE)], 0)
-    needed[1:] |= (arity[:-1] >= 1) & fixed[1:]
-    position, column = np.nonzero(arity == 2)
-    other = trees.second[position, column]
-    needed[other, column] |= fixed[other, column]
-    return needed
-
-
-def _evaluate_fixed(
-    tokens: np.ndarray,
-    left: np.ndarray,
-    right: np.ndarray,
-    height: np.ndarray,
-    kept: np.ndarray,
-    inputs: np.ndarray,
-) -> np.ndarray:
-    """Evaluate a directed acyclic graph of `[nodes]` and return the kept nodes' values `[kept, rows]`."""
-    order = np.lexsort((tokens, height))
-    slot = np.empty_like(order)
-    slot[order] = np.arange(len(order))
-    steps = []
-    key = height[order].astype(np.int64) * (2 * FIRST_VARIABLE) + np.minimum(tokens[order], FIRST_VARIABLE)
-    for low, high in _runs(key):
-        members = order[low:high]
-        steps.append((int(min(tokens[members[0]], FIRST_VARIABLE)), low, high, members))
-    rows = inputs.shape[1]
-    values = np.empty((len(kept), rows), dtype=inputs.dtype)
-    for start, stop in blocks(rows):
-        work = np.empty((len(tokens), stop - start), dtype=inputs.dtype)
-        for token, low, high, members in steps:
-            if token == FIRST_VARIABLE:
-                work[low:high] = inputs[tokens[members] - FIRST_VARIABLE, start:stop]
-                continue
-            row = OPERATORS[token - 1]
-            arguments = [work[slot[left[members]]]]
-            if row.arity == 2:
-                arguments.append(work[slot[right[members]]])
-            row.numpy(*arguments, out=work[low:high])
-        values[:, start:stop] = work[slot[kept]]
-    return values
-
-
-def _runs(key: np.ndarray) -> list[tuple[int, int]]:
-    """Start and end of every run of equal neighbours."""
-    if not len(key):
-        return []
-    edges = np.flatnonzero(key[1:] != key[:-1]) + 1
-    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(key)], strict=True))
-
-
-def blocks(rows: int) -> list[tuple[int, int]]:
-    """Split `rows` into the fewest nearly equal blocks that fit the cache; it depends on nothing else."""
-    count = max(1, -(-rows // _BLOCK_ROWS))
-    size = max(1, -(-rows // count))
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
-# --- the tape ---
 
 
 def parameters_in_order(
@@ -463,7 +143,7 @@ class Tape:
         self._place_jacobian(*parameters_in_order(free, members, first), adjoint, negative)
         self._groups = [
             (int(self.parameters[low]), low, high, int(self._offsets[low]), int(self._offsets[high]))
-            for low, high in _runs(self.parameters)
+            for low, high in runs(self.parameters)
         ]
 
     def _place_nodes(self, trees: Trees, members: np.ndarray) -> np.ndarray:
@@ -510,7 +190,7 @@ class Tape:
         left, right = slots.ravel()[first_child], slots.ravel()[second_child]
         steps: list[_Step] = []
         next_row = 1
-        for low, high in reversed(_runs(self._key)):
+        for low, high in reversed(runs(self._key)):
             token = int(self._tokens[low])
             if token == CONSTANT:
                 continue

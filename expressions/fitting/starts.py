@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from expressions.differentiation import Columns, Trees, uniforms
+from expressions.fitting.columns import Columns
+from expressions.fitting.hashing import uniforms
+from expressions.fitting.trees import Trees
 from expressions.operators import CONSTANT, OPERATORS, TOKEN
 
 __all__ = ["StartingPoints"]

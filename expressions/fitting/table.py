@@ -1,0 +1,31 @@
+"""The data of a fit in the type that values are computed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The data in the type that values are computed in."""
+
+    inputs: np.ndarray  # [variables, rows]
+    target: np.ndarray  # [rows]
+    root_weights: np.ndarray | None  # [rows]
+    total_weight: float
+    floor: float  # squared error below which nothing but rounding is left
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> Table:
+        """Convert a table."""
+        weight = np.ones_like(target) if weights is None else np.asarray(weights, dtype=np.float64)
+        squares = float(np.sum(weight * target * target))
+        root = None if weights is None else np.sqrt(weight).astype(dtype)
+        columns = np.ascontiguousarray(inputs.T, dtype=dtype)
+        floor = (4.0 * np.finfo(dtype).eps) ** 2 * squares
+        return cls(columns, target.astype(dtype), root, max(float(weight.sum()), 1e-300), floor, dtype)
