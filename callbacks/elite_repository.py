@@ -43,7 +43,7 @@ from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elites import Elites
 from modules.networks.gumbel_max.network import selected
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import Candidate, ParetoFront, pick
 
@@ -300,7 +300,7 @@ class EliteRepository(Callback):
         pruned = _without_small_terms(equation, task.inputs, _SMALL_TERMS * math.sqrt(task.variance))
         if self.simplify_seconds:
             pruned = simplify(pruned, seconds=self.simplify_seconds, rows=task.inputs)
-        fitting = Finish(task, polish_equations=2, simplify_seconds=self.simplify_seconds)
+        fitting = Refinement(task, equations=2, simplify_seconds=self.simplify_seconds)
         refitted = [fitting.judged(found) for found in task.complete([equation, pruned], _FIT_ITERATIONS)]
         return _End(
             restart=restart,
@@ -310,7 +310,7 @@ class EliteRepository(Callback):
             hard=float(errors.hard[restart, rank]),
             hard_now=float(errors.hard_now[restart, rank]),
             shared=fitting.judged(pruned),
-            fitted=fitting.polished(ParetoFront.of(refitted)),
+            fitted=fitting.refined(ParetoFront.of(refitted)),
         )
 
     def _finding(self, trainer: Trainer, module: LightningModule, end: _End, data: Any) -> Finding:

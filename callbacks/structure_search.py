@@ -33,7 +33,7 @@ from expressions.goodness_of_fit import nmse
 from expressions.numbering import check_numbers, numbers_of
 from foundation.errors import UserError
 from modules.gmeql import GMEQL
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
 from searches.gumbel_structures.repository import Elite, StructureRepository
 from searches.pareto_front import pick
@@ -75,7 +75,7 @@ class StructureSearch(Callback):
         patience: new skeletons without progress after which a search begins anew.
         parsimony, longest, search_rows, screen_rows, frequency_starts, starts: see
             `searches.common.skeleton_fitting`.
-        polish_equations, simplify_seconds: see `searches.common.refinement`.
+        polish_equations, simplify_seconds: see `searches.common.refinement.Refinement`.
         stop_when_exact: whether to end when an equation leaves nothing but rounding.
 
     Raises:
@@ -113,7 +113,7 @@ class StructureSearch(Callback):
         self.seconds, self.instances, self.stop_when_exact = seconds, instances, stop_when_exact
         self.proposals, self.examples = proposals, examples
         self.fitted_share, self.patience = fitted_share, patience
-        self.polish: dict[str, Any] = {"polish_equations": polish_equations, "simplify_seconds": simplify_seconds}
+        self.refinement: dict[str, Any] = {"equations": polish_equations, "simplify_seconds": simplify_seconds}
         self.fitting: dict[str, Any] = {
             "parsimony": parsimony,
             "longest": longest,
@@ -425,7 +425,7 @@ class StructureSearch(Callback):
 
     def _finding(self, data: Any) -> Finding:
         assert self.fitter is not None
-        front = Finish(self.fitter.task, **self.polish).front(self.fitter.best)
+        front = Refinement(self.fitter.task, **self.refinement).front(self.fitter.best)
         if not len(front):
             if self.course.stopped == "interrupted":
                 raise UserError(f"interrupted before there was an equation: resume={self.run_dir} goes on")

@@ -19,7 +19,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.evolution.island_hosts import open_hosts
@@ -116,10 +116,10 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.best: dict[int, tuple[float, Expression]] = {}
         self.evaluations = 0
-        self._refinement = Finish(
+        self._refinement = Refinement(
             task,
             iterations=settings.finish_iterations,
-            polish_equations=settings.polish_equations,
+            equations=settings.polish_equations,
             simplify_seconds=settings.simplify_seconds,
             constants=settings.constants,
         )

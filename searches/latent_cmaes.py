@@ -25,7 +25,7 @@ from expressions.expression import Expression
 from expressions.skeleton import Skeleton, skeleton_of
 from foundation.errors import UserError
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
-from searches.common.refinement import Finish, near_front
+from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.common.skeleton_fitting import SkeletonFitter
@@ -135,10 +135,10 @@ class _Run:
         self.map = None if latent_map is None else CheckedMap(latent_map, self.table, seed, 8 * settings.elites)
         self.notes = () if settings.method == "none" else self.table.notes
         self.scores = _scores(self.table, settings, seed)
-        self.refinement = Finish(
+        self.refinement = Refinement(
             task,
             iterations=settings.finish_iterations,
-            polish_equations=settings.polish_equations,
+            equations=settings.polish_equations,
             simplify_seconds=settings.simplify_seconds,
         )
         self.exactness = ExactnessCheck(task, self.refinement)

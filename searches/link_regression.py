@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from expressions.expression import Expression
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.links.settings import LinkRegressionSettings
 from searches.links.sums import linked_sums
@@ -55,10 +55,10 @@ def search(
     for equation, error in zip(equations, task.screen(equations).tolist(), strict=True):
         if error < best.get(len(equation), (np.inf,))[0]:
             best[len(equation)] = (error, equation)
-    refinement = Finish(
+    refinement = Refinement(
         task,
         iterations=settings.finish_iterations,
-        polish_equations=settings.polish_equations,
+        equations=settings.polish_equations,
         simplify_seconds=settings.simplify_seconds,
     )
     mean = refinement.judged(Expression.constant(float(task.target.mean())))  # where nothing was found

@@ -815,7 +815,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_found(whole: Any, tmp_path:
     assert story(run(data=table(noise=0.1), decodes=320, state_path=tmp_path / "state")) == whole
 
 
-# --- the polish -------------------------------------------------------------------------------------------------
+# --- genetic programming goes on --------------------------------------------------------------------------------
 
 POLISH: dict[str, Any] = {"polish": "gp", "polish_generations": 3}
 QUOTIENT = "x1/(x0**2 + 3*log(x1))"  # nothing that the book knows: it is for regression to find
@@ -863,7 +863,7 @@ def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
     assert undisturbed.history[0]["decodes"] == alone.history[0]["decodes"]
 
 
-def test_the_polish_begins_with_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_genetic_programming_goes_on_from_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     plain = continuation.evolve
 
@@ -890,8 +890,8 @@ def test_the_polish_begins_with_what_was_found(monkeypatch: pytest.MonkeyPatch) 
     assert both.history[len(alone.history)]["best_nmse"] < 1.1 * leader, "its first population holds the seeds"
 
 
-def test_what_is_exact_needs_no_polish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continuation, "evolve", lambda *a, **k: pytest.fail("polished"))
+def test_what_is_exact_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuation, "evolve", lambda *a, **k: pytest.fail("continued"))
     near = next(k for k, skeleton in enumerate(BOOK) if skeleton == skeleton_of(parse(TRUTH)))
     assert run(CodeMap(BOOK, centre=near), decodes=2000, **POLISH).stopped == "exact"
 
@@ -910,7 +910,7 @@ def test_genetic_programming_alone(tmp_path: Path) -> None:
     assert np.allclose(result.best.expression(inputs * 1e6), target)
 
 
-def test_the_polish_sees_all_columns_in_ordinary_units_and_goes_on_too(tmp_path: Path) -> None:
+def test_genetic_programming_sees_all_columns_in_ordinary_units_and_goes_on_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     inputs = rng.uniform(0.5, 2.0, (150, 4)) * np.array([1.0, 1e5, 1.0, 1e-6])
     target = inputs[:, 1] * inputs[:, 2] + 0.05 * inputs[:, 3] / 1e-6 + 0.01 * rng.normal(size=150)
@@ -938,7 +938,7 @@ class _Diverged(CodeMap):
 
 
 @pytest.mark.parametrize("kind", [_Refuses, _Diverged])
-def test_a_map_that_cannot_take_the_table_leaves_it_to_the_polish(kind: type[CodeMap]) -> None:
+def test_a_map_that_cannot_take_the_table_leaves_it_to_genetic_programming(kind: type[CodeMap]) -> None:
     result = run(kind(BOOK), table("x0*x1 + x0"), decodes=100, **POLISH)
     assert "the map cannot be searched on this table" in result.notes[0]
     assert result.best.error < 0.1
@@ -951,9 +951,9 @@ def test_the_time_is_divided() -> None:
     begun = time.perf_counter()
     result = run(data=table("x0**2*sin(2.3*x1) + 0.2*x0", noise=0.05), seconds=3.0, polish="gp", polish_share=0.5)
     latent = [entry for entry in result.history if entry["sigma"] > 0]
-    polish = [entry for entry in result.history if entry["sigma"] == 0]
+    further = [entry for entry in result.history if entry["sigma"] == 0]
     assert 0.8 < latent[-1]["seconds"] < 2.2
-    assert polish[-1]["seconds"] > 1.8
+    assert further[-1]["seconds"] > 1.8
     assert result.stopped == "seconds"
     assert time.perf_counter() - begun < 20.0
 

@@ -7,18 +7,18 @@ import pytest
 
 from expressions.equivalence import recovered
 from expressions.parsing import parse
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, ParetoFront, pick
 
 X = np.random.default_rng(0).uniform(0.5, 5.0, (300, 3))
 
 
-def polished(model: str, truth: str) -> str:
-    """The equation picked from the polished front of a single, freshly fitted one."""
+def refined_equation(model: str, truth: str) -> str:
+    """The equation picked from the refined front of a single, freshly fitted one."""
     task = RegressionTask(X, parse(truth)(X))
-    finish = Finish(task, simplify_seconds=0.0)
-    [candidate] = finish.polished(ParetoFront([finish.judged(task.refit(parse(model)))]))
+    refinement = Refinement(task, simplify_seconds=0.0)
+    [candidate] = refinement.refined(ParetoFront([refinement.judged(task.refit(parse(model)))]))
     assert candidate.error < EXACT_NMSE
     return candidate.expression.infix()
 
@@ -34,7 +34,7 @@ def polished(model: str, truth: str) -> str:
     ],
 )
 def test_functions_of_tiny_arguments_are_taken_out(model: str, truth: str) -> None:
-    equation = parse(polished(model, truth))
+    equation = parse(refined_equation(model, truth))
     assert recovered(equation, parse(truth))
     assert len(equation) <= len(parse(truth)) + 2
 
@@ -48,32 +48,32 @@ def test_functions_of_tiny_arguments_are_taken_out(model: str, truth: str) -> No
     ],
 )
 def test_no_root_is_squared_and_nothing_is_multiplied_by_one(model: str, read: str) -> None:
-    assert polished(model, model) == read
+    assert refined_equation(model, model) == read
 
 
 @pytest.mark.parametrize("truth", ["sin(x0) + x1", "tanh(0.3*x0) + 0.1*x1", "log(x0 + 3) - x2", "cos(0.2*x0)*x1"])
 def test_functions_that_the_data_see_stay(truth: str) -> None:
-    assert recovered(parse(polished(truth, truth)), parse(truth))
+    assert recovered(parse(refined_equation(truth, truth)), parse(truth))
 
 
 def test_equations_without_constants_get_none() -> None:
     task = RegressionTask(X, parse("x0 + x1")(X))
-    finish = Finish(task, constants=False, simplify_seconds=0.0)
-    front = finish.polished(ParetoFront([finish.judged(parse("tanh(x0) + x1"))]))
-    assert [c.expression for c in front] == [finish.judged(parse("tanh(x0) + x1")).expression]
+    refinement = Refinement(task, constants=False, simplify_seconds=0.0)
+    front = refinement.refined(ParetoFront([refinement.judged(parse("tanh(x0) + x1"))]))
+    assert [c.expression for c in front] == [refinement.judged(parse("tanh(x0) + x1")).expression]
 
 
-def test_when_time_is_up_only_the_picked_equation_is_polished() -> None:
+def test_when_time_is_up_only_the_picked_equation_is_refined() -> None:
     noise = 0.3 * np.random.default_rng(1).normal(size=len(X))
     task = RegressionTask(X, parse("2*x0 + 3*sin(x1)*x2")(X) + noise)
-    finish = Finish(task, simplify_seconds=0.0)
+    refinement = Refinement(task, simplify_seconds=0.0)
     texts = ("0.9*x0", "2.1*x0 + 3.2*sin(x1)*x2", "2*x0 + 3*sin(x1)*x2 + 0.013*cos(x0*x1)*x2 + 0.01*x2*exp(-x0)")
-    front = ParetoFront.of([finish.judged(task.refit(parse(text))) for text in texts])
+    front = ParetoFront.of([refinement.judged(task.refit(parse(text))) for text in texts])
     assert len(front) == 3
     [chosen] = [k for k, candidate in enumerate(front) if candidate is pick(front)]
-    hurried = finish.polished(front, seconds=-1.0)
+    hurried = refinement.refined(front, seconds=-1.0)
     assert [k for k in range(3) if k < len(hurried) and hurried[k].expression != front[k].expression] == [chosen]
-    whole = finish.polished(front)
+    whole = refinement.refined(front)
     assert pick(hurried).expression == pick(whole).expression
     assert front[2] in list(hurried)
     assert front[2] not in list(whole), "it was the picked one with terms that say nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from expressions.expression import Expression
-from searches.common.refinement import Finish
+from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate
 
@@ -24,7 +24,7 @@ class ExactnessCheck:
         refinement: how equations are brought to canonical form and scored.
     """
 
-    def __init__(self, task: RegressionTask, refinement: Finish) -> None:
+    def __init__(self, task: RegressionTask, refinement: Refinement) -> None:
         self.task, self.refinement = task, refinement
         self.exact: Candidate | None = None
         """The last equation that was exact."""

@@ -23,7 +23,7 @@ from searches.common.equivalent_forms import digits, spellings, unrooted, unsign
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
-__all__ = ["Finish"]
+__all__ = ["Refinement"]
 
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
@@ -31,14 +31,14 @@ _CHI_SQUARE = 9.0  # three standard deviations of one constant
 _STRAIGHT = 1e-3  # relative squared error of a line, or a parabola, below which a function is tried as one
 
 
-class Finish:
-    """How a search ends.
+class Refinement:
+    """How a search ends: a last fit of constants, then shorter forms and rounder constants.
 
     Args:
-        task: the data.
+        task: data of the search.
         iterations: steps of the last fit of constants, on up to 4,000 rows.
-        polish_equations: how many equations of the front are pruned, rounded and simplified.
-        simplify_seconds: SymPy's time limit for the picked one, and for all others together, beyond which the
+        equations: number of equations of the front that are pruned, rounded and simplified.
+        simplify_seconds: time limit for SymPy on the picked equation, and on all others together, beyond which the
             canonical forms stand; 0: no SymPy.
         constants: whether equations have constants at all.
     """
@@ -48,13 +48,13 @@ class Finish:
         task: RegressionTask,
         *,
         iterations: int = 10,
-        polish_equations: int = 6,
+        equations: int = 6,
         simplify_seconds: float = 3.0,
         constants: bool = True,
     ) -> None:
         self.task = task
         self.iterations = iterations
-        self.polish_equations = polish_equations
+        self.equations = equations
         self.simplify_seconds = simplify_seconds
         self.constants = constants
         sympy_worker.start()
@@ -66,17 +66,18 @@ class Finish:
         fixed: Callable[[Expression], np.ndarray] | None = None,
         seconds: float = math.inf,
     ) -> ParetoFront:
-        """The Pareto front of what a search found, polished.
+        """The Pareto front of what a search found, refined.
 
         Args:
-            best: size of an equation while searching -> lowest error of that size, and the equation.
+            best: lowest error and equation of every size, as the search has them.
             known: candidates that are complete already.
-            fixed: which constants of an equation keep their value in the last fit, `[constants]` bool; None: none.
-            seconds: that are left, see `polished`.
+            fixed: function that says which constants of an equation keep their value in the last fit,
+                `[constants]` bool; None: none.
+            seconds: time that is left, see `refined`.
         """
         ends = time.monotonic() + seconds
         front = self.rough_front(best, known, fixed)
-        return self.polished(front, ends - time.monotonic())
+        return self.refined(front, ends - time.monotonic())
 
     def rough_front(
         self,
@@ -105,7 +106,7 @@ class Finish:
     def _scored(self, equation: Expression) -> Candidate:
         return self.task.judge(equation, complexity(equation))
 
-    def polished(self, front: ParetoFront, seconds: float = math.inf) -> ParetoFront:
+    def refined(self, front: ParetoFront, seconds: float = math.inf) -> ParetoFront:
         """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
 
         A number of equations rather than a time, so that without `seconds` what is found does not depend on how
@@ -114,8 +115,8 @@ class Finish:
         dropped, shorter ones stay as they are.
 
         Args:
-            front: rough.
-            seconds: after which no other than the picked equation is begun: a long one can take a second or two.
+            front: front before its equations are made shorter and rounder.
+            seconds: time after which no equation but the picked one is begun: a long one can take a second or two.
         """
         ends = time.monotonic() + seconds
         if not len(front):
@@ -123,7 +124,7 @@ class Finish:
         picked = pick(front)
         candidates = list(front)
         order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not picked, -k))
-        count = self.polish_equations
+        count = self.equations
         if picked.error < EXACT_NMSE:
             candidates, count = candidates[: order[0] + 1], min(1, count)
         left = self.simplify_seconds
