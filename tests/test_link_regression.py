@@ -1,4 +1,4 @@
-"""Equations by regression: steps that are undone, what they cost, and the sums that are found."""
+"""Equations by regression: operators that are inverted, what they cost, and the sums that are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foundation.settings import SettingsError
 from searches import genetic_programming
 from searches.evolution.settings import DEFAULT_OPERATORS, GeneticProgrammingSettings
 from searches.link_regression import LinkRegressionSettings, search
-from searches.links.inverse_links import Divisors, Undone, undone_once
+from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 from searches.links.sums import linked_sums, sums_of_parts
 from searches.links.term_library import Material
 from searches.links.terms import factors, monomial, small_functions
@@ -67,29 +67,29 @@ def test_functions_are_of_the_operators_there_are() -> None:
         }
 
 
-# --- undoing ----------------------------------------------------------------------------------------------------
+# --- inverting ---------------------------------------------------------------------------------------------------
 
 
-def chains(target: np.ndarray, depth: int) -> list[Undone]:
-    """Some of all targets with so many steps undone."""
+def chains(target: np.ndarray, depth: int) -> list[InvertedTarget]:
+    """Some of all targets with so many operators inverted."""
     divisors = Divisors.of([parse("x0"), parse("sin(x1)", ["x0", "x1"])], ROWS)
     rng = np.random.default_rng(0)
-    level = [Undone((), target, np.ones_like(target))]
+    level = [InvertedTarget((), target, np.ones_like(target))]
     for _ in range(depth):
-        level = [undone for one in level for undone in undone_once(one, EVERYTHING, divisors)]
+        level = [each for one in level for each in inverted_once(one, EVERYTHING, divisors)]
         level = [level[k] for k in rng.permutation(len(level))[:40]]
     return level
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_what_is_undone_can_be_redone(sign: float, depth: int) -> None:
+def test_what_is_inverted_can_be_restored(sign: float, depth: int) -> None:
     target = sign * np.random.default_rng(1).uniform(0.1, 0.9, len(ROWS))
-    undone = chains(target, depth)
-    assert len(undone) > 10
-    for one in undone:
+    inverted = chains(target, depth)
+    assert len(inverted) > 10
+    for one in inverted:
         with_values = np.column_stack([ROWS, one.values])
-        np.testing.assert_allclose(one.redone(Expression.variable(4))(with_values), target, rtol=1e-7)
+        np.testing.assert_allclose(one.restored(Expression.variable(4))(with_values), target, rtol=1e-7)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -97,15 +97,17 @@ def test_slopes_are_what_an_error_costs(sign: float) -> None:
     target = sign * np.random.default_rng(1).uniform(0.1, 0.9, len(ROWS))
     for one in [*chains(target, 1), *chains(target, 2)]:
         step = 1e-6 * np.abs(one.values)
-        redone = one.redone(Expression.variable(4))
-        up, down = (redone(np.column_stack([ROWS, one.values + s])) for s in (step, -step))
+        restored = one.restored(Expression.variable(4))
+        up, down = (restored(np.column_stack([ROWS, one.values + s])) for s in (step, -step))
         np.testing.assert_allclose(np.abs(up - down) / (2 * step), one.slopes, rtol=1e-3)
 
 
 def test_a_target_of_both_signs_has_no_root_and_no_logarithm() -> None:
     target = np.linspace(-1.0, 1.0, len(ROWS))
     nothing = Divisors.of([], ROWS)
-    names = {one.steps[-1][0] for one in undone_once(Undone((), target, np.ones(300)), EVERYTHING, nothing)}
+    names = {
+        one.steps[-1][0] for one in inverted_once(InvertedTarget((), target, np.ones(300)), EVERYTHING, nothing)
+    }
     assert names == {"inv", "log", "asin", "atan"}
 
 

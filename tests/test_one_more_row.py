@@ -40,7 +40,7 @@ from expressions.vocabulary import Vocabulary
 from modules.networks.gumbel_max.architecture import Architecture
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.genetic_programming import search
-from searches.links.inverse_links import Divisors, Undone, undone_once
+from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 
 name = OPERATORS[-1].name
 equation = parse(f"1.5*{name}(0.5*x0) + 2")
@@ -60,8 +60,9 @@ try:
     hint = ""
 except ParseError as error:
     hint = str(error)
-undone = Undone((), equation(inputs) - 2.0, np.ones(60))
-links = undone_once(Undone((), undone.values / 1.5, undone.slopes), [name], Divisors.of([parse("x0")], inputs))
+start = InvertedTarget((), equation(inputs) - 2.0, np.ones(60))
+start = InvertedTarget((), start.values / 1.5, start.slopes)
+links = inverted_once(start, [name], Divisors.of([parse("x0")], inputs))
 drawn = SamplingSettings(operators={"add": 1.0, name: 1.0})
 settings = GeneticProgrammingSettings(
     operators=("add", "mul", name), population=40, generations=3, islands=1, seconds=None, simplify_seconds=0.0

@@ -1,4 +1,4 @@
-"""Rewritten targets: what a question undoes, its answer brings back."""
+"""Rewritten targets: what a question inverts, its answer brings back."""
 
 import numpy as np
 import pytest

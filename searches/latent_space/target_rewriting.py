@@ -23,7 +23,7 @@ from expressions.skeleton import Skeleton
 from foundation.errors import UserError
 from searches.latent_space.skeleton_scores import Elite, shares_by_rank
 from searches.latent_space.tables import Table, of_ordinary_size
-from searches.links.inverse_links import Divisors, Undone, undone_once
+from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 
 __all__ = ["Rewriter", "Rewriting", "leftover", "transformations"]
 
@@ -32,7 +32,7 @@ _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but
 _REMEMBERED = 512  # priors
 _STREAM = 7  # of random numbers, beside those of `searches.latent_space.strategies`
 _LEFTOVERS = ("add", "mul")
-_UNDONE = ("inv", "square", "sqrt", "exp", "log")
+_INVERTED = ("inv", "square", "sqrt", "exp", "log")
 _TAKE_UP_OFFSETS = ("add", "exp")  # as the offset, and as the factor, of the whole equation
 
 PriorOf = Callable[[Table], tuple[np.ndarray, np.ndarray]]
@@ -73,7 +73,7 @@ class Rewriting:
 
 
 def transformations(table: Table) -> list[Rewriting]:
-    """The questions that a table allows by itself: one operator or one variable is undone.
+    """The questions that a table allows by itself: one operator or one variable is inverted.
 
     A factor of the whole equation goes without saying, so a target that is negative throughout is as good as a
     positive one.
@@ -81,10 +81,10 @@ def transformations(table: Table) -> list[Rewriting]:
     inputs, target = table
     variables = Divisors.of([Expression.variable(number) for number in range(inputs.shape[1])], inputs)
     questions = []
-    for undone in undone_once(Undone((), target, np.ones_like(target)), _UNDONE, variables):
-        operator, other = undone.steps[-1]
+    for one in inverted_once(InvertedTarget((), target, np.ones_like(target)), _INVERTED, variables):
+        operator, other = one.steps[-1]
         second = None if other is None else Skeleton(tuple(other.tokens.tolist()))
-        questions.append(Rewriting(operator, None, second, (inputs, of_ordinary_size(undone.values))))
+        questions.append(Rewriting(operator, None, second, (inputs, of_ordinary_size(one.values))))
     return questions
 
 

@@ -1,8 +1,8 @@
-"""Targets of which outer steps are undone: if y = sqrt(v), then v = y**2; if y = v / x0, then v = y * x0.
+"""Targets after inverting their outermost operators: if y = sqrt(v), then v = y**2; if y = v / x0, v = y * x0.
 
 After S.-M. Udrescu and M. Tegmark, "AI Feynman: a physics-inspired method for symbolic regression", Science
-Advances 2020, who undo a step at a time, too. What is new here is that an undone target knows what its errors cost
-in y, so that all of them can be compared, and fitted as well as y itself.
+Advances 2020, who invert one operator at a time, too. What is new here is that an inverted target knows what its
+errors cost in y, so that all of them can be compared, and fitted as well as y itself.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, OPERATORS, inverted
 
-__all__ = ["Divisors", "Undone", "undone_once"]
+__all__ = ["Divisors", "InvertedTarget", "inverted_once"]
 
 _MOST_LINKS = 2  # operators of one argument in a chain
-_LARGEST = 1e6  # of an undone target, relative to its median: beyond, one row is all that is left of the table
+_LARGEST = 1e6  # of an inverted target, relative to its median: beyond, one row is all that is left of the table
 _SAME = 1e-9
 _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
 
 _INVERTIBLE = tuple(row.name for row in OPERATORS if row.inverse is not None and row.name != "neg")
 _WITH_A_SCALE = frozenset(name for name in _INVERTIBLE if BY_NAME[name].passes == "none" and name != "exp")
-"""Undone right only where the target is not multiplied by anything, so they stand alone; a factor of an
+"""Inverted right only where the target is not multiplied by anything, so they stand alone; a factor of an
 exponential is a term of its exponent."""
 _ONE_SIGN = frozenset(name for name in _INVERTIBLE if BY_NAME[name].non_negative and name not in _WITH_A_SCALE)
 """Give positive values alone; those of a negative target are negated first."""
@@ -53,8 +53,8 @@ Step = tuple[str, Expression | None]
 
 
 @dataclass(frozen=True)
-class Undone:
-    """A target of which outer steps are undone.
+class InvertedTarget:
+    """A target after inverting its outermost operators.
 
     Attributes:
         steps: y = steps[0](steps[1](… values)).
@@ -66,15 +66,15 @@ class Undone:
     values: np.ndarray
     slopes: np.ndarray
 
-    def may_undo(self, name: str) -> bool:
-        """Whether an operator of one argument is worth undoing after the others of the chain."""
+    def may_invert(self, name: str) -> bool:
+        """Whether an operator of one argument is worth inverting after the others of the chain."""
         links = [step for step, other in self.steps if other is None and step != "neg"]
         if name in _WITH_A_SCALE or any(link in _WITH_A_SCALE for link in links):
             return not links
         turned_back = bool(self.steps) and (self.steps[-1][0], name) in _TURNED_BACK
         return len(links) < _MOST_LINKS and not turned_back
 
-    def redone(self, expression: Expression) -> Expression:
+    def restored(self, expression: Expression) -> Expression:
         """An equation of y, given one of what is left."""
         for name, other in reversed(self.steps):
             arguments = (expression,) if other is None else (expression, other)
@@ -82,33 +82,35 @@ class Undone:
         return expression
 
     def key(self) -> bytes:
-        """Equal for targets that are equal but for a factor, say since two steps were undone in another order."""
+        """Equal for targets that are equal but for a factor, as after other orders of inversion."""
         values = self.values[:: max(1, len(self.values) // 32)]
         return (np.round(values / np.abs(values).max() * np.sign(values[0]), 6) + 0.0).tobytes()
 
 
-def undone_once(target: Undone, operators: Collection[str], divisors: Divisors) -> list[Undone]:
-    """The target with one step more undone: an operator of one argument, a factor or a divisor.
+def inverted_once(target: InvertedTarget, operators: Collection[str], divisors: Divisors) -> list[InvertedTarget]:
+    """The target with one operator more inverted: one of one argument, a factor or a divisor.
 
     Args:
-        target: to go on from.
-        operators: names that may occur.
+        target: target to go on from.
+        operators: names of the operators that may occur.
         divisors: functions by which the target may be divided and multiplied.
     """
     with np.errstate(all="ignore"):
-        linked = [_unlinked(target, name) for name in _INVERTIBLE if name in operators and target.may_undo(name)]
+        linked = [
+            _without_link(target, name) for name in _INVERTIBLE if name in operators and target.may_invert(name)
+        ]
         found = [one for one in linked if one is not None]
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
             found += [
-                Undone((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
+                InvertedTarget((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
                 for k in np.flatnonzero(_are_targets(values, slopes)).tolist()
                 if not target.steps or target.steps[-1] != (opposite, divisors.functions[k])
             ]
     return found
 
 
-def _unlinked(target: Undone, name: str) -> Undone | None:
+def _without_link(target: InvertedTarget, name: str) -> InvertedTarget | None:
     """The target without its outermost operator of one argument; None where that cannot be."""
     values, steps = target.values, target.steps
     if name in _ONE_SIGN and (values < 0).all():
@@ -119,7 +121,8 @@ def _unlinked(target: Undone, name: str) -> Undone | None:
         return None
     [partial] = BY_NAME[name].partials(np, values, left)
     slopes = target.slopes * np.abs(partial)
-    return Undone((*steps, (name, None)), left, slopes) if _are_targets(left[None], slopes[None])[0] else None
+    usable = _are_targets(left[None], slopes[None])[0]
+    return InvertedTarget((*steps, (name, None)), left, slopes) if usable else None
 
 
 def _are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from expressions.expression import Expression
-from searches.links.inverse_links import Undone
+from searches.links.inverse_links import InvertedTarget
 from searches.links.matching_pursuit import PARALLEL, in_units
 from searches.links.term_library import Library
 
@@ -30,7 +30,7 @@ class Stepwise:
         target: target to be explained.
     """
 
-    def __init__(self, library: Library, growing: Library | None, target: Undone) -> None:
+    def __init__(self, library: Library, growing: Library | None, target: InvertedTarget) -> None:
         self.library, self.growing, self.target = library, growing, target
         values, self.weights = in_units(target.values, target.slopes)
         self.goal = self.weights * values
@@ -102,7 +102,7 @@ class Stepwise:
         for function, coefficient, size in zip(functions, solved[1:], sizes[1:], strict=True):
             if size > _NOTHING * sizes.max():
                 terms.append(Expression.apply("mul", Expression.constant(coefficient), function))
-        return self.target.redone(Expression.joined("add", terms))
+        return self.target.restored(Expression.joined("add", terms))
 
 
 def _solved(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from contextlib import suppress
 import numpy as np
 
 from expressions.expression import Expression
-from searches.links.inverse_links import Divisors, Undone, undone_once
+from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 from searches.links.matching_pursuit import Pursuit, in_units
 from searches.links.stepwise import EXACT, Stepwise
 from searches.links.term_library import Material
@@ -37,13 +37,13 @@ __all__ = ["linked_sums", "seconds_of_sums", "sums_of_parts"]
 
 _ROWS = 200  # looked at
 _ROWS_A_TERM = 5  # at least: fewer rows than that are explained by anything
-_DEPTH, _DEPTH_OF_PARTS = 6, 2  # steps undone at most
+_DEPTH, _DEPTH_OF_PARTS = 6, 2  # operators inverted at most
 _FUNCTION_DEPTH = 2  # of which so many may be with a function or a sum
-_BEAM = 48  # undone targets from which the next ones are made
+_BEAM = 48  # inverted targets from which the next ones are made
 _BLOCK = 512  # targets a product of matrices
 _FIRST_TERMS = 3  # of the pursuit
-_REFINED = 64  # undone targets of a depth whose chosen functions are exchanged
-_CAREFUL = 6  # undone targets of a depth that get a stepwise regression
+_REFINED = 64  # inverted targets of a depth whose chosen functions are exchanged
+_CAREFUL = 6  # inverted targets of a depth that get a stepwise regression
 _TERMS, _TERMS_OF_PARTS = 5, 3  # of it
 _SHARE_OF_A_SEARCH = 0.25  # of its time, at most
 
@@ -126,7 +126,7 @@ def _equations(
 
 
 class _Search:
-    """Undone targets, and what each is a sum of."""
+    """Inverted targets, and what each is a sum of."""
 
     def __init__(
         self,
@@ -160,19 +160,19 @@ class _Search:
 
     # --- which targets ------------------------------------------------------------------------------------------
 
-    def _promising(self) -> list[tuple[bool, Undone]]:
-        """The target itself and undone ones by beam search, and whether each is known to be an exact sum.
+    def _promising(self) -> list[tuple[bool, InvertedTarget]]:
+        """The target itself and inverted ones by beam search, and whether each is known to be an exact sum.
 
         As many of each number of steps: long chains explain much by chance. Where there are exact ones, those with
         a step more may be shorter.
         """
-        beam = [Undone((), self.target, np.full_like(self.target, self.scatter**-0.5))]
+        beam = [InvertedTarget((), self.target, np.full_like(self.target, self.scatter**-0.5))]
         exact = bool(self._errors(Pursuit.refined, beam)[0] < EXACT)
         found, seen, steps = [(not exact, 0, 0, beam[0])], {beam[0].key()}, 0
         while beam and steps < self.depth:
             last, steps = exact, steps + 1
             divisors = self.material.divisors if steps <= _FUNCTION_DEPTH else self.material.powers
-            made = list(self._undone(beam, seen, divisors))
+            made = list(self._inverted(beam, seen, divisors))
             if not made:
                 break
             errors = self._errors(Pursuit.errors, made)
@@ -191,16 +191,18 @@ class _Search:
                 break
         return [(not inexact, target) for inexact, _, _, target in sorted(found, key=lambda one: one[:3])]
 
-    def _undone(self, beam: Sequence[Undone], seen: set[bytes], divisors: Divisors) -> Iterator[Undone]:
-        """With one step more undone, those that were not seen before."""
+    def _inverted(
+        self, beam: Sequence[InvertedTarget], seen: set[bytes], divisors: Divisors
+    ) -> Iterator[InvertedTarget]:
+        """With one operator more inverted, those that were not seen before."""
         for parent in beam:
-            for target in undone_once(parent, self.material.operators, divisors):
+            for target in inverted_once(parent, self.material.operators, divisors):
                 if (key := target.key()) not in seen:
                     seen.add(key)
                     yield target
 
     def _errors(
-        self, errors: Callable[[Pursuit, np.ndarray, np.ndarray], np.ndarray], targets: Sequence[Undone]
+        self, errors: Callable[[Pursuit, np.ndarray, np.ndarray], np.ndarray], targets: Sequence[InvertedTarget]
     ) -> np.ndarray:
         """Errors in y relative to the variance, with the functions that do best. `[…, targets]`"""
         values, weights = in_units(
@@ -215,7 +217,7 @@ class _Search:
 
     # --- what they are sums of ----------------------------------------------------------------------------------
 
-    def _sums(self, target: Undone) -> Iterator[Expression]:
+    def _sums(self, target: InvertedTarget) -> Iterator[Expression]:
         """Equations by stepwise regression, from one term to as many as help."""
         libraries = self.material.libraries
         choices = [*((library, None) for library in libraries), (libraries[-1], self.material.factors)]
