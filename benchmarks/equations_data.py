@@ -62,7 +62,7 @@ def _stream(preset: str, changes: dict[str, Any], batches: int) -> dict[str, Any
 
     data = datamodule(preset, **changes)
     stream = counting_stream(data.settings, data.seed, data.batch_size)
-    loader = StreamLoader(stream, data.vocabulary, data.epoch_samples)
+    loader = StreamLoader(stream, data.vocabulary, data.settings.epoch_samples)
     pool_seconds = _cpu_seconds(loader.prepare) + _cpu_seconds(lambda: loader.batch(0))  # and their ids
     stream.drawn = stream.accepted = 0
     seconds = _cpu_seconds(lambda: [loader.batch(1 + number) for number in range(batches)])

@@ -198,8 +198,14 @@ def _stream_settings(family: str, columns: int) -> StreamSettings:
         for name, weight in default.operators.items()
         if name not in _TRANSCENDENTAL or name in FUNCTIONS[family]
     }
-    pool = replace(default, operators=weights)
-    return StreamSettings(pool=pool, fewest_rows=ROWS, most_rows=ROWS, noise_share=0.0, outlier_share=0.0)
+    return StreamSettings(
+        variables=columns,
+        operator_weights=weights,
+        fewest_rows=ROWS,
+        most_rows=ROWS,
+        noise_share=0.0,
+        outlier_share=0.0,
+    )
 
 
 def belongs(tokens: np.ndarray, family: str, columns: int) -> np.ndarray:

@@ -38,19 +38,14 @@ def run(cell: Cell) -> dict[str, Any]:
     """Train, and count."""
     import torch
 
-    from datamodules.zoo.network_training import TrainingSettings
-    from datamodules.zoo.network_zoo import ZooSettings, draw_equations, trained
-    from modules.networks.weights.small_networks import NetworkShape
+    from datamodules.zoo.network_zoo import draw_equations, trained
+    from datamodules.zoo.settings import ZooSettings
 
-    training = TrainingSettings()
+    training: dict[str, Any] = {}
     if cell.method == "adam":
-        training = TrainingSettings("adam", int(cell.settings["adam_steps"]), _RATE, gain=1.5)
-    settings = ZooSettings(
-        shape=NetworkShape(activation=cell.problem),
-        training=training,
-        points=32 if cell.problem == "relu" else 16,
-        passes=1 if cell.method == "adam" else ZooSettings().passes,
-    )
+        steps = int(cell.settings["adam_steps"])
+        training = {"optimizer": "adam", "steps": steps, "learning_rate": _RATE, "gain": 1.5, "passes": 1}
+    settings = ZooSettings(activation=cell.problem, train_points=32 if cell.problem == "relu" else 16, **training)
     count = int(cell.settings["single" if cell.method == "one_by_one" else "networks"])
     ids = draw_equations(settings, "train", count, np.random.default_rng(cell.seed))
     coefficients = torch.from_numpy(settings.vocabulary.coefficients(ids))
@@ -82,7 +77,7 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
     for before, behind in itertools.pairwise(settings.shape.widths):
         layers += [nn.Linear(before, behind), activation()]
     network = nn.Sequential(*layers[:-1])
-    x, compared = chebyshev_points(settings.points, -1.0, 1.0), torch.linspace(-1, 1, 64)
+    x, compared = chebyshev_points(settings.train_points, -1.0, 1.0), torch.linspace(-1, 1, 64)
     target = (equation_values(settings.vocabulary, coefficients, x) / settings.scale).float().T
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE, betas=(0.9, 0.95))
     for step in range(steps):

@@ -63,12 +63,13 @@ def run(cell: Cell) -> dict[str, Any]:
     import torch
 
     from modules.networks.weights.reader import WeightReader
+    from modules.settings.weights_to_tokens import ReaderSize
 
     torch.set_num_threads(1)
     torch.manual_seed(cell.seed)
     data = _zoo(cell, **TRACKS[cell.problem])
     learns = cell.method != "least_squares"
-    reader = WeightReader(**data.reader_arguments(), encoder=cell.method if learns else "probe")
+    reader = WeightReader(data.task(), ReaderSize(encoder=cell.method if learns else "probe"))
     samples = _train(reader, data, float(cell.settings["seconds"])) if learns else 0
     reader.eval()
     found: dict[str, Any] = {"samples": samples, **data.facts(), **_measured(cell, reader, data)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from datamodules.settings.tables import ProblemSettings
 from datamodules.tables import problems
 from datamodules.tables.problems import Problem
-from datamodules.tables.table import MAX_ROWS, Table
+from datamodules.tables.table import Table
 from datamodules.tabular import TableData
 
 __all__ = ["ProblemData"]
@@ -24,53 +27,23 @@ class ProblemData(TableData):
 
     Args:
         problem: A name of the catalogue (`b6`, `Nguyen-7`, `I.12.1`, …), or a `Problem` of your own.
-        train_rows: Rows to search on; None: as published.
-        validation_rows: Further rows to choose by, with the noise of the training rows; None: the training rows.
-        test_rows: Rows to judge by, never with noise; None: as published.
-        noise: Standard deviation of normal noise on the target.
-        noise_level: The same as a share of the root mean square of the training target; at most one of the two.
-        batch_size: Rows a batch.
-        num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
-        seed: Seed of the rows, of the noise, and of the order of the training rows.
-        max_rows: No part has more rows than this.
+        **options: Further settings by name, see `datamodules.settings.tables.ProblemSettings`.
 
     Raises:
+        SettingsError: A setting is unknown or its value is not allowed.
         ProblemError: There is no such problem, or, in `setup`, no such rows of it.
     """
 
-    def __init__(
-        self,
-        problem: str | Problem,
-        train_rows: int | None = None,
-        validation_rows: int | None = None,
-        test_rows: int | None = None,
-        noise: float = 0.0,
-        noise_level: float = 0.0,
-        batch_size: int = 256,
-        num_workers: int = 0,
-        seed: int = 0,
-        max_rows: int = MAX_ROWS,
-    ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+    settings: ProblemSettings
+
+    def __init__(self, problem: str | Problem, **options: Any) -> None:
+        name = problem if isinstance(problem, str) else problem.name
+        settings = ProblemSettings.of({"problem": name, **options})
+        super().__init__(settings)
         # Checkpoints hold hyperparameters and load with weights_only: names, and no problem.
-        self.save_hyperparameters(ignore=[] if isinstance(problem, str) else ["problem"])
+        self.save_hyperparameters(settings.as_mapping())
         self.problem = problems.problem(problem) if isinstance(problem, str) else problem
-        self.train_rows = train_rows
-        self.validation_rows = validation_rows
-        self.test_rows = test_rows
-        self.noise = noise
-        self.noise_level = noise_level
-        self.max_rows = max_rows
 
     def make_tables(self) -> dict[str, Table]:
         """Draws the rows."""
-        return problems.draw_tables(
-            self.problem,
-            train_rows=self.train_rows,
-            validation_rows=self.validation_rows,
-            test_rows=self.test_rows,
-            noise=self.noise,
-            noise_level=self.noise_level,
-            seed=self.seed,
-            max_rows=self.max_rows,
-        )
+        return problems.draw_tables(self.problem, **self.settings.of_the_rows())

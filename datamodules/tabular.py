@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from datamodules.loading.batch_loader import BatchLoader, RepeatedTable
+from datamodules.settings.tables import SplitSettings, TableSettings, TabularSettings
 from datamodules.tables.splits import input_statistics, split_table
-from datamodules.tables.table import MAX_ROWS, Table, TableError, check_table
+from datamodules.tables.table import Table, TableError, check_table
 from foundation.errors import near
 
 if TYPE_CHECKING:
@@ -34,16 +35,13 @@ class TableData(LightningDataModule):
     target, the loaders yield NaN in its place, so that nothing can learn from it unnoticed.
 
     Args:
-        batch_size: Rows a batch.
-        num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
-        seed: Seed of the order of the training rows.
+        settings: How rows are served.
     """
 
-    def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
+    def __init__(self, settings: TableSettings) -> None:
         super().__init__()
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.seed = seed
+        self.settings = settings
+        self.batch_size, self.num_workers, self.seed = settings.batch_size, settings.num_workers, settings.seed
         self._tables: dict[str, Table] = {}
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
         self._times: int | None = None
@@ -130,49 +128,42 @@ class TabularData(TableData):
         path: A file, `sklearn:NAME` or a DataFrame: what `datamodules.tables.table.check_table` takes.
         target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
         features: Columns to explain it by; None: all others.
-        batch_size: Rows a batch.
-        num_workers: Processes that cut batches; 0 is the fastest for a table in memory.
-        seed: Seed of the order of the training rows.
-        split_seed: Seed of the split, and of the rows drawn from a table of more than `max_rows`.
-        split: `random`, or `paper`: every row trains, validates and tests.
-        validation_fraction: Share of the rows to choose by.
-        test_fraction: Share of the rows to judge by.
-        max_rows: A longer table is drawn from at random.
+        **options: Further settings by name, see `datamodules.settings.tables.TabularSettings`.
 
     Raises:
+        SettingsError: A setting is unknown or its value is not allowed.
         TableError: In `setup`, for anything `check_table` and `split_table` refuse.
     """
+
+    settings: SplitSettings
 
     def __init__(
         self,
         path: str | pd.DataFrame,
         target: str | None = None,
-        features: Sequence[str] | None = None,
-        batch_size: int = 256,
-        num_workers: int = 0,
-        seed: int = 0,
-        split_seed: int = 0,
-        split: str = "random",
-        validation_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        max_rows: int = MAX_ROWS,
+        features: Sequence[str] | str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        columns = {"target": target, "features": plain_names(features)}
+        if isinstance(path, str):
+            settings: SplitSettings = TabularSettings.of({"path": path, **columns, **options})
+        else:
+            settings = SplitSettings.of({**columns, **options})
+        super().__init__(settings)
         # Checkpoints hold hyperparameters and load with weights_only: plain lists, and no data frame.
-        features = plain_names(features)
-        self.save_hyperparameters(ignore=[] if isinstance(path, str) else ["path"])
+        self.save_hyperparameters(settings.as_mapping())
         self.path = path
-        self.target = target
-        self.features = features
-        self.split_seed = split_seed
-        self.split = split
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.max_rows = max_rows
 
     def check(self) -> Table:
         """Reads and checks the table, without splitting it."""
-        return check_table(self.path, self.target, self.features, max_rows=self.max_rows, seed=self.split_seed)
+        settings = self.settings
+        return check_table(
+            self.path,
+            settings.target,
+            plain_names(settings.features),
+            max_rows=settings.max_rows,
+            seed=settings.split_seed,
+        )
 
     def make_tables(self) -> dict[str, Table]:
         """Reads, checks and splits the table."""
@@ -181,10 +172,10 @@ class TabularData(TableData):
             log.info(note)
         return split_table(
             table,
-            split=self.split,
-            seed=self.split_seed,
-            validation_fraction=self.validation_fraction,
-            test_fraction=self.test_fraction,
+            split=self.settings.split,
+            seed=self.settings.split_seed,
+            validation_fraction=self.settings.validation_fraction,
+            test_fraction=self.settings.test_fraction,
         )
 
 

@@ -22,13 +22,14 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from foundation.errors import UserError, near
 
 __all__ = ["Rule", "Settings", "SettingsError", "setting", "shown"]
 
 _RULE = "rule"
+Part = TypeVar("Part", bound="Settings")
 
 
 class SettingsError(UserError, ValueError):
@@ -163,6 +164,10 @@ class Settings:
         hint = near(str(value), rule.choices) if rule.choices else ""
         hint = f"; {hint}" if hint.startswith("did you mean") else ""
         return SettingsError(f"{cls.key(name)}={shown(value)} is not allowed: it must be {rule.words}{hint}")
+
+    def part(self, cls: type[Part]) -> Part:
+        """The settings of a base class that are among these."""
+        return cls(**{name: getattr(self, name) for name in cls.setting_names()})
 
     def as_mapping(self) -> dict[str, Any]:
         """All values by name, as a configuration file or a checkpoint holds them."""

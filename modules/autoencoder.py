@@ -15,14 +15,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, R2Score
 
-from foundation.errors import UserError, near
-from modules.networks.perceptron import ACTIVATIONS, Perceptron
+from foundation.errors import UserError
+from modules.networks.perceptron import Perceptron
+from modules.settings.autoencoder import AutoencoderSettings
 
 __all__ = ["Autoencoder"]
-
-SCALINGS = ("standard", "minmax", "none")
-DECODES = ("inputs", "target")
-SCHEDULES = ("constant", "cosine")
 
 Statistics = Mapping[str, Sequence[float]]
 """`offset` and `scale`, one number a column."""
@@ -39,46 +36,22 @@ class Autoencoder(LightningModule):
 
     Args:
         in_features: Number of input columns.
-        latents: Width of the bottleneck.
-        hidden: Widths of the encoder's hidden layers, joined by `-`; the decoder has them in reverse.
-        activation: Name of the activation between the layers.
-        decode: `inputs` reconstructs the inputs; `target` predicts the target.
-        scaling: Of the inputs, from the training rows: `standard` (mean 0, variance 1), `minmax` (0 to 1)
-            or `none`.
-        target_scaling: The same for the target; only `decode=target` reads it.
-        learning_rate: Of Adam, at its start.
-        schedule: `constant`, or `cosine` down to zero at the end of the fit.
+        **options: Settings by name, see `modules.settings.autoencoder.AutoencoderSettings`.
 
     Raises:
-        UserError: If a value is outside what is listed.
+        SettingsError: If a setting is unknown or its value is not allowed.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        latents: int = 2,
-        hidden: str = "16-8",
-        activation: str = "tanh",
-        decode: str = "inputs",
-        scaling: str = "standard",
-        target_scaling: str = "standard",
-        learning_rate: float = 1e-3,
-        schedule: str = "constant",
-    ) -> None:
+    def __init__(self, in_features: int, **options: Any) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        widths = hidden_widths(hidden)
-        _check_choice("activation", activation, tuple(ACTIVATIONS))
-        _check_choice("decode", decode, DECODES)
-        _check_choice("scaling", scaling, SCALINGS)
-        _check_choice("target_scaling", target_scaling, SCALINGS)
-        _check_choice("schedule", schedule, SCHEDULES)
-        if in_features < 1 or latents < 1:
-            raise UserError(f"in_features={in_features} and latents={latents} must both be at least 1")
-        outputs = in_features if decode == "inputs" else 1
-        self.encoder = Perceptron((in_features, *widths, latents), activation)
-        self.decoder = Perceptron((latents, *reversed(widths), outputs), activation)
-        self.decode_target = decode == "target"
+        settings = AutoencoderSettings.of(options)
+        self.save_hyperparameters({"in_features": in_features, **settings.as_mapping()})
+        self.settings = settings
+        widths = settings.hidden_widths
+        outputs = in_features if settings.decode == "inputs" else 1
+        self.encoder = Perceptron((in_features, *widths, settings.latents), settings.activation)
+        self.decoder = Perceptron((settings.latents, *reversed(widths), outputs), settings.activation)
+        self.decode_target = settings.decode == "target"
         self.input_offset: Tensor
         self.input_scale: Tensor
         self.output_offset: Tensor
@@ -146,14 +119,14 @@ class Autoencoder(LightningModule):
         if stage == "fit" and hasattr(datamodule, "input_statistics"):
             target = None
             if datamodule.target_name is not None:
-                target = datamodule.target_statistics(self.hparams["target_scaling"])
-            self.set_statistics(datamodule.input_statistics(self.hparams["scaling"]), target)
+                target = datamodule.target_statistics(self.settings.target_scaling)
+            self.set_statistics(datamodule.input_statistics(self.settings.scaling), target)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, one fused step; where asked for, a cosine to zero over the whole fit."""
         fused = self.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"], fused=fused)
-        if self.hparams["schedule"] == "constant":
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=fused)
+        if self.settings.schedule == "constant":
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -220,20 +193,3 @@ class Autoencoder(LightningModule):
             for name, measure in self.measures.items()
             if name.startswith(f"{stage}/") and isinstance(measure, Metric)
         }
-
-
-def hidden_widths(hidden: str) -> tuple[int, ...]:
-    """Read `16-8` as (16, 8); an empty text is no hidden layer.
-
-    Raises:
-        UserError: If a part is not a positive whole number.
-    """
-    parts = [part for part in str(hidden).split("-") if part]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"hidden={hidden} must be widths joined by '-', such as 16-8")
-    return tuple(int(part) for part in parts)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name}={value} is not one of the choices; {near(value, allowed)}")

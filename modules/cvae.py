@@ -19,10 +19,10 @@ from torchmetrics import Metric
 
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
-from foundation.errors import UserError
 from modules.networks.equation_map.conditional_vae import Batch, ConditionalVAE, Losses, divergence, token_losses
 from modules.networks.equation_map.latent_map import PRETRAINED, LatentMap, read_weights
 from modules.networks.equation_map.set_encoder import point_features
+from modules.settings.cvae import CVAESettings
 from modules.training.averaged_module import AveragedModule, initialise
 
 __all__ = ["CVAE", "EquationMeasures"]
@@ -48,92 +48,30 @@ class CVAE(AveragedModule):
     among 10 beams (of 256 samples at most).
 
     Args:
-        variables: columns that a table may have.
-        operators: names from the operator table.
-        longest: tokens of an equation at most.
-        width: of all vectors, a multiple of `heads`.
-        queries: vectors in which the set encoder says what the points say.
-        heads: of all attention.
-        encoder_layers: how often the queries look at the points.
-        equation_layers: blocks of the posterior.
-        decoder_layers: blocks of the decoder.
-        prefix: positions of the decoder that the latents become.
-        latents: dimensions of the latent space.
-        mlp_ratio: hidden width of the feed-forward networks, in multiples of `width`.
-        learning_rate: of AdamW, after the warm-up.
-        weight_decay: of matrices; biases, norms and embeddings have none.
-        warmup_steps: over which the learning rate rises from 0.
-        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, by its
-            epochs or else by `max_time`; where both are open, the rate stays constant.
-        kl_weight: of the KL, summed over the latents.
-        free_bits: nats of a latent's mean KL that cost no less when there are fewer.
-        kl_warmup_steps: over which `kl_weight` rises from 0.
-        posterior_share: of the rows that are decoded from the posterior; 0 trains without one.
-        value_weight: of the value head's loss; 0 does not work it out.
-        presence_weight: of the presence head's loss; 0 does not work it out.
-        ema_decay: of the average of the weights, a step; 0 keeps no memory.
-        checkpoint_activations: work blocks out again in the backward pass, to save memory.
-        decoder_width: of the decoder's vectors, a multiple of `heads`; None: `width`. The decoder is what a search
-            waits for, the encoders read a table once.
-        init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
-            path of a file that `LatentMap.save` wrote.
+        variables: largest number of columns of a table.
+        operators: names of operators, from the operator table.
+        longest: largest number of tokens of an equation.
+        **options: settings by name, see `modules.settings.cvae.CVAESettings`.
 
     Raises:
-        UserError: a value is outside what is listed.
+        UserError: a setting is unknown or its value not allowed, or there are no such first weights.
     """
 
+    settings: CVAESettings
     average: ConditionalVAE
 
-    def __init__(
-        self,
-        variables: int,
-        operators: Sequence[str],
-        longest: int,
-        width: int = 128,
-        queries: int = 16,
-        heads: int = 4,
-        encoder_layers: int = 3,
-        equation_layers: int = 2,
-        decoder_layers: int = 4,
-        prefix: int = 8,
-        latents: int = 128,
-        mlp_ratio: float = 2,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup_steps: int = 500,
-        total_steps: int | None = None,
-        kl_weight: float = 0.01,
-        free_bits: float = 0.02,
-        kl_warmup_steps: int = 2000,
-        posterior_share: float = 0.5,
-        value_weight: float = 0.1,
-        presence_weight: float = 0.1,
-        ema_decay: float = 0.999,
-        checkpoint_activations: bool = False,
-        decoder_width: int | None = None,
-        init: str = "scratch",
-    ) -> None:
+    def __init__(self, variables: int, operators: Sequence[str], longest: int, **options: Any) -> None:
         super().__init__()
+        settings = CVAESettings.of(options)
         operators = [str(name) for name in operators]
-        self.save_hyperparameters()
-        _check(self.hparams)
-        self.network = ConditionalVAE(
-            Vocabulary(operators, variables, integers=INTEGERS),
-            longest=longest,
-            width=width,
-            queries=queries,
-            heads=heads,
-            encoder_layers=encoder_layers,
-            equation_layers=equation_layers,
-            decoder_layers=decoder_layers,
-            prefix=prefix,
-            latents=latents,
-            mlp_ratio=mlp_ratio,
-            checkpoint_activations=checkpoint_activations,
-            decoder_width=decoder_width,
+        self.save_hyperparameters(
+            {"variables": variables, "operators": operators, "longest": longest, **settings.as_mapping()}
         )
+        self.settings = settings
+        self.network = ConditionalVAE(Vocabulary(operators, variables, integers=INTEGERS), longest, settings)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        initialise((self.network, self.average), init, PRETRAINED, read_weights)
+        initialise((self.network, self.average), settings.init, PRETRAINED, read_weights)
+        latents = settings.latents
         self.validation_measures, self.test_measures = EquationMeasures(latents), EquationMeasures(latents)
         self.decoded = DecodedMeasures()
         self._sums: list[Tensor] = []
@@ -162,12 +100,12 @@ class CVAE(AveragedModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        hparams = self.hparams
+        settings = self.settings
         parts = self.network.losses(
             Batch(*batch),
-            hparams["posterior_share"],
-            hparams["free_bits"],
-            (hparams["value_weight"] > 0, hparams["presence_weight"] > 0),
+            settings.posterior_share,
+            settings.free_bits,
+            (settings.value_weight > 0, settings.presence_weight > 0),
         )
         loss = self._loss(parts) + self._nothing_of_unused(len(batch[0]))
         kept = (loss, parts.prior_cross_entropy, parts.posterior_cross_entropy, parts.kl, parts.tokens)
@@ -176,24 +114,24 @@ class CVAE(AveragedModule):
         return loss
 
     def _loss(self, parts: Losses) -> Tensor:
-        hparams = self.hparams
-        warm = min(1.0, (self.trainer.global_step + 1) / max(1, hparams["kl_warmup_steps"]))
+        settings = self.settings
+        warm = min(1.0, (self.trainer.global_step + 1) / max(1, settings.kl_warmup_steps))
         return (
             parts.prior_cross_entropy
             + parts.posterior_cross_entropy
-            + hparams["kl_weight"] * warm * parts.free_kl
-            + hparams["value_weight"] * parts.values
-            + hparams["presence_weight"] * parts.presence
+            + settings.kl_weight * warm * parts.free_kl
+            + settings.value_weight * parts.values
+            + settings.presence_weight * parts.presence
         )
 
     def _nothing_of_unused(self, rows: int) -> Tensor | float:
         """0 times the parameters that a loss does not use: distributed training waits for a gradient of each."""
         unused: list[nn.Module] = []
-        if min(rows - 1, round(rows * self.hparams["posterior_share"])) == 0:
+        if min(rows - 1, round(rows * self.settings.posterior_share)) == 0:
             unused += [self.network.equation_encoder, self.network.posterior_head]
-        if self.hparams["value_weight"] == 0:
+        if self.settings.value_weight == 0:
             unused.append(self.network.value_head)
-        if self.hparams["presence_weight"] == 0:
+        if self.settings.presence_weight == 0:
             unused.append(self.network.presence_head)
         if not unused:
             return 0.0
@@ -369,24 +307,3 @@ class DecodedMeasures(Metric):
             "exact_skeleton_greedy": greedy / rows,
             "exact_skeleton_beam": beam / searched,
         }
-
-
-def _check(hparams: Any) -> None:
-    """Refuse what cannot be built or trained."""
-    for name in ("variables", "longest", "width", "queries", "heads", "encoder_layers", "equation_layers"):
-        if hparams[name] < 1:
-            raise UserError(f"{name}={hparams[name]} must be at least 1")
-    for name in ("decoder_layers", "prefix", "latents"):
-        if hparams[name] < 1:
-            raise UserError(f"{name}={hparams[name]} must be at least 1")
-    for name in ("learning_rate", "weight_decay", "kl_weight", "free_bits", "value_weight", "presence_weight"):
-        if hparams[name] < 0:
-            raise UserError(f"{name}={hparams[name]} must be at least 0")
-    for name in ("width", "decoder_width"):
-        value = hparams[name]
-        if value is not None and (value < 1 or value % hparams["heads"]):
-            raise UserError(f"{name}={value} must be a multiple of heads={hparams['heads']}")
-    if not 0 <= hparams["posterior_share"] < 1:
-        raise UserError(f"posterior_share={hparams['posterior_share']} must be at least 0 and less than 1")
-    if not 0 <= hparams["ema_decay"] < 1:
-        raise UserError(f"ema_decay={hparams['ema_decay']} must be at least 0 and less than 1")

@@ -15,7 +15,6 @@ The search itself, what is proposed and what becomes of it, is `callbacks.struct
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from expressions.numbering import plain, restored
 from foundation.errors import UserError
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.skeletons import Skeletons
+from modules.settings.gmeql import GMEQLSettings
 
 __all__ = ["GMEQL"]
 
@@ -45,36 +45,18 @@ class GMEQL(LightningModule):
 
     Args:
         in_features: number of input columns.
-        layers: of the network, see `modules.networks.gumbel_max.architecture`.
-        constant: whether the first layer may choose the constant 1.
-        learning_rate: of the logits, by plain gradient ascent.
-        logit_std: standard deviation of the logits at a start.
-        gate_logit: mean of the logits of open gates at a start; those of closed ones are around 0.
-        epoch_steps: generations of an epoch, after which a checkpoint is written.
+        **options: settings by name, see `modules.settings.gmeql.GMEQLSettings`.
 
     Raises:
-        UserError: a value is outside what is listed.
+        UserError: a setting is unknown or its value not allowed, or the layers are no network.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        layers: Sequence[str],
-        constant: bool = True,
-        learning_rate: float = 0.1,
-        logit_std: float = 0.5,
-        gate_logit: float = -1.0,
-        epoch_steps: int = 20,
-    ) -> None:
+    def __init__(self, in_features: int, **options: Any) -> None:
         super().__init__()
-        layers = [str(layer) for layer in layers]
-        self.save_hyperparameters()
-        for name, value, lowest in (("learning_rate", learning_rate, 0.0), ("logit_std", logit_std, 0.0)):
-            if value < lowest:
-                raise UserError(f"{name}={value} must be at least {lowest:g}")
-        if epoch_steps < 1:
-            raise UserError(f"epoch_steps={epoch_steps} must be at least 1")
-        self.skeletons = Skeletons(Architecture(layers, in_features, constant))
+        settings = GMEQLSettings.of(options)
+        self.save_hyperparameters({"in_features": in_features, **settings.as_mapping()})
+        self.settings = settings
+        self.skeletons = Skeletons(Architecture(settings.layers, in_features, settings.constant))
         choices = torch.from_numpy(self.skeletons.choices)
         self.logits = nn.Parameter(torch.zeros(len(choices), int(choices.max())))
         self.barrier: Tensor
@@ -100,8 +82,8 @@ class GMEQL(LightningModule):
     @torch.no_grad()
     def initialise(self, rng: np.random.Generator) -> None:
         """New logits."""
-        drawn = rng.normal(0.0, self.hparams["logit_std"], self.logits.shape)
-        drawn[self.skeletons.is_gate, 1] += self.hparams["gate_logit"]
+        drawn = rng.normal(0.0, self.settings.logit_std, self.logits.shape)
+        drawn[self.skeletons.is_gate, 1] += self.settings.gate_logit
         self.logits.copy_(torch.from_numpy(drawn))
 
     @torch.no_grad()
@@ -133,11 +115,11 @@ class GMEQL(LightningModule):
         """Ask the datamodule for epochs of so many steps."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and hasattr(datamodule, "repeat_table"):
-            datamodule.repeat_table(self.hparams["epoch_steps"])
+            datamodule.repeat_table(self.settings.epoch_steps)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain gradient steps: Adam would give a choice that is hardly ever seen the same step as any other."""
-        return torch.optim.SGD(self.parameters(), lr=self.hparams["learning_rate"])
+        return torch.optim.SGD(self.parameters(), lr=self.settings.learning_rate)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Negative log likelihood of the examples' choices (eq. 7 for one-hot choices), summed over places."""

@@ -29,12 +29,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from expressions.goodness_of_fit import nmse
-from foundation.errors import UserError, near
+from foundation.errors import UserError
 from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.draws import Draw, Draws
 from modules.networks.gumbel_max.elites import Elites
 from modules.networks.gumbel_max.network import (
-    SAMPLINGS,
     GumbelMaxNetwork,
     Measured,
     distance_gradient,
@@ -43,10 +42,9 @@ from modules.networks.gumbel_max.network import (
     selected,
     soft_gradient,
 )
+from modules.settings.gmeql import GMEQLPaperSettings
 
 __all__ = ["GMEQLPaper"]
-
-OFFLINE_GRADIENTS = ("eq7", "eq11", "none")
 
 
 class GMEQLPaper(LightningModule):
@@ -63,65 +61,21 @@ class GMEQLPaper(LightningModule):
 
     Args:
         in_features: number of input columns.
-        layers: of the network, see `modules.networks.gumbel_max.architecture`.
-        constant: whether the first layer may choose the constant 1.
-        restarts: R.
-        instances: p, new ones in every iteration and restart.
-        temperature: lambda of eq. (2).
-        sampling: `soft` as published; `hard` samples are one-hot, so that z follows the offline gradient only;
-            `straight_through` are one-hot with the gradient of the soft ones.
-        resampled: share of an elite's connections that a new instance draws afresh; 1 is to use no repository.
-        offline_gradient: `eq7` as published, `eq11` its alternative, `none`.
-        offline_instances: r, elites that each offline gradient is of.
-        learning_rate: of z.
-        weight_learning_rate: of w.
-        logit_std: standard deviation of z at a round's start.
-        weight_std: of w, around 1.
-        stage1_rounds: 0 to leave stage 1 out.
-        stage1_iterations: of each round.
-        epoch_iterations: of an epoch, before which a checkpoint is written.
+        **options: settings by name, see `modules.settings.gmeql.GMEQLPaperSettings`.
 
     Raises:
-        UserError: a value is outside what is listed.
+        UserError: a setting is unknown or its value not allowed, or the layers are no network.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        layers: Sequence[str],
-        constant: bool = True,
-        restarts: int = 1,
-        instances: int = 40,
-        temperature: float = 2 / 3,
-        sampling: str = "soft",
-        resampled: float = 0.2,
-        offline_gradient: str = "eq7",
-        offline_instances: int = 40,
-        learning_rate: float = 1e-3,
-        weight_learning_rate: float = 1e-3,
-        logit_std: float = 0.5,
-        weight_std: float = 0.02,
-        stage1_rounds: int = 3,
-        stage1_iterations: int = 2000,
-        epoch_iterations: int = 500,
-    ) -> None:
+    def __init__(self, in_features: int, **options: Any) -> None:
         super().__init__()
-        layers = [str(layer) for layer in layers]
-        self.save_hyperparameters()
-        _check_choice("sampling", sampling, SAMPLINGS)
-        _check_choice("offline_gradient", offline_gradient, OFFLINE_GRADIENTS)
-        counts = {"restarts": restarts, "instances": instances, "offline_instances": offline_instances}
-        counts |= {"stage1_iterations": stage1_iterations, "epoch_iterations": epoch_iterations}
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"{name}={value} must be at least 1")
-        if temperature <= 0 or not 0 < resampled <= 1:
-            raise UserError(f"temperature={temperature} must be above 0, resampled={resampled} between 0 and 1")
+        settings = GMEQLPaperSettings.of(options)
+        self.save_hyperparameters({"in_features": in_features, **settings.as_mapping()})
+        self.settings = settings
         self.automatic_optimization = False  # gradients are written by hand
-        self.restarts, self.instances = restarts, instances
-        self.temperature, self.sampling, self.offline_gradient = temperature, sampling, offline_gradient
-        self.stage1_rounds, self.stage1_iterations = stage1_rounds, stage1_iterations
-        self.architecture = Architecture(layers, in_features, constant)
+        self.restarts, self.instances = settings.restarts, settings.instances
+        self.temperature, self.sampling = settings.temperature, settings.sampling
+        self.architecture = Architecture(settings.layers, in_features, settings.constant)
         self.network = GumbelMaxNetwork(self.architecture)
         self.elites: Elites | None = None
         """Set by whoever brings a repository, with the fields `elite_fields`."""
@@ -205,19 +159,19 @@ class GMEQLPaper(LightningModule):
 
     def _round_begins(self) -> bool:
         """Whether the coming iteration is the first of a round of stage 1, or of stage 2."""
-        if self.stage1_rounds == 0:
+        if self.settings.stage1_rounds == 0:
             return self._iteration == 0
-        rounds, into_round = divmod(self._iteration, self.stage1_iterations)
-        return into_round == 0 and rounds <= self.stage1_rounds
+        rounds, into_round = divmod(self._iteration, self.settings.stage1_iterations)
+        return into_round == 0 and rounds <= self.settings.stage1_rounds
 
     def _initialise(self) -> None:
         """New z and w, the same on every rank, and no moments."""
-        self._stage = 1 if self._iteration < self.stage1_rounds * self.stage1_iterations else 2
+        self._stage = 1 if self._iteration < self.settings.stage1_rounds * self.settings.stage1_iterations else 2
         self.stage.fill_(self._stage)
         sequence = np.random.SeedSequence([int(self.seed), self._iteration])
         generator = torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
-        z = torch.randn(self.online_logits.shape, generator=generator) * self.hparams["logit_std"]
-        w = 1.0 + torch.randn(self.weights.shape, generator=generator) * self.hparams["weight_std"]
+        z = torch.randn(self.online_logits.shape, generator=generator) * self.settings.logit_std
+        w = 1.0 + torch.randn(self.weights.shape, generator=generator) * self.settings.weight_std
         self.online_logits.copy_(z)
         self.offline_logits.zero_()
         self.weights.copy_(w)
@@ -264,7 +218,7 @@ class GMEQLPaper(LightningModule):
         if self._stage == 2:
             by_restart = measured.weight_gradient.view(self.restarts, self.instances, -1)
             gradients[self.weights] = by_restart.mean(dim=1)
-            if self.offline_gradient != "none" and self.elites is not None and self.elites.counts.all():
+            if self.settings.offline_gradient != "none" and self.elites is not None and self.elites.counts.all():
                 gradients[self.offline_logits] = self._offline_gradient(self.elites, draw)
         self._average(list(gradients.values()))
         for parameter in (self.online_logits, self.offline_logits, self.weights):
@@ -285,7 +239,7 @@ class GMEQLPaper(LightningModule):
         choices = elites.take("choices", elites.evenly(draw.recalled))
         choices = choices.view(self.restarts, -1, *self.network.barrier.shape)
         logits = self.logits[:, None]
-        if self.offline_gradient == "eq11":
+        if self.settings.offline_gradient == "eq11":
             return distance_gradient(logits, choices, self.temperature).mean(dim=1)
         return likelihood_gradient(logits, choices, self.temperature).mean(dim=1).neg_()
 
@@ -330,13 +284,13 @@ class GMEQLPaper(LightningModule):
         """Ask the datamodule for epochs of the whole table."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and hasattr(datamodule, "repeat_table"):
-            datamodule.repeat_table(self.hparams["epoch_iterations"])
+            datamodule.repeat_table(self.settings.epoch_iterations)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam, whose groups differ in their learning rates."""
         groups = [
-            {"params": [self.online_logits, self.offline_logits], "lr": self.hparams["learning_rate"]},
-            {"params": [self.weights], "lr": self.hparams["weight_learning_rate"]},
+            {"params": [self.online_logits, self.offline_logits], "lr": self.settings.learning_rate},
+            {"params": [self.weights], "lr": self.settings.weight_learning_rate},
         ]
         return torch.optim.Adam(groups, fused=self.device.type in ("cpu", "cuda"))
 
@@ -347,14 +301,14 @@ class GMEQLPaper(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """An epoch draws from generators of its own: a resumed run repeats nothing, and ranks differ."""
-        hparams = self.hparams
+        settings = self.settings
         self._draws = Draws(
             np.random.SeedSequence([int(self.seed), self.current_epoch, self.global_rank]),
             self.network,
             self.restarts,
             self.instances,
-            resampled=max(1, round(hparams["resampled"] * self.architecture.connections)),
-            recalled=hparams["offline_instances"],
+            resampled=max(1, round(settings.resampled * self.architecture.connections)),
+            recalled=settings.offline_instances,
         )
 
     def on_train_epoch_end(self) -> None:
@@ -428,8 +382,3 @@ class _Proposal:
     choices: Tensor
     selection: Tensor
     fresh: Tensor
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name}={value} is not one of the choices; {near(value, allowed)}")

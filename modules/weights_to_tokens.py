@@ -15,21 +15,16 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from foundation.errors import UserError
 from modules.networks.equation_map.conditional_vae import token_losses
 from modules.networks.weights.reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
 from modules.networks.weights.small_networks import shuffled
+from modules.settings.weights_to_tokens import ReadingTask, WeightsToTokensSettings
 from modules.training.averaged_module import AveragedModule, initialise
 
 __all__ = ["ReadingMeasures", "WeightsToTokens"]
 
 ACCURATE_R2 = 0.999  # SRBench's accuracy solution
-_OF_THE_READER = (
-    "widths", "activation", "biases", "low", "high", "degree", "largest", "canonical", "functions", "terms",
-    "encoder", "latents", "encoder_width", "encoder_layers", "probes",
-    "width", "heads", "decoder_layers", "prefix", "mlp_ratio",
-)  # fmt: skip
-_OF_THE_NETWORKS = _OF_THE_READER[:3]
+_OF_THE_NETWORKS = ("widths", "activation", "biases")
 _WAYS = ("greedy", "beam", "sampled", "refit", "least_squares")
 
 
@@ -51,68 +46,31 @@ class WeightsToTokens(AveragedModule):
     the other ways of `modules.networks.weights.reader.Reading`, of which the last learns nothing.
 
     Args:
-        widths, activation, biases, low, high, degree, largest, canonical, functions, terms: the data's, see
-            `modules.networks.weights.reader.WeightReader`.
-        encoder, latents, encoder_width, encoder_layers, probes: of the encoder, see there.
-        width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
-        augment: shuffle the units of the networks, and their signs where these mean nothing, in every step.
-        learning_rate: of AdamW, after the warm-up.
-        weight_decay: of matrices.
-        warmup_steps: over which the learning rate rises from 0.
-        total_steps: at which the cosine ends, at 5 % of the learning rate; None: where the trainer ends, and where
-            that is open, the rate stays constant.
-        ema_decay: of the average of the weights, a step; 0 keeps no memory.
-        beams: of the test, and as many draws.
-        init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
-            path of a file that `modules.networks.weights.reader.save_reader` wrote.
+        **options: settings by name: those of `modules.settings.weights_to_tokens.ReadingTask`, which the data
+            say, and of `modules.settings.weights_to_tokens.WeightsToTokensSettings`.
 
     Raises:
-        UserError: a value is outside what is listed.
+        UserError: a setting is unknown or its value not allowed, or there are no such first weights.
     """
 
+    settings: WeightsToTokensSettings
     average: WeightReader
 
-    def __init__(
-        self,
-        widths: str,
-        activation: str,
-        biases: bool,
-        low: float,
-        high: float,
-        degree: int,
-        largest: int,
-        canonical: bool,
-        functions: Sequence[str] = (),
-        terms: int | None = None,
-        encoder: str = "probe",
-        latents: int = 256,
-        encoder_width: int = 256,
-        encoder_layers: int = 2,
-        probes: int = 16,
-        width: int = 64,
-        heads: int = 4,
-        decoder_layers: int = 2,
-        prefix: int = 2,
-        mlp_ratio: float = 2,
-        augment: bool = False,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.01,
-        warmup_steps: int = 200,
-        total_steps: int | None = None,
-        ema_decay: float = 0.998,
-        beams: int = 8,
-        init: str = "scratch",
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        if width % heads:
-            raise UserError(f"width={width} must be a multiple of heads={heads}")
-        self.reader = WeightReader(**{name: self.hparams[name] for name in _OF_THE_READER})
+        of_the_data = ReadingTask.setting_names()
+        task = ReadingTask.of({name: value for name, value in options.items() if name in of_the_data})
+        settings = WeightsToTokensSettings.of(
+            {name: value for name, value in options.items() if name not in of_the_data}
+        )
+        self.save_hyperparameters({**task.as_mapping(), **settings.as_mapping()})
+        self.settings = settings
+        self.reader = WeightReader(task, settings)
         self.average = copy.deepcopy(self.reader).requires_grad_(False)
         # A reader that takes any network may begin from one that was trained on others.
         others = _OF_THE_NETWORKS if self.reader.encoder.any_shape else ()
         self.initialised = initialise(
-            (self.reader, self.average), init, PRETRAINED, read_reader_weights, irrelevant=others
+            (self.reader, self.average), settings.init, PRETRAINED, read_reader_weights, irrelevant=others
         )
         """Whether it began from weights that know something."""
         lengths = self.reader.longest + 1
@@ -124,8 +82,8 @@ class WeightsToTokens(AveragedModule):
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, Any]:
         """What of the constructor is the data's to say."""
-        arguments: dict[str, Any] = datamodule.reader_arguments()
-        return arguments
+        task: ReadingTask = datamodule.task()
+        return task.as_mapping()
 
     # --- training -------------------------------------------------------------------------------------------
 
@@ -137,7 +95,7 @@ class WeightsToTokens(AveragedModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
         flat, ids = batch
-        if self.hparams["augment"]:
+        if self.settings.augment:
             flat = shuffled(self.reader.shape, flat)
         ids = ids[:, : int((ids > 0).sum(dim=1).max())]
         nats, counted = token_losses(self.reader.scores(flat, ids), ids)
@@ -168,7 +126,7 @@ class WeightsToTokens(AveragedModule):
         """Update the test measures."""
         flat, ids = batch
         self.test_measures.update(self.average.scores(flat, ids), ids)
-        read = self.average.read(self.average.shape, flat, self.hparams["beams"])
+        read = self.average.read(self.average.shape, flat, self.settings.beams)
         for way, measures in self._ways():
             measures.update(self.average, getattr(read, way), ids, read.outputs)
 

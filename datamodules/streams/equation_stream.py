@@ -9,17 +9,19 @@ rows, so that its samples need hardly any padding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from datamodules.streams.point_clouds import KINDS, draw_points
-from datamodules.streams.skeleton_pool import SPLITS, PoolSettings, SkeletonPool, draw_pool
+from datamodules.streams.skeleton_pool import SPLITS, WEIGHTS, PoolSettings, SkeletonPool, draw_pool
 from expressions.expression import Expression
 from expressions.operators import CONSTANT
 from expressions.rowwise_evaluation import PAD, evaluate_pairs
 from foundation.errors import UserError, near
+from foundation.settings import Rule, setting
 
 __all__ = ["LARGEST_TARGET", "Block", "EquationStream", "StreamSettings"]
 
@@ -32,54 +34,87 @@ _FLATTEST = 1e-4  # spread of a target over its magnitude, below which float32 s
 _POOL, _BLOCK = 7, 11  # tell the generators apart
 
 
-@dataclass(frozen=True)
-class StreamSettings:
-    """What problems are made of the skeletons.
+_POINTS: Mapping[str, float] = {"box": 0.55, "log_uniform": 0.15, "clusters": 0.2, "path": 0.1}
+NUMBERS = Rule(
+    lambda value: (
+        isinstance(value, list | tuple) and all(type(n) in (int, float) and n >= 0 for n in value) and any(value)
+    ),
+    "a list of numbers, at least 0 and not all 0, such as [1,2,3]",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings(PoolSettings):
+    """What skeletons are drawn, and what problems are made of them.
 
     Attributes:
-        pool: What skeletons are drawn.
-        programs: Random programs that a pool is drawn from.
-        pool_epochs: Epochs that share a pool; then there are new skeletons.
-        fewest_rows, most_rows: Of a table; the logarithm is uniform.
-        points: Weight of every kind of table, see `datamodules.streams.point_clouds`.
-        constant_low, constant_high: Magnitudes of free constants, log-uniform.
+        programs: Number of random programs that a pool is drawn from.
+        pool_epochs: Number of epochs that share a pool; then there are new skeletons.
+        fewest_rows: Smallest number of rows of a table; the logarithm of the number is uniform.
+        most_rows: Largest number of rows of a table.
+        points: Weight of every kind of table, see `datamodules.streams.point_clouds`; None: our own.
+        constant_low: Smallest magnitude of a free constant, which is log-uniform.
+        constant_high: Largest magnitude of a free constant.
         negative_share: Share of free constants below 0.
         offset_share: Share of tables whose target has an outer offset.
-        noise_share: Share of tables with noise on the target, whose standard deviation is `noise_low` to
-            `noise_high` of the target's, log-uniform.
+        noise_share: Share of tables with noise on the target.
+        noise_low: Smallest standard deviation of the noise, which is log-uniform, in units of the target's.
+        noise_high: Largest standard deviation of the noise.
         outlier_share: Share of tables in which one row in twenty is far off.
-        length_edges: Longest skeleton of each group of lengths.
-        length_weights: Of each group: how many samples are that long.
+        length_weights: Weights of skeletons of up to 5 tokens, of 6 to 8, of 9 to 11, …; the last weight is that
+            of all longer ones. Short ones are what is asked for most, and what is learned first.
     """
 
-    pool: PoolSettings = field(default_factory=PoolSettings)
-    programs: int = 16_384
-    pool_epochs: int = 8
-    fewest_rows: int = 16
-    most_rows: int = 200
-    points: Mapping[str, float] = field(
-        default_factory=lambda: {"box": 0.55, "log_uniform": 0.15, "clusters": 0.2, "path": 0.1}
-    )
-    constant_low: float = 0.1
-    constant_high: float = 10.0
-    negative_share: float = 0.3
-    offset_share: float = 0.3
-    noise_share: float = 0.3
-    noise_low: float = 1e-3
-    noise_high: float = 1e-1
-    outlier_share: float = 0.05
-    length_edges: tuple[int, ...] = (5, 8, 11, 14, 17, 20)
-    length_weights: tuple[float, ...] = (1.5, 2.0, 2.0, 1.5, 1.0, 0.5)
+    programs: int = setting(16_384, least=100)
+    pool_epochs: int = setting(16, least=1)
+    fewest_rows: int = setting(16, least=2)
+    most_rows: int = setting(200, least=2, most=200)
+    points: dict[str, float] | None = setting(None, rule=WEIGHTS)
+    constant_low: float = setting(0.1, above=0)
+    constant_high: float = setting(10.0, above=0)
+    negative_share: float = setting(0.3, least=0, most=1)
+    offset_share: float = setting(0.3, least=0, most=1)
+    noise_share: float = setting(0.3, least=0, most=1)
+    noise_low: float = setting(1e-3, above=0)
+    noise_high: float = setting(1e-1, above=0)
+    outlier_share: float = setting(0.05, least=0, most=1)
+    length_weights: tuple[float, ...] = setting((1.5, 2.0, 2.0, 1.5, 1.0, 0.5), rule=NUMBERS)
 
-    def __post_init__(self) -> None:
-        for name in self.points:
+    @property
+    def pool(self) -> PoolSettings:
+        """What skeletons are drawn."""
+        return self.part(PoolSettings)
+
+    @property
+    def kinds(self) -> Mapping[str, float]:
+        """Weight of every kind of table."""
+        return _POINTS if self.points is None else self.points
+
+    @property
+    def length_edges(self) -> tuple[int, ...]:
+        """Longest skeleton of each group of lengths: up to 5 tokens, then three more each."""
+        return (*range(5, self.longest, 3), self.longest)
+
+    @property
+    def group_weights(self) -> tuple[float, ...]:
+        """Weight of each group of lengths; the last of `length_weights` is that of all groups that have none."""
+        edges = self.length_edges
+        return (*self.length_weights, *([self.length_weights[-1]] * len(edges)))[: len(edges)]
+
+    def content(self) -> dict[str, Any]:
+        """What decides the samples, by the names of the configuration, nothing left open."""
+        edges, weights = list(self.length_edges), list(self.group_weights)
+        own = {"points": dict(self.kinds), "length_edges": edges, "length_weights": weights}
+        return super().content() | own
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        for name in self.kinds:
             if name not in KINDS:
                 raise UserError(f"data.points has {name!r}: {near(name, KINDS)}")
-        if len(self.length_weights) != len(self.length_edges) or self.length_edges[-1] < self.pool.longest:
-            raise ValueError("there must be a weight for each group, and a group for each length")
-        if not 2 <= self.fewest_rows <= self.most_rows:
+        if self.fewest_rows > self.most_rows:
             raise UserError(f"a table must have 2 <= {self.fewest_rows} <= {self.most_rows} rows")
-        if not 0 < self.constant_low < self.constant_high:
+        if self.constant_low >= self.constant_high:
             raise UserError(f"constants must be 0 < {self.constant_low} < {self.constant_high}")
 
 
@@ -121,7 +156,7 @@ class EquationStream:
         self.settings, self.seed, self.split, self.block = settings, seed, split, block
         self._kept = kept
         self._pool: tuple[int, SkeletonPool] | None = None
-        weights = np.array([settings.points.get(kind, 0.0) for kind in KINDS])
+        weights = np.array([settings.kinds.get(kind, 0.0) for kind in KINDS])
         self._shares = weights / weights.sum()
 
     def pool(self, epoch: int) -> SkeletonPool:
@@ -131,7 +166,7 @@ class EquationStream:
         number = epoch // self.settings.pool_epochs
         if self._pool is None or self._pool[0] != number:
             rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _POOL, number])
-            pool = draw_pool(self.settings.programs, rng, self.settings.pool, self.split)
+            pool = draw_pool(self.settings.programs, rng, self.settings, self.split)
             if not len(pool):
                 raise UserError(
                     f"data.programs={self.settings.programs} random programs leave no skeleton for the "
@@ -175,7 +210,7 @@ class EquationStream:
         """Positions in the pool of a group of lengths that has any."""
         edges = np.searchsorted(pool.lengths, [0, *self.settings.length_edges], side="right")
         groups = [(int(low), int(high)) for low, high in pairwise(edges)]
-        weights = np.array(self.settings.length_weights) * [high > low for low, high in groups]
+        weights = np.array(self.settings.group_weights) * [high > low for low, high in groups]
         return groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
 
     def _attempt(
@@ -188,7 +223,7 @@ class EquationStream:
         tokens, fixed = pool.tokens[chosen, :longest], pool.values[chosen, :longest]
         constants = self._constants(tokens, fixed, rng)
         drawn = int(rows * _SPARE_ROWS) + 1
-        points = draw_points(count, drawn, settings.pool.variables, self._shares, rng)
+        points = draw_points(count, drawn, settings.variables, self._shares, rng)
         values = evaluate_pairs(tokens, constants, points)
         with np.errstate(all="ignore"):
             defined = np.abs(values) < LARGEST_TARGET  # false for what is not finite
@@ -199,8 +234,8 @@ class EquationStream:
         kept = np.flatnonzero((spread > _FLATTEST * size) & (spread > 1e-30))
         good, clean, spread = good[kept], clean[kept], spread[kept]
         clean = self._with_affine(clean, spread, rng)
-        present = np.arange(settings.pool.variables) < pool.columns[chosen[good], None]
-        inputs = np.zeros((*clean.shape, settings.pool.variables), dtype=np.float32)
+        present = np.arange(settings.variables) < pool.columns[chosen[good], None]
+        inputs = np.zeros((*clean.shape, settings.variables), dtype=np.float32)
         for variable, column in enumerate(points):
             has = np.flatnonzero(present[:, variable])
             inputs[has, :, variable] = first(column, good[has])

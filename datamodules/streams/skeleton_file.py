@@ -15,7 +15,7 @@ import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _write(path: Path, kept: KeptSkeletons, programs: int, settings: PoolSetting
         "format": FORMAT,
         "numbers": numbers_of(np.stack([pool.tokens, kept.structures])),
         "programs": programs,
-        "settings": asdict(settings),
+        "settings": _header_settings(settings),
         "drawn": pool.drawn,
         "excluded": pool.excluded,
     }
@@ -162,6 +162,12 @@ def _write(path: Path, kept: KeptSkeletons, programs: int, settings: PoolSetting
             columns=pool.columns.astype(np.uint16),
             structures=kept.structures,
         )
+
+
+def _header_settings(settings: PoolSettings) -> dict[str, Any]:
+    """What the skeletons were drawn by, by the names that files have had from the first."""
+    content = settings.part(PoolSettings).content()
+    return content | {"operators": content.pop("operator_weights")}
 
 
 def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> KeptSkeletons:
@@ -192,7 +198,7 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
         whole = False
     if not whole:
         raise UserError(f"data.skeletons={path} is damaged, or no file of skeletons: choose another file")
-    _check_settings(path, header, {"programs": programs, **asdict(settings)})
+    _check_settings(path, header, {"programs": programs, **_header_settings(settings)})
     numbers, remedy = header.get("numbers"), "delete it, and the next run draws it anew"
     tokens, structures = (
         renumbered(programs_of, numbers, f"data.skeletons={path}", remedy) for programs_of in (tokens, structures)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS, TO
 from expressions.sampling import DEFAULT_OPERATORS, PAD, SamplingSettings, sample_tokens
 from expressions.skeleton import INTEGERS, Skeleton, fingerprints, skeleton_of
 from foundation.errors import UserError, near
+from foundation.settings import Rule, Settings, setting
 
 __all__ = [
     "OPERATOR_NAMES",
@@ -47,34 +49,51 @@ _WEIGHTS: Mapping[str, float] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class PoolSettings:
+WEIGHTS = Rule(
+    lambda value: isinstance(value, Mapping) and all(type(w) in (int, float) and w >= 0 for w in value.values()),
+    "a weight, at least 0, for each name, such as {add: 4, mul: 6}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings(Settings):
     """What skeletons are drawn.
 
     Attributes:
-        variables: Most variables; a program is drawn with 1 to so many.
-        longest: Most tokens of a skeleton.
-        operators: Weight of every operator in the random programs.
+        variables: Largest number of variables; a program is drawn with 1 to so many.
+        longest: Largest number of tokens of a skeleton.
+        operator_weights: Weight of every operator in the random programs; None: our own.
         constant_share: Share of leaves that are constants.
         integer_share: Share of constants that are small integers; all others are free.
         once_share: Share of the programs in which no variable occurs twice before all have occurred, as is usual
             in formulas of physics.
-        most_free: Most free constants of a skeleton.
-        deepest: Most functions inside one another.
-        exclude: Suites of problems that must not occur.
+        most_free: Largest number of free constants of a skeleton.
+        deepest: Largest number of functions inside one another.
+        exclude: Suites of problems whose skeletons must not occur.
     """
 
-    variables: int = 5
-    longest: int = 20
-    operators: Mapping[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
-    constant_share: float = 0.25
-    integer_share: float = 0.6
-    once_share: float = 0.5
-    most_free: int = 5
-    deepest: int = 2
-    exclude: tuple[str, ...] = ("feynman", "strogatz", "nguyen", "gmeql")
+    group = "data"
 
-    def __post_init__(self) -> None:
+    variables: int = setting(5, least=1, most=10)
+    longest: int = setting(20, least=3, most=100)
+    operator_weights: dict[str, float] | None = setting(None, rule=WEIGHTS)
+    constant_share: float = setting(0.25, above=0, below=1)
+    integer_share: float = setting(0.6, least=0, most=1)
+    once_share: float = setting(0.5, least=0, most=1)
+    most_free: int = setting(5, least=0)
+    deepest: int = setting(2, least=0)
+    exclude: tuple[str, ...] = setting(("feynman", "strogatz", "nguyen", "gmeql"))
+
+    @property
+    def operators(self) -> Mapping[str, float]:
+        """Weight of every operator in the random programs."""
+        return _WEIGHTS if self.operator_weights is None else self.operator_weights
+
+    def content(self) -> dict[str, Any]:
+        """What decides the samples, by the names of the configuration, nothing left open."""
+        return self.as_mapping() | {"operator_weights": dict(self.operators)}
+
+    def _check_together(self) -> None:
         for name in self.operators:
             if name not in OPERATOR_NAMES:
                 raise UserError(

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from datamodules.zoo.settings import TrainingSettings
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
-__all__ = ["OPTIMIZERS", "TrainingSettings", "chebyshev_points", "initial_weights", "network_r2", "train_networks"]
+__all__ = ["chebyshev_points", "initial_weights", "network_r2", "train_networks"]
 
-OPTIMIZERS = ("gauss_newton", "adam")
 _aten = torch.ops.aten
 _DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # of what follows, the input, the output
     "tanh": lambda follows, before, after: _aten.tanh_backward(follows, after),
@@ -43,25 +42,6 @@ _WARMUP_SHARE = 0.05  # of Adam's steps
 _CONSTANT = 1e-9  # spread, relative to the size, of what does not change
 
 Layers = list[tuple[Tensor, Tensor | None]]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How networks are trained.
-
-    Attributes:
-        optimizer: one of `OPTIMIZERS`.
-        steps: of it.
-        learning_rate: of Adam.
-        gain: of the random starts: weights are normal with deviation gain / sqrt(inputs of the layer).
-        bias_std: deviation of the biases at the start.
-    """
-
-    optimizer: str = "gauss_newton"
-    steps: int = 16
-    learning_rate: float = 2e-2
-    gain: float = 1.0
-    bias_std: float = 0.5
 
 
 def chebyshev_points(count: int, low: float, high: float) -> Tensor:

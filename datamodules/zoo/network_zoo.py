@@ -17,7 +17,6 @@ length, `equations=slides` is as they drew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import multiprocessing
@@ -27,8 +26,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,29 +33,27 @@ import torch
 from torch import Tensor
 
 from datamodules.zoo.network_training import (
-    TrainingSettings,
     chebyshev_points,
     initial_weights,
     network_r2,
     train_networks,
 )
+from datamodules.zoo.settings import ZooSettings
 from expressions.polynomial_grammar import SumVocabulary
 from foundation.errors import UserError
 from foundation.files import locked, write_whole
-from modules.networks.weights.small_networks import NetworkShape, rescaled
+from modules.networks.weights.small_networks import rescaled
 
 __all__ = [
     "SHARD",
     "SPLITS",
     "Shards",
-    "ZooSettings",
     "draw_equations",
     "equation_values",
     "make_zoo",
     "trained",
 ]
 
-FORMAT = "rediscover zoo 1"
 SHARD = 2048  # networks; less than a second of work
 SPLITS = ("train", "validation", "test")
 HELD_OUT = 0.05  # of the equations; half of them for validation
@@ -68,66 +63,6 @@ _PLENTY = 2000  # equations of a length; of fewer, fewer networks are drawn
 _TRIES = 1000
 _SAYS_SO_SECONDS = 5.0
 _FILES = {"weights": np.float32, "ids": np.uint8, "r2": np.float32}
-
-
-@dataclass(frozen=True)
-class ZooSettings:
-    """What is in a zoo.
-
-    Attributes:
-        shape: of all networks.
-        start: `independent` random starts, or one `shared` by all networks.
-        start_seed: of the shared start.
-        training: how networks are trained.
-        passes: how often a network below the floor is trained on, at most.
-        floor: R2 that a network must reach to be read; what it has reached is kept with each.
-        points: that a network is trained on.
-        low, high: the range of x.
-        target_size: of the targets while networks are trained; their last layer takes it up. A small one leaves
-            networks so near their start that they differ from it by a linear function of the target.
-        equations: `uniform` by length in the canonical spelling, or `slides`.
-        degree: highest power of x.
-        largest: magnitude of a coefficient.
-        functions: of x, that terms may have instead of a power.
-        terms: of an equation, at most; None: any number.
-        seed: of everything that is drawn.
-    """
-
-    shape: NetworkShape = field(default_factory=NetworkShape)
-    start: str = "independent"
-    start_seed: int = 0
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    passes: int = 4
-    floor: float = 0.999
-    points: int = 16
-    low: float = -1.0
-    high: float = 1.0
-    target_size: float = 1.0
-    equations: str = "uniform"
-    degree: int = 2
-    largest: int = 5
-    functions: tuple[str, ...] = ()
-    terms: int | None = None
-    seed: int = 0
-
-    @property
-    def vocabulary(self) -> SumVocabulary:
-        """What the equations are written with."""
-        return _vocabulary(self.degree, self.equations == "uniform", self.largest, self.functions, self.terms)
-
-    @property
-    def scale(self) -> float:
-        """By which targets are divided for the training, their largest for a `target_size` of 1."""
-        return self.vocabulary.size(self.low, self.high) / self.target_size
-
-    @property
-    def name(self) -> str:
-        """Of the folder."""
-        words = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:12]
-
-
-_vocabulary = cache(SumVocabulary)  # its automaton is asked for by every shard
 
 
 # ------------------------------------------------------------------------------------------------- equations
@@ -251,9 +186,9 @@ def trained(settings: ZooSettings, coefficients: Tensor, generator: torch.Genera
     Returns:
         Weights `[N, P]`, and the R2 that they reach over the whole range `[N]`.
     """
-    shape, training, vocabulary, scale = settings.shape, settings.training, settings.vocabulary, settings.scale
-    centre, half = (settings.low + settings.high) / 2, (settings.high - settings.low) / 2
-    points, compared = chebyshev_points(settings.points, -1.0, 1.0), torch.linspace(-1, 1, _COMPARED)
+    shape, training, vocabulary, scale = settings.shape, settings, settings.vocabulary, settings.scale
+    centre, half = (settings.x_low + settings.x_high) / 2, (settings.x_high - settings.x_low) / 2
+    points, compared = chebyshev_points(settings.train_points, -1.0, 1.0), torch.linspace(-1, 1, _COMPARED)
 
     def wanted(x: Tensor) -> Tensor:
         return (equation_values(vocabulary, coefficients, centre + half * x.double()) / scale).float()
@@ -282,7 +217,7 @@ def trained(settings: ZooSettings, coefficients: Tensor, generator: torch.Genera
 
 def _made(settings: ZooSettings, split: str, number: int) -> dict[str, np.ndarray]:
     """One shard."""
-    seeds = [settings.seed, SPLITS.index(split), number]
+    seeds = [settings.zoo_seed, SPLITS.index(split), number]
     ids = draw_equations(settings, split, SHARD, np.random.default_rng(seeds))
     coefficients = torch.from_numpy(settings.vocabulary.coefficients(ids))
     state = int(np.random.SeedSequence([*seeds, 1]).generate_state(1)[0])
@@ -315,7 +250,7 @@ def make_zoo(
         folder.mkdir(parents=True, exist_ok=True)
         header = folder / "zoo.json"
         if not header.exists():
-            write_whole(header, json.dumps({"format": FORMAT, **asdict(settings)}, indent=1) + "\n")
+            write_whole(header, json.dumps(settings.content, indent=1) + "\n")
         missing = [
             (split, number)
             for split, count in counts.items()

@@ -21,6 +21,7 @@ from torch import nn
 
 from foundation.errors import UserError
 from modules.networks.weights_file import WeightsFile
+from modules.settings.averaged import AveragedTrainingSettings
 
 __all__ = ["AveragedModule", "initialise", "keep_freed_memory", "learning_rate_schedule"]
 
@@ -34,15 +35,15 @@ _KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # the most that they take
 class AveragedModule(LightningModule):
     """Trains a network, and keeps an exponential moving average of its weights beside it.
 
-    Of the hyperparameters it reads `learning_rate`, `weight_decay` (of matrices), `warmup_steps`, `total_steps`
-    (at which the cosine ends; None: where the trainer ends, by its epochs or else by `max_time`; where both are
-    open, the rate stays constant) and `ema_decay`. What ends with the time depends on the clock, step by step: for
-    a run that can be repeated bit by bit, give `total_steps` or `max_epochs`.
+    What the cosine of the learning rate does where it ends with the time depends on the clock, step by step: for a
+    run that can be repeated bit by bit, give `total_steps` or `max_epochs`.
 
     Attributes:
+        settings: settings of the training.
         average: the averaged network.
     """
 
+    settings: AveragedTrainingSettings
     average: nn.Module
 
     @property
@@ -58,24 +59,22 @@ class AveragedModule(LightningModule):
             decays = parameter.ndim > 1 and not name.endswith(_NOT_DECAYED)
             (matrices if decays else others).append(parameter)
         groups = [
-            {"params": matrices, "weight_decay": self.hparams["weight_decay"]},
+            {"params": matrices, "weight_decay": self.settings.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             groups,
-            lr=self.hparams["learning_rate"],
+            lr=self.settings.learning_rate,
             betas=(0.9, 0.98),
             fused=self.device.type in ("cpu", "cuda") and self._scaler() is None,
         )
-        schedule = learning_rate_schedule(
-            self.hparams["warmup_steps"], self._total_steps() or self._share_of_time()
-        )
+        schedule = learning_rate_schedule(self.settings.warmup_steps, self._total_steps() or self._share_of_time())
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _total_steps(self) -> int | None:
-        if self.hparams["total_steps"] is not None:
-            return int(self.hparams["total_steps"])
+        if self.settings.total_steps is not None:
+            return self.settings.total_steps
         steps = self.trainer.estimated_stepping_batches
         return int(steps) if math.isfinite(steps) and steps > 0 else None
 
@@ -118,7 +117,7 @@ class AveragedModule(LightningModule):
         """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
         step = self.trainer.global_step
         super().optimizer_step(*args, **kwargs)
-        decay = min(self.hparams["ema_decay"], (1 + step) / (10 + step))
+        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.learned.parameters()), 1.0 - decay)
             for mine, theirs in zip(self.average.buffers(), self.learned.buffers(), strict=True):

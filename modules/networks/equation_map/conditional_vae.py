@@ -24,6 +24,7 @@ from expressions.vocabulary import Vocabulary
 from modules.networks.equation_map.set_encoder import Features, SetEncoder, point_features
 from modules.networks.transformer.decoding import beams, decoded
 from modules.networks.transformer.equation_transformer import EquationDecoder, EquationEncoder
+from modules.settings.cvae import MapSize
 
 __all__ = ["Batch", "ConditionalVAE", "Gaussian", "Losses", "divergence", "token_losses"]
 
@@ -107,79 +108,63 @@ class ConditionalVAE(nn.Module):
     """The whole network.
 
     Args:
-        vocabulary: of the equations.
-        longest: tokens of an equation at most, start and end not counted.
-        width: D.
-        queries: Q, vectors in which the set encoder says what the points say.
-        heads: of all attention.
-        encoder_layers: how often the queries look at the points.
-        equation_layers: blocks of the posterior.
-        decoder_layers: blocks of the decoder.
-        prefix: positions of the decoder that z becomes.
-        latents: Z.
-        mlp_ratio: hidden width of the feed-forward networks, in multiples of D.
-        checkpoint_activations: work blocks out again in the backward pass, to save memory.
-        decoder_width: of the decoder, which runs for each token of each latent that is looked at, where the
-            encoders run once a table; None: D.
+        vocabulary: vocabulary of the equations.
+        longest: largest number of tokens of an equation, start and end not counted.
+        size: size of the network; its `queries` Q are the vectors in which the set encoder says what the points
+            say, its `width` is D, its `latents` are Z.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        longest: int,
-        width: int = 128,
-        queries: int = 16,
-        heads: int = 4,
-        encoder_layers: int = 3,
-        equation_layers: int = 2,
-        decoder_layers: int = 4,
-        prefix: int = 8,
-        latents: int = 128,
-        mlp_ratio: float = 2,
-        checkpoint_activations: bool = False,
-        decoder_width: int | None = None,
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, longest: int, size: MapSize) -> None:
         super().__init__()
-        size = len(vocabulary)
-        decoder_width = width if decoder_width is None else decoder_width
+        width, heads, latents, again = size.width, size.heads, size.latents, size.checkpoint_activations
+        decoder_width = width if size.decoder_width is None else size.decoder_width
         self.vocabulary = vocabulary
         self.longest = longest
         self.latents = latents
+        sizes = size.part(MapSize).as_mapping() | {"decoder_width": decoder_width}
+        del sizes["checkpoint_activations"]  # which changes nothing that is learned
         self.settings: dict[str, Any] = {
             "operators": list(vocabulary.operators),
             "variables": vocabulary.variables,
             "integers": list(vocabulary.integers),
             "longest": longest,
-            "width": width,
-            "queries": queries,
-            "heads": heads,
-            "encoder_layers": encoder_layers,
-            "equation_layers": equation_layers,
-            "decoder_layers": decoder_layers,
-            "prefix": prefix,
-            "latents": latents,
-            "mlp_ratio": mlp_ratio,
-            "decoder_width": decoder_width,
+            **sizes,
         }
         """What says which network this is, as `build` takes it."""
-        again = checkpoint_activations
+        ids = len(vocabulary)
         self.set_encoder = SetEncoder(
-            vocabulary.variables, width, queries, heads, encoder_layers, mlp_ratio, again
+            vocabulary.variables, width, size.queries, heads, size.encoder_layers, size.mlp_ratio, again
         )
-        self.equation_encoder = EquationEncoder(size, longest + 2, width, heads, equation_layers, mlp_ratio, again)
+        self.equation_encoder = EquationEncoder(
+            ids, longest + 2, width, heads, size.equation_layers, size.mlp_ratio, again
+        )
         self.decoder = EquationDecoder(
-            size, longest + 1, latents, decoder_width, heads, decoder_layers, prefix, mlp_ratio, again
+            ids,
+            longest + 1,
+            latents,
+            decoder_width,
+            heads,
+            size.decoder_layers,
+            size.prefix,
+            size.mlp_ratio,
+            again,
         )
-        self.prior_head = _gaussian_head(queries * width, latents)
-        self.posterior_head = _gaussian_head(queries * width, latents)
-        self.presence_head = nn.Linear(latents, size)
+        self.prior_head = _gaussian_head(size.queries * width, latents)
+        self.posterior_head = _gaussian_head(size.queries * width, latents)
+        self.presence_head = nn.Linear(latents, ids)
         self.value_head = ValueHead(vocabulary.variables, latents, width)
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> ConditionalVAE:
-        """A network of the settings of another."""
-        sizes = {name: value for name, value in settings.items() if name not in _OF_VOCABULARY}
-        return cls(Vocabulary(*(settings[name] for name in _OF_VOCABULARY)), **sizes)
+        """A network of the settings of another.
+
+        Raises:
+            KeyError: a setting of the vocabulary is missing.
+            SettingsError: a size is unknown or not allowed.
+        """
+        sizes = {name: value for name, value in settings.items() if name not in (*_OF_VOCABULARY, "longest")}
+        vocabulary = Vocabulary(*(settings[name] for name in _OF_VOCABULARY))
+        return cls(vocabulary, settings["longest"], MapSize.of(sizes))
 
     # --- distributions of z ---------------------------------------------------------------------------------
 

@@ -31,19 +31,8 @@ MOST_ROWS = 200
 _ROWS_AT_ONCE = 512  # of latents that are decoded together
 _TABLES_AT_ONCE = 64
 _LARGEST = 1e30  # of an input, so that float32 holds its square root and its sums
-_LIMITS = {  # of a file's settings: a file must not make this machine allocate what it does not hold
-    "variables": 4096,
-    "longest": 4096,
-    "width": 65536,
-    "decoder_width": 65536,
-    "queries": 65536,
-    "heads": 1024,
-    "encoder_layers": 256,
-    "equation_layers": 256,
-    "decoder_layers": 256,
-    "prefix": 65536,
-    "latents": 65536,
-}
+# A file must not make this machine allocate what it does not hold; `MapSize` limits the rest.
+_LIMITS = {"variables": 4096, "longest": 4096}
 
 Table = tuple[np.ndarray, np.ndarray]
 
@@ -274,10 +263,8 @@ def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     if not isinstance(settings, dict):
         return False
     for name, largest in _LIMITS.items():
-        if not isinstance(settings.get(name), int) or not 1 <= settings[name] <= largest:
+        if type(settings.get(name)) is not int or not 1 <= settings[name] <= largest:
             return False
-    if settings["width"] % settings["heads"] or settings["decoder_width"] % settings["heads"]:
-        return False
     try:
         with torch.device("meta"):
             network = ConditionalVAE.build(settings)

@@ -22,42 +22,31 @@ from torch import Tensor, nn
 
 from modules.networks.transformer.attention import feed_forward
 from modules.networks.weights.small_networks import NetworkShape, canonical_weights
+from modules.settings.weights_to_tokens import ReaderSize
 
-__all__ = ["ENCODERS", "GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
+__all__ = ["GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
 
-ENCODERS = ("flat", "flat_bias", "canonical", "graph", "probe")
 _LEAST_DEVIATION = 1e-12
 _OCTAVES = 7  # of the waves in which a probe's numbers are written: the shortest resolves the last decimal
 
 
-def build_encoder(
-    name: str,
-    shape: NetworkShape,
-    *,
-    latents: int,
-    width: int,
-    layers: int,
-    probes: int,
-    low: float,
-    high: float,
-    scale: float,
-) -> WeightEncoder:
-    """An encoder by its name.
+def build_encoder(size: ReaderSize, shape: NetworkShape, low: float, high: float, scale: float) -> WeightEncoder:
+    """The encoder that a reader's size names.
 
     Args:
-        name: one of `ENCODERS`.
-        shape: of the networks of the training.
-        latents: Z.
-        width: D.
-        layers: residual blocks, or rounds of messages.
-        probes: K; of a row of weights, the sums of which waves are taken.
-        low, high, scale: range of the networks' inputs, and size of their outputs, for `probe` alone.
+        size: size of the reader.
+        shape: shape of the networks of the training.
+        low: lower end of the range of the networks' inputs.
+        high: upper end of that range.
+        scale: size of the networks' outputs.
     """
-    if name == "probe":
-        return ProbeEncoder(low, high, scale, latents, width, layers, probes)
-    if name == "graph":
+    latents, width, layers = size.latents, size.encoder_width, size.encoder_layers
+    if size.encoder == "probe":
+        return ProbeEncoder(low, high, scale, latents, width, layers, size.probes)
+    if size.encoder == "graph":
         return GraphEncoder(latents, width, layers)
-    return RowEncoder(shape, latents, width, layers, probes, name != "flat", name == "canonical")
+    sees_biases, sorts = size.encoder != "flat", size.encoder == "canonical"
+    return RowEncoder(shape, latents, width, layers, size.probes, sees_biases, sorts)
 
 
 class WeightEncoder(nn.Module):

@@ -11,7 +11,7 @@ points X, terms that an equation can have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from expressions.polynomial_grammar import SumVocabulary
-from foundation.errors import UserError, near
+from foundation.errors import UserError
 from modules.networks.transformer.decoding import beams, decoded
 from modules.networks.transformer.equation_transformer import EquationDecoder
-from modules.networks.weights.encoders import ENCODERS, build_encoder
+from modules.networks.weights.encoders import build_encoder
 from modules.networks.weights.small_networks import NetworkShape
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
+from modules.settings.weights_to_tokens import ReaderSize, ReadingTask
 
 __all__ = ["PRETRAINED", "Reading", "WeightReader", "load_reader", "r2_rows", "read_reader_weights", "save_reader"]
 
@@ -37,18 +38,6 @@ FORMAT = "rediscover weight reader 1"
 COMPARED = 64  # points on which equations and networks are compared
 _ROWS_AT_ONCE = 512
 _CONSTANT = 1e-9  # spread, relative to the size, of what does not change
-_WHOLE = {  # settings of a file that are numbers, and the largest: a file must not make this machine allocate much
-    "degree": 6,
-    "largest": 9,
-    "latents": 65536,
-    "encoder_width": 65536,
-    "encoder_layers": 256,
-    "probes": 4096,
-    "width": 65536,
-    "heads": 1024,
-    "decoder_layers": 256,
-    "prefix": 65536,
-}
 
 
 @dataclass(frozen=True)
@@ -77,63 +66,47 @@ class WeightReader(nn.Module):
     """Encoder and decoder.
 
     Args:
-        widths, activation, biases: of the networks of the training, see `NetworkShape.of`.
-        low, high: range of their inputs.
-        degree, largest, canonical, functions, terms: of the grammar, see `SumVocabulary`.
-        encoder: one of `modules.networks.weights.encoders.ENCODERS`.
-        latents: Z.
-        encoder_width, encoder_layers, probes: of the encoder.
-        width, heads, decoder_layers, prefix, mlp_ratio: of the decoder.
+        task: what the data say about the networks of the training and their equations.
+        size: size of the encoder and the decoder.
 
     Raises:
-        UserError: there is no such encoder, or a value of the grammar or of the shape is not allowed.
+        UserError: the functions of the grammar cannot be read.
     """
 
-    def __init__(
-        self,
-        widths: str = "1-8-7-8-1",
-        activation: str = "tanh",
-        biases: bool = True,
-        low: float = -1.0,
-        high: float = 1.0,
-        degree: int = 2,
-        largest: int = 5,
-        canonical: bool = True,
-        functions: Sequence[str] = (),
-        terms: int | None = None,
-        encoder: str = "probe",
-        latents: int = 256,
-        encoder_width: int = 256,
-        encoder_layers: int = 2,
-        probes: int = 16,
-        width: int = 64,
-        heads: int = 4,
-        decoder_layers: int = 2,
-        prefix: int = 2,
-        mlp_ratio: float = 2,
-    ) -> None:
+    def __init__(self, task: ReadingTask, size: ReaderSize) -> None:
         super().__init__()
-        functions = list(functions)
-        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if encoder not in ENCODERS:
-            raise UserError(f"encoder={encoder} does not exist; {near(encoder, ENCODERS)}")
-        self.shape = NetworkShape.of(widths, activation, biases)
-        self.vocabulary = SumVocabulary(degree, canonical, largest, functions, terms)
-        self.low, self.high, self.longest = low, high, self.vocabulary.longest
+        self.settings = task.as_mapping() | size.part(ReaderSize).as_mapping()
+        """What says which reader this is, as `build` takes it."""
+        self.shape = NetworkShape.of(task.widths, task.activation, task.biases)
+        self.vocabulary = SumVocabulary(
+            task.degree, task.canonical, task.largest, list(task.functions), task.terms
+        )
+        self.low, self.high, self.longest = task.low, task.high, self.vocabulary.longest
         self.encoder = build_encoder(
-            encoder,
-            self.shape,
-            latents=latents,
-            width=encoder_width,
-            layers=encoder_layers,
-            probes=probes,
-            low=low,
-            high=high,
-            scale=self.vocabulary.size(low, high),
+            size, self.shape, task.low, task.high, self.vocabulary.size(task.low, task.high)
         )
         self.decoder = EquationDecoder(
-            len(self.vocabulary), self.longest + 1, latents, width, heads, decoder_layers, prefix, mlp_ratio
+            len(self.vocabulary),
+            self.longest + 1,
+            size.latents,
+            size.width,
+            size.heads,
+            size.decoder_layers,
+            size.prefix,
+            size.mlp_ratio,
         )
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> WeightReader:
+        """A reader of the settings of another.
+
+        Raises:
+            SettingsError: a setting is unknown, missing or not allowed.
+        """
+        of_the_data = ReadingTask.setting_names()
+        task = {name: settings[name] for name in of_the_data if name in settings}
+        size = {name: value for name, value in settings.items() if name not in of_the_data}
+        return cls(ReadingTask.of(task), ReaderSize.of(size))
 
     def scores(self, flat: Tensor, ids: Tensor) -> Tensor:
         """Scores of what follows each id but the last, of networks of the training's shape.
@@ -278,7 +251,7 @@ def load_reader(path: str | Path) -> WeightReader:
         UserError: as `read_reader_weights`.
     """
     weights = read_reader_weights(path)
-    reader = WeightReader(**weights.settings)
+    reader = WeightReader.build(weights.settings)
     reader.load_state_dict(weights.tensors)
     return reader.eval().requires_grad_(False)
 
@@ -287,17 +260,11 @@ def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether the weights are those of a reader of the settings; builds it without its numbers."""
     if not isinstance(settings, dict):
         return False
-    for name, largest in _WHOLE.items():
-        if type(settings.get(name)) is not int or not 1 <= settings[name] <= largest:
-            return False
-    functions, terms = settings.get("functions"), settings.get("terms")
-    if not isinstance(functions, list) or not all(isinstance(function, str) for function in functions):
-        return False
-    if settings["width"] % settings["heads"] or not (terms is None or type(terms) is int):
+    if set(settings) != {*ReadingTask.setting_names(), *ReaderSize.setting_names()}:
         return False
     try:
         with torch.device("meta"):
-            reader = WeightReader(**settings)
+            reader = WeightReader.build(settings)
     except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, UserError):
         return False
     return {name: tuple(value.shape) for name, value in reader.state_dict().items()} == dict(shapes)
