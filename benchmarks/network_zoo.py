@@ -26,7 +26,7 @@ from benchmarks.suites import Suite
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from datamodules.zoo.network_zoo import ZooSettings
+    from datamodules.zoo.settings import ZooSettings
 
 METHODS = ("gauss_newton", "adam", "one_by_one")
 ACTIVATIONS = ("tanh", "gelu", "relu")

@@ -105,7 +105,7 @@ class NetworkReading(Callback):
         """Names, the shape, weights `[n, P]` and the true equations, where they are known."""
         if datamodule.one is not None:
             shape, flat = datamodule.one
-            return [Path(datamodule.network).stem], shape, flat, [None]
+            return [Path(datamodule.settings.network).stem], shape, flat, [None]
         part = datamodule.zoo["test"]
         rows = torch.arange(min(self.examples, len(part.accepted)))
         truths = [reader.vocabulary.expression(ids) for ids in part.column("ids")[rows]]

@@ -1,1 +1,5 @@
-"""The configurations, a package so that an installed `train.py` finds them, and the rules they must keep."""
+"""Configurations, and what they may hold."""
+
+from configs.registry import register
+
+register()

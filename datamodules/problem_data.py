@@ -41,7 +41,7 @@ class ProblemData(TableData):
         settings = ProblemSettings.of({"problem": name, **options})
         super().__init__(settings)
         # Checkpoints hold hyperparameters and load with weights_only: names, and no problem.
-        self.save_hyperparameters(settings.as_mapping())
+        self.save_hyperparameters(settings.as_mapping(), ignore=[] if isinstance(problem, str) else ["problem"])
         self.problem = problems.problem(problem) if isinstance(problem, str) else problem
 
     def make_tables(self) -> dict[str, Table]:

@@ -151,7 +151,7 @@ class TabularData(TableData):
             settings = SplitSettings.of({**columns, **options})
         super().__init__(settings)
         # Checkpoints hold hyperparameters and load with weights_only: plain lists, and no data frame.
-        self.save_hyperparameters(settings.as_mapping())
+        self.save_hyperparameters(settings.as_mapping(), ignore=[] if isinstance(path, str) else ["path"])
         self.path = path
 
     def check(self) -> Table:

@@ -75,7 +75,7 @@ def test_raw_units_and_a_checkpoint_that_stands_alone(scaling: str, tmp_path: Pa
 )
 @settings(max_examples=25, deadline=None)
 def test_any_sizes(features: int, latents: int, hidden: list[int], decode: str) -> None:
-    model = Autoencoder(features, latents, "-".join(map(str, hidden)), decode=decode)
+    model = Autoencoder(features, latents=latents, hidden="-".join(map(str, hidden)), decode=decode)
     inputs = torch.randn(5, features)
     assert model.encode(inputs).shape == (5, latents)
     assert model(inputs).shape == (5, features if decode == "inputs" else 1)
@@ -85,7 +85,7 @@ def test_any_sizes(features: int, latents: int, hidden: list[int], decode: str) 
     ("wrong", "words"),
     [
         ({"activation": "tan"}, "did you mean tanh?"),
-        ({"decode": "price"}, "allowed: inputs, target"),
+        ({"decode": "price"}, "must be one of inputs, target"),
         ({"hidden": "16,8"}, "16-8"),
         ({"latents": 0}, "at least 1"),
         ({"scaling": "minmx"}, "minmax"),

@@ -37,7 +37,9 @@ SMALL: dict[str, Any] = {
     "decoder_layers": 1,
     "prefix": 2,
     "latents": 6,
+    "decoder_width": None,
     "warmup_steps": 2,
+    "init": "scratch",
 }
 VOCABULARY = Vocabulary(OPERATORS, VARIABLES, INTEGERS)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -382,14 +384,14 @@ def test_the_data_say_what_is_theirs() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"width": 15}, "width=15 must be a multiple of heads=2"),
-        ({"latents": 0}, "latents=0 must be at least 1"),
+        ({"width": 15}, "width=15 must be a multiple of model.heads=2"),
+        ({"latents": 0}, "latents=0 is not allowed: it must be a whole number from 1"),
         ({"posterior_share": 1.0}, "less than 1"),
         ({"ema_decay": 1.0}, "less than 1"),
-        ({"kl_weight": -1.0}, "kl_weight=-1.0 must be at least 0"),
+        ({"kl_weight": -1.0}, "kl_weight=-1.0 is not allowed: it must be a number, at least 0"),
         ({"operators": ["ad"]}, "did you mean add"),
-        ({"variables": 0}, "variables=0"),
-        ({"init": "nowhere.safetensors"}, "there is no file nowhere.safetensors"),
+        ({"variables": 0}, "at least 1 variable, not 0"),
+        ({"init": "nowhere.safetensors"}, "init=nowhere.safetensors is not allowed"),
     ],
 )
 def test_bad_values_are_named(wrong: dict[str, Any], words: str) -> None:

@@ -16,6 +16,7 @@ from modules.networks.equation_map.conditional_vae import Batch, ConditionalVAE,
 from modules.networks.equation_map.set_encoder import point_features
 from modules.networks.transformer.attention import Norm, attend, in_working_precision
 from modules.networks.transformer.decoding import decoded
+from modules.settings.cvae import MapSize
 
 OPERATORS = ["add", "mul", "sin", "square", "div"]
 VARIABLES, LONGEST = 3, 9
@@ -29,12 +30,13 @@ SMALL = {
     "decoder_layers": 2,
     "prefix": 3,
     "latents": 8,
+    "decoder_width": None,
 }
 
 
 def network(seed: int = 0, **settings: Any) -> ConditionalVAE:
     torch.manual_seed(seed)
-    return ConditionalVAE(VOCABULARY, LONGEST, **{**SMALL, **settings})
+    return ConditionalVAE(VOCABULARY, LONGEST, MapSize.of({**SMALL, **settings}))
 
 
 def random_ids(rows: int, present: Tensor, generator: torch.Generator) -> Tensor:
@@ -278,7 +280,7 @@ def test_a_beam_of_one_is_greedy_and_a_wide_one_finds_better(net: ConditionalVAE
 def test_a_beam_finds_all_equations_where_there_are_few() -> None:
     vocabulary = Vocabulary(["sin"], 1, integers=(2,))
     torch.manual_seed(0)
-    net = ConditionalVAE(vocabulary, 2, **SMALL)
+    net = ConditionalVAE(vocabulary, 2, MapSize.of(SMALL))
     ids, logs = net.beam(torch.randn(3, net.latents), torch.tensor([[True], [True], [False]]), 20)
     # c, 2, x0, sin c, sin 2, sin x0; and those without x0
     assert logs.isfinite().sum(dim=1).tolist() == [6, 6, 4]

@@ -109,9 +109,11 @@ def test_cells_of_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     from datamodules.equations import Equations
     from modules.networks.equation_map.conditional_vae import ConditionalVAE
     from modules.networks.equation_map.latent_map import LatentMap
+    from modules.settings.cvae import MapSize
 
     sizes: dict[str, Any] = {"width": 16, "queries": 2, "heads": 2, "encoder_layers": 1, "equation_layers": 1}
-    network = ConditionalVAE(Equations().vocabulary, longest=8, decoder_layers=1, prefix=1, latents=6, **sizes)
+    sizes |= {"decoder_layers": 1, "decoder_width": None, "prefix": 1, "latents": 6}
+    network = ConditionalVAE(Equations().vocabulary, 8, MapSize(**sizes))
     LatentMap(network).save(tmp_path / "map.safetensors", {})
     label = np.repeat(np.arange(6), 12)
     inputs = np.random.default_rng(0).uniform(0.5, 2.0, (72, 200, 5)).astype(np.float32)

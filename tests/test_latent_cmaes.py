@@ -1019,12 +1019,17 @@ def real() -> Any:
     from expressions.vocabulary import Vocabulary
     from modules.networks.equation_map.conditional_vae import ConditionalVAE
     from modules.networks.equation_map.latent_map import LatentMap
+    from modules.settings.cvae import MapSize
 
     torch.manual_seed(0)
     vocabulary = Vocabulary(list(OPERATOR_NAMES), 3, integers=INTEGERS)  # all that structures are made of
     network = ConditionalVAE(
-        vocabulary, longest=10, width=16, queries=2, heads=2, encoder_layers=1, equation_layers=1,
-        decoder_layers=1, prefix=2, latents=8,
+        vocabulary,
+        10,
+        MapSize(
+            width=16, queries=2, heads=2, encoder_layers=1, equation_layers=1,
+            decoder_layers=1, decoder_width=None, prefix=2, latents=8,
+        ),
     )  # fmt: skip
     return LatentMap(network.eval().requires_grad_(False))
 

@@ -17,6 +17,7 @@ from expressions.vocabulary import Vocabulary
 from foundation.errors import UserError
 from modules.networks.equation_map.conditional_vae import ConditionalVAE
 from modules.networks.equation_map.latent_map import FORMAT, LatentMap, read_weights
+from modules.settings.cvae import MapSize
 
 VARIABLES, LONGEST = 3, 9
 SIZES = {
@@ -28,13 +29,14 @@ SIZES = {
     "decoder_layers": 2,
     "prefix": 3,
     "latents": 8,
+    "decoder_width": None,
 }
 
 
 def new_map(seed: int = 0) -> LatentMap:
     torch.manual_seed(seed)
     vocabulary = Vocabulary(["add", "mul", "sin", "square"], VARIABLES, integers=INTEGERS)
-    return LatentMap(ConditionalVAE(vocabulary, LONGEST, **SIZES).requires_grad_(False))
+    return LatentMap(ConditionalVAE(vocabulary, LONGEST, MapSize.of(SIZES)).requires_grad_(False))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def places(count: int, seed: int = 0) -> np.ndarray:
 
 def with_another_decoder(width: int) -> LatentMap:
     sizes = {**SIZES, "decoder_width": width}
-    return LatentMap(ConditionalVAE(new_map().vocabulary, LONGEST, **sizes).requires_grad_(False))
+    return LatentMap(ConditionalVAE(new_map().vocabulary, LONGEST, MapSize.of(sizes)).requires_grad_(False))
 
 
 # -------------------------------------------------------------------------------------------- numbers

@@ -18,8 +18,9 @@ from torch import nn
 
 from datamodules.zoo import network_zoo
 from datamodules.zoo.network_file import read_network
-from datamodules.zoo.network_training import TrainingSettings, chebyshev_points, initial_weights, train_networks
-from datamodules.zoo.network_zoo import SPLITS, Shards, ZooSettings, draw_equations, make_zoo, trained
+from datamodules.zoo.network_training import chebyshev_points, initial_weights, train_networks
+from datamodules.zoo.network_zoo import SPLITS, Shards, draw_equations, make_zoo, trained
+from datamodules.zoo.settings import TrainingSettings, ZooSettings
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import (
     ACTIVATIONS,
@@ -100,12 +101,12 @@ def test_a_step_is_that_of_levenberg_and_marquardt(activation: str, biases: bool
     ("settings", "share"),
     [
         (ZooSettings(), 0.995),
-        (ZooSettings(shape=NetworkShape(activation="gelu"), low=-2.0, high=3.0), 0.98),
-        (ZooSettings(shape=NetworkShape(activation="softplus", biases=False)), 0.98),
+        (ZooSettings(activation="gelu", x_low=-2.0, x_high=3.0), 0.98),
+        (ZooSettings(activation="softplus", biases=False), 0.98),
         (ZooSettings(start="shared"), 0.995),
         (ZooSettings(start="shared", target_size=0.2), 0.98),
         (ZooSettings(functions=("sin(3*x)", "exp(-x)", "log(x+2)"), terms=3), 0.98),
-        (ZooSettings(training=TrainingSettings("adam", 400, gain=1.5), floor=0.99, passes=1), 0.8),
+        (ZooSettings(optimizer="adam", steps=400, gain=1.5, floor=0.99, passes=1), 0.8),
     ],
     ids=["tanh", "gelu far", "softplus without biases", "shared", "shared and near", "functions", "adam"],
 )
@@ -115,7 +116,7 @@ def test_networks_become_their_equations(settings: ZooSettings, share: float) ->
     coefficients = torch.from_numpy(settings.vocabulary.coefficients(ids))
     flat, r2 = trained(settings, coefficients, torch.Generator().manual_seed(0))
     assert (r2 >= settings.floor).double().mean() >= share
-    x = torch.linspace(settings.low, settings.high, 50)
+    x = torch.linspace(settings.x_low, settings.x_high, 50)
     wanted = network_zoo.equation_values(settings.vocabulary, coefficients, x)
     spread = (wanted - wanted.mean(dim=1, keepdim=True)).square().mean(dim=1)
     error = (settings.shape.run(flat, x) - wanted).square().mean(dim=1)
@@ -168,7 +169,7 @@ def test_equations_are_uniform_by_length_and_held_out_by_meaning() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> ZooSettings:
     """A zoo whose shards are small."""
     monkeypatch.setattr(network_zoo, "SHARD", 64)
-    return ZooSettings(shape=NetworkShape((1, 4, 4, 1)), floor=0.5, training=TrainingSettings(steps=3), passes=2)
+    return ZooSettings(widths="1-4-4-1", floor=0.5, steps=3, passes=2)
 
 
 def arrays(folder: Path) -> dict[str, bytes]:
@@ -214,7 +215,7 @@ def test_rows_of_a_zoo(small: ZooSettings, tmp_path: Path) -> None:
 
 def test_other_settings_are_another_zoo() -> None:
     assert ZooSettings().name == ZooSettings().name
-    assert ZooSettings().name != ZooSettings(training=TrainingSettings(steps=17)).name
+    assert ZooSettings().name != ZooSettings(steps=17).name
 
 
 # ------------------------------------------------------------------------------------------------- one file

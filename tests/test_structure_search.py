@@ -180,7 +180,7 @@ def test_checkpoints_are_data(whole: Any) -> None:
 
 
 def test_logits_learn_from_elites() -> None:
-    model = GMEQL(2, LAYERS, learning_rate=0.5)
+    model = GMEQL(2, layers=LAYERS, learning_rate=0.5)
     model.initialise(np.random.default_rng(0))
     structures = torch.from_numpy(model.sample(4, np.random.default_rng(1)))
     counts = torch.zeros(structures.shape, dtype=torch.bool)
@@ -196,7 +196,7 @@ def test_logits_learn_from_elites() -> None:
 
 
 def test_samples_follow_the_logits() -> None:
-    model = GMEQL(2, ["id sin sum"], constant=False, gate_logit=-1.0)
+    model = GMEQL(2, layers=["id sin sum"], constant=False, gate_logit=-1.0)
     model.initialise(np.random.default_rng(0))
     drawn = model.sample(20_000, np.random.default_rng(1))
     expected = torch.softmax(model.logits + model.barrier, dim=-1).detach().numpy()
@@ -216,7 +216,7 @@ def test_samples_follow_the_logits() -> None:
 )
 def test_a_model_refuses_what_it_cannot_use(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        GMEQL(2, LAYERS, **options)
+        GMEQL(2, layers=LAYERS, **options)
 
 
 def test_a_search_without_an_end_is_refused() -> None:

@@ -18,9 +18,10 @@ from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
 from datamodules.network_weights import NetworkWeights
 from datamodules.zoo import network_zoo
-from datamodules.zoo.network_zoo import ZooSettings, draw_equations, trained
+from datamodules.zoo.network_zoo import draw_equations, trained
+from datamodules.zoo.settings import ZooSettings
 from foundation.errors import UserError
-from modules.networks.weights.encoders import ENCODERS, build_encoder
+from modules.networks.weights.encoders import build_encoder
 from modules.networks.weights.reader import (
     PRETRAINED,
     WeightReader,
@@ -30,10 +31,15 @@ from modules.networks.weights.reader import (
     save_reader,
 )
 from modules.networks.weights.small_networks import NetworkShape, shuffled
+from modules.settings.weights_to_tokens import ENCODER_NAMES, ReaderSize, ReadingTask
 from modules.weights_to_tokens import ReadingMeasures, WeightsToTokens
 
 TINY: dict[str, Any] = {"latents": 16, "encoder_width": 32, "encoder_layers": 1, "probes": 6}
 TINY |= {"width": 16, "heads": 2, "decoder_layers": 1, "prefix": 1}
+
+
+def new_reader(**size: Any) -> WeightReader:
+    return WeightReader(ReadingTask(), ReaderSize(**TINY | size))
 
 
 def zoo(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,10 +54,10 @@ def zoo(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 # ------------------------------------------------------------------------------------------------ encoders
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODER_NAMES)
 def test_what_encoders_see(name: str) -> None:
     torch.manual_seed(0)
-    reader = WeightReader(encoder=name, **TINY).eval()
+    reader = new_reader(encoder=name).eval()
     flat, _ = zoo(20)
     biased = torch.where(reader.shape.is_bias, flat + 0.5, flat)
     seen, other = reader.encoder(reader.shape, flat), reader.encoder(reader.shape, shuffled(reader.shape, flat))
@@ -69,10 +75,10 @@ def test_what_encoders_see(name: str) -> None:
         assert not torch.allclose(seen, other, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODER_NAMES)
 def test_every_encoder_learns_through_all_of_its_weights(name: str) -> None:
     torch.manual_seed(0)
-    reader = WeightReader(encoder=name, **TINY)
+    reader = new_reader(encoder=name)
     flat, ids = zoo(8)
     reader.scores(flat, ids).square().mean().backward()
     idle = [n for n, p in reader.named_parameters() if p.grad is None or not p.grad.any()]
@@ -83,9 +89,12 @@ def test_other_shapes_are_read_or_refused() -> None:
     shape = NetworkShape((1, 5, 1), "gelu")
     flat = torch.randn(3, shape.size)
     for name in ("probe", "graph"):
-        assert WeightReader(encoder=name, **TINY).eval().read(shape, flat, 2).greedy.shape == (3, 20)
+        assert new_reader(encoder=name).eval().read(shape, flat, 2).greedy.shape == (
+            3,
+            20,
+        )
     with pytest.raises(UserError, match="1-5-1 gelu, but encoder=canonical reads 1-8-7-8-1 tanh alone"):
-        WeightReader(encoder="canonical", **TINY).read(shape, flat, 2)
+        new_reader(encoder="canonical").read(shape, flat, 2)
 
 
 # ------------------------------------------------------------------------------------------------ readings
@@ -93,7 +102,7 @@ def test_other_shapes_are_read_or_refused() -> None:
 
 def test_whatever_is_read_is_an_equation_and_the_search_agrees_better() -> None:
     torch.manual_seed(0)
-    reader = WeightReader(**TINY).eval()  # knows nothing
+    reader = new_reader().eval()  # knows nothing
     flat, ids = zoo(64)
     read = reader.read(reader.shape, flat, 4)
     errors = {}
@@ -111,7 +120,7 @@ def test_whatever_is_read_is_an_equation_and_the_search_agrees_better() -> None:
 
 
 def test_measures_are_what_they_say() -> None:
-    reader = WeightReader(**TINY)
+    reader = new_reader()
     vocabulary = reader.vocabulary
     true = ["+1*x*x", "-2*x+1", "+3", "+0.5*x*x-1*x+2"]
     read = ["+1*x*x", "-2.1*x+1", "-3", "+0.5*x*x+2"]
@@ -130,7 +139,7 @@ def test_measures_are_what_they_say() -> None:
 
 def test_a_reader_in_a_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    reader = WeightReader(**TINY).eval()
+    reader = new_reader().eval()
     save_reader(reader, tmp_path / "reader.safetensors", {"steps": 0})
     again = load_reader(tmp_path / "reader.safetensors")
     flat, ids = zoo(4)
@@ -164,7 +173,7 @@ def fit(
     folder: Path, module: NetworkWeights, cut: int | None = None, processes: int = 1
 ) -> dict[str, torch.Tensor]:
     pl.seed_everything(3, verbose=False)
-    model = WeightsToTokens(**module.reader_arguments(), **TINY, augment=True, warmup_steps=2)
+    model = WeightsToTokens(**module.task().as_mapping(), **TINY, augment=True, warmup_steps=2)
     last = folder / "checkpoints" / "last.ckpt"
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -223,7 +232,7 @@ def test_two_processes_share_the_batches(cache: Path, tmp_path: Path) -> None:
 def test_a_small_reader_learns_a_small_zoo() -> None:
     torch.manual_seed(0)
     flat, ids = zoo(128)
-    reader = WeightReader(**TINY | {"latents": 64, "encoder_width": 128, "probes": 8, "width": 32})
+    reader = new_reader(latents=64, encoder_width=128, probes=8, width=32)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=5e-3)
     for _ in range(300):
         optimizer.zero_grad()
@@ -303,7 +312,7 @@ def test_refused_in_one_sentence(
 @pytest.mark.skipif(not PRETRAINED.is_file(), reason="no weights in this installation")
 def test_the_weights_of_the_package_read_at_once(tmp_path: Path, command: Callable) -> None:
     assert read_reader_weights(PRETRAINED).card["exact_match"] > 0.5
-    settings = ZooSettings(seed=99)
+    settings = ZooSettings(zoo_seed=99)
     flat, _ = trained(settings, torch.tensor([[0.7, -1.2, 3.4]]), torch.Generator().manual_seed(0))
     names = [f"{2 * layer}.{part}" for layer in range(4) for part in ("weight", "bias")]
     parts = [part[0].contiguous() for layer in settings.shape.split(flat) for part in layer if part is not None]
@@ -326,8 +335,8 @@ def test_the_weights_of_the_package_read_at_once(tmp_path: Path, command: Callab
 def test_rows_are_in_units_of_all_that_training_has_shown() -> None:
     """Not of a batch: what is said of one network must not depend on the others beside it."""
     shape = NetworkShape.of("1-8-7-8-1", "tanh", True)
-    arguments = {"latents": 8, "width": 16, "layers": 1, "probes": 4, "low": -1.0, "high": 1.0, "scale": 1.0}
-    encoder = build_encoder("flat_bias", shape, **arguments)  # type: ignore[arg-type]
+    size = ReaderSize(encoder="flat_bias", latents=8, encoder_width=16, encoder_layers=1, probes=4)
+    encoder = build_encoder(size, shape, low=-1.0, high=1.0, scale=1.0)
     rows = 1.0 + 1e-3 * torch.randn(600, shape.size, generator=torch.Generator().manual_seed(0))
     for batch in rows.split(100):
         encoder(shape, batch)

@@ -44,7 +44,7 @@ class Island:
             settings.operators,
             task.search_inputs,
             constants=settings.constants,
-            mutations=settings.mutations,
+            mutations=settings.mutation_weights,
             max_height=settings.max_height,
             max_length=settings.max_length,
         )

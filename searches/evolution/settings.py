@@ -58,7 +58,7 @@ class GeneticProgrammingSettings(Settings):
         crossover: probability that a pair of parents is crossed.
         mutation: probability that a child is mutated.
         always_vary: whether children that were not crossed are mutated, instead of being copies of their parents.
-        mutations: weight of every kind of mutation, see `searches.evolution.breeding.Breeder`.
+        mutations: weight of every kind of mutation, see `searches.evolution.breeding.Breeder`; None: our own.
         first_height: least and largest height of the random first trees.
         max_height: largest number of levels of a tree.
         max_length: largest number of nodes of a tree.
@@ -106,7 +106,7 @@ class GeneticProgrammingSettings(Settings):
     crossover: float = setting(0.6, least=0, most=1)
     mutation: float = setting(0.4, least=0, most=1)
     always_vary: bool = setting(True)
-    mutations: dict[str, float] = setting(DEFAULT_MUTATIONS)
+    mutations: dict[str, float] | None = setting(None)
     first_height: tuple[int, int] = setting((1, 3), rule=HEIGHTS)
     max_height: int = setting(12, least=0)
     max_length: int = setting(60, least=1)
@@ -130,9 +130,14 @@ class GeneticProgrammingSettings(Settings):
     polish_equations: int = setting(6, least=0)
     simplify_seconds: float = setting(3.0, least=0)
 
+    @property
+    def mutation_weights(self) -> dict[str, float]:
+        """Weight of every kind of mutation."""
+        return dict(DEFAULT_MUTATIONS if self.mutations is None else self.mutations)
+
     def _check_together(self) -> None:
         check_operators("operators", self.operators)
-        _check_mutations(self.mutations)
+        _check_mutations(self.mutation_weights)
         if self.generations is None and self.evaluations is None and self.seconds is None:
             raise SettingsError("the search has no budget: set search.generations, evaluations or seconds")
 

@@ -1,0 +1,123 @@
+"""Settings of the callbacks that search: what they take beside the settings of their search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from datamodules.settings.tables import NAME, NAMES
+from foundation.settings import Rule, Settings, SettingsError, setting
+
+__all__ = [
+    "CMAESSearchSettings",
+    "EliteRepositorySettings",
+    "GPSearchSettings",
+    "NetworkReadingSettings",
+    "divided",
+]
+
+PROBLEMS = Rule(
+    lambda value: isinstance(value, list | tuple) and all(map(NAME.allows, value)),
+    "a list of problems or suites, such as [nguyen,I.12.1]",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPSearchSettings(Settings):
+    """What the searches of the latents share.
+
+    Attributes:
+        seed: random seed, from which every search derives its own.
+        trials: number of searches for every latent.
+        archive: file with the best equations of all runs; searches start from them and add theirs. None: neither.
+        workers: number of processes on this machine; None: one for every core.
+        islands: number of populations of a search; None: as many as there are cores for it.
+    """
+
+    group = "search"
+
+    seed: int = setting(0, least=0, most=2**32 - 1)
+    trials: int = setting(1, least=1)
+    archive: str | None = setting(None)
+    workers: int | None = setting(None, least=1)
+    islands: int | None = setting(None, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMAESSearchSettings(Settings):
+    """What is searched for in the latent space of a map.
+
+    Attributes:
+        seed: random seed for the rows of problems, and from which every search derives its own.
+        problems: names and suites of the catalogue (`datamodules.tables.problems`).
+        heldout: number of generated equations, unseen in training, that are searched for, too; none where the
+            data have no such equations.
+        table: table of the user's own: a file, or what else `data=tabular` reads. None: none.
+        target: column of the table to explain.
+        features: columns of the table to explain it by; None: all others.
+        noise_level: noise on the training rows of problems, as a share of the target's root mean square; a
+            quarter of the rows then serves to choose by.
+        workers: number of processes on this machine; None: one for every core, or one where the map is on a GPU.
+    """
+
+    group = "search"
+
+    seed: int = setting(0, least=0, most=2**32 - 1)
+    problems: tuple[str, ...] = setting((), rule=PROBLEMS)
+    heldout: int = setting(6, least=0)
+    table: str | None = setting(None)
+    target: str | None = setting(None, rule=NAME)
+    features: tuple[str, ...] | None = setting(None, rule=NAMES)
+    noise_level: float = setting(0.0, least=0)
+    workers: int | None = setting(None, least=1)
+
+    def _check_together(self) -> None:
+        if self.table is not None and self.target is None:
+            raise SettingsError(
+                f"search.target is missing: give the column of search.table={self.table} that is to be explained"
+            )
+        if not self.problems and self.table is None and not self.heldout:
+            raise SettingsError(
+                "there is nothing to search for: give search.problems, search.heldout or search.table"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EliteRepositorySettings(Settings):
+    """The repository of elites of the published equation learner.
+
+    Attributes:
+        size: number of elites of a restart.
+        exponent: exponent of the power law by which an elite is copied.
+        constants: constants of the equation that is shown first: `shared`, as published, or `fitted`.
+        simplify_seconds: SymPy's time limit for an equation; 0: no SymPy.
+    """
+
+    group = "search"
+
+    size: int = setting(400, least=1)
+    exponent: float = setting(1.5, least=0)
+    constants: str = setting("shared", choices=("shared", "fitted"))
+    simplify_seconds: float = setting(3.0, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkReadingSettings(Settings):
+    """What is read after the training of a reader.
+
+    Attributes:
+        examples: number of networks of the test that are read, where no file is given.
+        beams: number of beams of the search, and of draws.
+    """
+
+    group = "search"
+
+    examples: int = setting(24, least=1)
+    beams: int = setting(16, least=1)
+
+
+def divided(options: dict[str, Any], own: type[Settings]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of a callback: its own, and those of its search."""
+    names = own.setting_names()
+    mine = {name: value for name, value in options.items() if name in names}
+    return mine, {name: value for name, value in options.items() if name not in names}
