@@ -21,6 +21,7 @@ from lightning.pytorch import LightningModule, Trainer
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import record_metrics, write_atomically
+from callbacks.settings.searches import CMAESSearchSettings, divided
 from callbacks.spread_search import SearchJob, SpreadSearch
 from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
@@ -89,17 +90,8 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
     Args:
         run_dir: run directory, where the results go.
         deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
-        seed: random seed for the rows of problems, and from which every search derives its own.
-        problems: names and suites of the catalogue (`datamodules.tables.problems`).
-        heldout: number of generated equations, unseen in training, that are searched for, too; none where the
-            LightningDataModule has no `heldout_problems(count)`.
-        table: a table of your own: a file, or what else `datamodules.tabular.TabularData` reads. None: none.
-        target: column of the table to explain.
-        features: columns of the table to explain it by; None: all others.
-        noise_level: noise on the training rows of problems, as a share of the target's root mean square; a quarter
-            of the rows then serves to choose by.
-        workers: number of processes on this machine; None: one for every core, or one where the map is on a GPU.
-        settings: settings of a search, see `searches.latent_space.settings.LatentSearchSettings`.
+        **options: settings by name: those of `callbacks.settings.searches.CMAESSearchSettings`, and of a search,
+            see `searches.latent_space.settings.LatentSearchSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed, a problem does not exist, or there is nothing to search
@@ -109,31 +101,15 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
     function = "searches.latent_cmaes.search"
     unit = "problems"
 
-    def __init__(
-        self,
-        run_dir: str = ".",
-        deferred: bool = False,
-        seed: int = 0,
-        problems: Sequence[str] | str = (),
-        heldout: int = 4,
-        table: str | None = None,
-        target: str | None = None,
-        features: Sequence[str] | None = None,
-        noise_level: float = 0.0,
-        workers: int | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(run_dir, deferred, workers)
-        self.seed = seed
-        names = [problems] if isinstance(problems, str) else [str(name) for name in problems]
-        self.problems = names_of(",".join(names)) if names else ()
-        self.heldout, self.noise_level = heldout, noise_level
-        self.table, self.target, self.features = table, target, features
-        if table is not None and target is None:
-            raise UserError(f"search.table={table} needs search.target, the column to explain")
-        if not self.problems and not heldout and table is None:
-            raise UserError("there is nothing to search for: give search.problems, search.heldout or search.table")
-        self.settings = LatentSearchSettings.of(settings)
+    def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
+        if isinstance(options.get("problems"), str):
+            options["problems"] = [options["problems"]]
+        mine, others = divided(options, CMAESSearchSettings)
+        own = CMAESSearchSettings.of(mine)
+        super().__init__(run_dir, deferred, own.workers)
+        self.own = own
+        self.problems = names_of(",".join(map(str, own.problems))) if own.problems else ()
+        self.settings = LatentSearchSettings.of(others)
 
     # --- the searches -------------------------------------------------------------------------------------------
 
@@ -148,7 +124,9 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         map_identity = "" if map_file is None else map_file.identity
         jobs = []
         for label, tables, each in searched:
-            identity = fingerprint(*_rows(tables["train"]), asdict(self.settings), self.seed, label, map_identity)
+            identity = fingerprint(
+                *_rows(tables["train"]), asdict(self.settings), self.own.seed, label, map_identity
+            )
             jobs.append(ProblemJob(label, identity, None, tables, each, map_file))
         return jobs
 
@@ -156,13 +134,13 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         """What is searched: labels, tables, and the problems that the tables are rows of."""
         problems = [problem(name) for name in self.problems]
         draw = getattr(datamodule, "heldout_problems", None)
-        if self.heldout and draw is not None:
-            problems += draw(self.heldout)
+        if self.own.heldout and draw is not None:
+            problems += draw(self.own.heldout)
         searched: list[tuple[str, Tables, Problem | None]] = [
             (each.name, self._drawn(each), each) for each in problems
         ]
-        if self.table is not None:
-            tables = self._own_table(self.table)
+        if self.own.table is not None:
+            tables = self._own_table(self.own.table)
             searched.append((str(tables["train"].target_name), tables, None))
         if not searched:
             raise UserError(
@@ -173,19 +151,19 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
 
     def _drawn(self, each: Problem) -> Tables:
         """Rows of a problem; with noise, some of the training rows serve to choose by."""
-        own = round(_VALIDATION_SHARE * each.train_rows) if self.noise_level else None
+        own = round(_VALIDATION_SHARE * each.train_rows) if self.own.noise_level else None
         return draw_tables(
             each,
             train_rows=each.train_rows - (own or 0),
             validation_rows=own,
-            noise_level=self.noise_level,
-            seed=self.seed,
+            noise_level=self.own.noise_level,
+            seed=self.own.seed,
         )
 
     def _own_table(self, path: str) -> Tables:
-        tables = TabularData(path, self.target, self.features, split_seed=self.seed).make_tables()
+        tables = TabularData(path, self.own.target, self.own.features, split_seed=self.own.seed).make_tables()
         if not tables["train"].feature_names:
-            raise TableError(f"{path} has no column but {self.target}: there is nothing to explain it by")
+            raise TableError(f"{path} has no column but {self.own.target}: there is nothing to explain it by")
         return tables
 
     def _exported(self, trainer: Trainer, module: LightningModule) -> MapFile | None:
@@ -210,7 +188,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         self._forget_other_maps(job)
         inputs, target = job.rows("train")
         own_rows = job.tables["validation"] is not job.tables["train"]
-        seeds = np.random.SeedSequence([self.seed, zlib.crc32(job.label.encode())])
+        seeds = np.random.SeedSequence([self.own.seed, zlib.crc32(job.label.encode())])
         return {
             "inputs": inputs,
             "target": target,

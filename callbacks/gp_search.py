@@ -22,6 +22,7 @@ from lightning.pytorch import LightningModule, Trainer
 from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_figures, polynomial_r2, report_findings
 from callbacks.progress import duration
 from callbacks.run_record import write_atomically
+from callbacks.settings.searches import GPSearchSettings, divided
 from callbacks.spread_search import SearchJob, SpreadSearch
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
@@ -87,12 +88,8 @@ class GPSearch(SpreadSearch[LatentJob]):
     Args:
         run_dir: run directory, where the results go.
         deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
-        seed: random seed, from which every search derives its own.
-        trials: number of searches for every latent.
-        archive: file with the best equations of all runs; searches start from them and add theirs. None: neither.
-        workers: number of processes on this machine; None: one for every core.
-        islands: number of populations of a search; None: as many as there are cores for it.
-        settings: settings of a search, see `searches.evolution.settings.GeneticProgrammingSettings`.
+        **options: settings by name: those of `callbacks.settings.searches.GPSearchSettings`, and of a search, see
+            `searches.evolution.settings.GeneticProgrammingSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed.
@@ -100,23 +97,15 @@ class GPSearch(SpreadSearch[LatentJob]):
 
     function = "searches.genetic_programming.search"
 
-    def __init__(
-        self,
-        run_dir: str = ".",
-        deferred: bool = False,
-        seed: int = 0,
-        trials: int = 1,
-        archive: str | None = None,
-        workers: int | None = None,
-        islands: int | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(run_dir, deferred, workers)
-        self.seed, self.trials, self.islands = seed, trials, islands
-        self.archive = Path(archive) if archive else None
+    def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
+        mine, others = divided(options, GPSearchSettings)
+        own = GPSearchSettings.of(mine)
+        super().__init__(run_dir, deferred, own.workers)
+        self.own = own
+        self.settings = GeneticProgrammingSettings.of(others)
+        self.archive = Path(own.archive) if own.archive else None
         if self.archive is not None:
             check_archive(self.archive)
-        self.settings = GeneticProgrammingSettings.of(settings)
 
     # --- the searches -------------------------------------------------------------------------------------------
 
@@ -137,21 +126,23 @@ class GPSearch(SpreadSearch[LatentJob]):
             network = _latent_function(module, latent)
             rows = {split: (table, latents[split][:, latent]) for split, table in inputs.items()}
             known = _known_result(rows["train"][1])
-            for trial in range(self.trials):
+            for trial in range(self.own.trials):
                 label = f"latent_{latent}_trial_{trial}"
-                identity = fingerprint(*rows["train"], asdict(self.settings), self.islands, self.seed, label)
+                identity = fingerprint(
+                    *rows["train"], asdict(self.settings), self.own.islands, self.own.seed, label
+                )
                 jobs.append(LatentJob(label, identity, known, latent, trial, rows, names, network))
         return jobs
 
     def arguments(self, job: LatentJob, workers: int) -> dict[str, Any]:
         """Keyword arguments of `searches.genetic_programming.search`."""
-        start = self._start(job, self.islands or workers)
+        start = self._start(job, self.own.islands or workers)
         inputs, target = job.rows["train"]
         return {
             "inputs": inputs,
             "target": target,
-            "settings": replace(self.settings, islands=self.islands or start["islands"]),
-            "seed": int(np.random.SeedSequence([self.seed, job.latent, job.trial]).generate_state(1)[0]),
+            "settings": replace(self.settings, islands=self.own.islands or start["islands"]),
+            "seed": int(np.random.SeedSequence([self.own.seed, job.latent, job.trial]).generate_state(1)[0]),
             "validation": job.rows["validation"],
             "seeds": [parse(text) for text in start["seeds"]],
             "workers": workers,

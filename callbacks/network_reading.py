@@ -23,6 +23,7 @@ from torch import Tensor
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, report_findings
 from callbacks.run_record import record_metrics
+from callbacks.settings.searches import NetworkReadingSettings
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse, r2
@@ -53,13 +54,12 @@ class NetworkReading(Callback):
     Args:
         run_dir: where results go.
         deferred: do not read in `on_fit_end`; `search(trainer, module, datamodule)` will be called later.
-        examples: networks of the test that are read, where no file is given.
-        beams: of the search, and as many draws.
+        **options: settings by name, see `callbacks.settings.searches.NetworkReadingSettings`.
     """
 
-    def __init__(self, run_dir: str = ".", deferred: bool = False, examples: int = 24, beams: int = 16) -> None:
+    def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
         self.run_dir, self.deferred = Path(run_dir), deferred
-        self.examples, self.beams = examples, beams
+        self.settings = NetworkReadingSettings.of(options)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read, unless it is to be done later."""
@@ -82,7 +82,7 @@ class NetworkReading(Callback):
         began = time.perf_counter()
         reader = module.average.eval()
         names, shape, flat, truths = self._networks(reader, datamodule)
-        read = reader.read(shape, flat.to(module.device), self.beams).refit.cpu()
+        read = reader.read(shape, flat.to(module.device), self.settings.beams).refit.cpu()
         seconds = (time.perf_counter() - began) / max(1, len(flat))
         x = torch.linspace(reader.low, reader.high, _POINTS)
         outputs = shape.run(flat, x).double().numpy()
@@ -107,7 +107,7 @@ class NetworkReading(Callback):
             shape, flat = datamodule.one
             return [Path(datamodule.settings.network).stem], shape, flat, [None]
         part = datamodule.zoo["test"]
-        rows = torch.arange(min(self.examples, len(part.accepted)))
+        rows = torch.arange(min(self.settings.examples, len(part.accepted)))
         truths = [reader.vocabulary.expression(ids) for ids in part.column("ids")[rows]]
         names = [f"network_{row:03d}" for row in rows.tolist()]
         return names, datamodule.settings.shape, part.column("weights")[rows], truths
