@@ -140,7 +140,7 @@ def _check_group(group: str, options: Mapping[str, Any]) -> None:
     known = [name for settings in classes for name in settings.setting_names()]
     for name in values:
         if name not in known:
-            raise ConfigError(f"{group}.{name} is not a key; {near(name, known)}")
+            raise ConfigError(f"{group}.{name} is not a key; {near(name, known, f'{group}.')}")
     for settings in classes:
         names = settings.setting_names()
         settings.of({name: values.pop(name) for name in names if name in values})

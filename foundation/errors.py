@@ -16,12 +16,13 @@ class UserError(Exception):
     """One clear sentence: the value that was given, what is allowed, and what to do."""
 
 
-def near(word: str, allowed: Iterable[str]) -> str:
+def near(word: str, allowed: Iterable[str], prefix: str = "") -> str:
     """Name the allowed words, the close ones first.
 
     Args:
         word: What the user wrote.
         allowed: Everything that would have been accepted.
+        prefix: Text before every allowed word, which the user must write too.
 
     Returns:
         `did you mean a or b?` when something is close, otherwise `allowed: a, b, c`.
@@ -30,5 +31,5 @@ def near(word: str, allowed: Iterable[str]) -> str:
     lowered = {item.lower(): item for item in words}
     close = difflib.get_close_matches(word.lower(), list(lowered), n=3, cutoff=0.6)
     if close:
-        return f"did you mean {' or '.join(lowered[item] for item in close)}?"
-    return f"allowed: {', '.join(words)}" if words else "nothing is allowed here"
+        return f"did you mean {' or '.join(prefix + lowered[item] for item in close)}?"
+    return f"allowed: {', '.join(prefix + word for word in words)}" if words else "nothing is allowed here"

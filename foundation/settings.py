@@ -125,7 +125,7 @@ class Settings:
         known = cls.setting_names()
         for name in options:
             if name not in known:
-                raise SettingsError(f"{cls.key(name)} is not a key; {near(name, known)}")
+                raise SettingsError(f"{cls.key(name)} is not a key; {near(name, known, cls.key(''))}")
         for name in known:
             if name not in options and name not in cls.defaults():
                 raise SettingsError(f"{cls.key(name)} is missing: give it, {cls.key(name)}=…")

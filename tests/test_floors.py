@@ -24,7 +24,7 @@ FLOORS = {
     "benchmarks": 6,
 }
 # Rooms of one floor that may be imported by the rooms named behind them; all others of a floor stand apart.
-BESIDE = {"modules": {"datamodules"}, "runs": {"reports"}}
+BESIDE = {"modules": {"datamodules"}, "runs": {"reports"}, "callbacks": {"configs"}}
 FORBIDDEN = {
     "searches": {"lightning", "torch", "wandb", "hydra", "omegaconf"},
     "expressions": {"lightning", "wandb", "hydra", "omegaconf"},

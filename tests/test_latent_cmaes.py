@@ -965,7 +965,7 @@ def test_the_time_is_divided() -> None:
     ("options", "words"),
     [
         ({"method": "cmaess"}, "did you mean cmaes"),
-        ({"polish": "ga"}, "polish='ga' is unknown"),
+        ({"polish": "ga"}, "polish=ga is not allowed"),
         ({"population": 3}, "at least 4"),
         ({"population": 8.0}, "whole number"),
         ({"step": 0}, "above 0"),
@@ -974,7 +974,7 @@ def test_the_time_is_divided() -> None:
         ({"prior_share": -0.1}, "from 0 to 1"),
         ({"question_samples": 0}, "question_samples"),
         ({"stop_when_exact": 1}, "true or false"),
-        ({"seconds": None}, "set seconds or decodes"),
+        ({"seconds": None}, "set search.seconds or search.decodes"),
         ({"seconds": None, "decodes": 5}, "polish=gp has no budget"),
         ({"seconds": 0}, "above 0"),
         ({"decodes": 0}, "at least 1"),

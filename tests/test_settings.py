@@ -65,7 +65,7 @@ class Needs(Settings):
         ({"weights": [1]}, "it must be a mapping"),
         ({"label": "OVEN"}, "kitchen.label=OVEN is not allowed: it must be a word in small letters"),
         ({"mode": "grill", "minutes": 61}, "burns after 60 minutes"),
-        ({"minute": 3}, "kitchen.minute is not a key; did you mean minutes?"),
+        ({"minute": 3}, "kitchen.minute is not a key; did you mean kitchen.minutes?"),
     ],
 )
 def test_every_fault_is_one_sentence(option: dict[str, Any], sentence: str) -> None:
