@@ -21,6 +21,7 @@ from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
 from foundation.errors import UserError
 from modules.cvae import CVAE, EquationMeasures
+from modules.networks.equation_map.conditional_vae import Losses
 from modules.networks.equation_map.latent_map import LatentMap
 from modules.training.averaged_module import keep_freed_memory, learning_rate_schedule
 
@@ -284,6 +285,26 @@ class Rates(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         self.seen.append(trainer.optimizers[0].param_groups[0]["lr"] / module.hparams["learning_rate"])
         trainer.should_stop |= len(self.seen) == self.steps
+
+
+class KLWeight(pl.Callback):
+    """Notes the weight that the KL divergence has in the loss of each step."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        zero, one = torch.zeros(()), torch.ones(())
+        parts = dict.fromkeys(Losses._fields, zero) | {"free_kl": one}
+        assert isinstance(pl_module, CVAE)
+        self.noted.append(float(pl_module._loss(Losses(**parts))))
+
+
+def test_the_weight_of_the_kl_divergence_rises_from_the_first_step() -> None:
+    weight = KLWeight()
+    module = model(kl_weight=0.5, kl_warmup_steps=4)
+    trainer(max_epochs=2, callbacks=[weight], limit_val_batches=0).fit(module, Batches(3), Batches(1))
+    assert weight.noted == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
 
 
 def test_where_nothing_else_ends_it_the_cosine_ends_with_the_time() -> None:

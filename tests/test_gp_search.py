@@ -98,6 +98,7 @@ def test_everything_is_written(run: Any) -> None:
     assert all(equation["recovered"] is None for equation in found)
     metrics = read_results(folder)["metrics"]
     assert metrics["test/r2_median"] == pytest.approx(np.median([e["test_r2"] for e in found]))
+    assert metrics["test/r2_min"] == min(e["test_r2"] for e in found) < max(e["test_r2"] for e in found)
     assert metrics["search/evaluations"] == sum(e["evaluations"] for e in found)
     assert metrics["search/complexity_median"] == np.median([e["complexity"] for e in found])
     assert 0 < metrics["search/seconds"] < 120

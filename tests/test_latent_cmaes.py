@@ -29,7 +29,7 @@ from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_cmaes import search
 from searches.latent_space import continuation
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
-from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit
+from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit, shares_by_rank
 from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
 from searches.latent_space.tables import PreparedTable, relevance
 from searches.pareto_front import EXACT_NMSE
@@ -220,7 +220,8 @@ def test_skeletons_that_are_nowhere_finite_leave_the_mean() -> None:
     inputs, target = table()
     book = [skeleton_of(parse(text)) for text in ("sqrt(x0)", "sqrt(x1)*x0")]
     result = run(CodeMap(book), (-inputs, target), decodes=64)
-    assert result.best.expression.infix() == repr(float(target.mean())) or len(result.best.expression) == 1
+    assert len(result.front) == len(result.best.expression) == 1
+    assert result.best.expression.constants[0] == pytest.approx(target.mean(), abs=0.1 * target.std())  # rounded
     assert result.history[-1]["best_nmse"] == 1.0
     assert result.stopped == "decodes"
 
@@ -283,7 +284,7 @@ def test_greedy_decodes_the_mean_once() -> None:
     assert (result.stopped, result.counts["decodes"], result.counts["skeletons"]) == ("greedy", 1, 1)
     assert [kind for kind, _ in latent_map.calls] == ["prior", "decode"]
     structures = [structure_of(skeleton_of(candidate.expression)) for candidate in result.front]
-    assert structure_of(BOOK[3]) in structures or len(structures) == 1
+    assert structure_of(BOOK[3]) in structures
 
 
 def test_a_skeleton_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +371,11 @@ def outcome(scores: np.ndarray) -> Outcome:
     return Outcome(np.exp(scores), scores, np.ones(len(scores)), np.zeros(len(scores), dtype=bool))
 
 
+def test_elites_are_drawn_by_a_power_law_on_their_rank() -> None:
+    weights = np.array([1.0, 2.0, 3.0, 4.0]) ** -1.5
+    np.testing.assert_allclose(shares_by_rank(4, 1.5), weights / weights.sum(), rtol=1e-12)
+
+
 def test_injection_changes_what_is_sampled() -> None:
     plain, _ = strategy(inject=0, elite_share=0.0)
     latents = plain.ask(0)
@@ -449,7 +455,7 @@ def test_restarts_begin_at_the_next_view_with_a_fresh_step() -> None:
         sigmas.append(each.sigma)
         each.ask(number)
         each.tell(outcome(np.zeros(16) + (number % 4 == 0)))
-    assert views == [0] * 5 + [1] * 4 + [2] * 3 or len(set(views)) == 3
+    assert views == [0] * 5 + [1] * 4 + [2] * 3
     assert each.restarts >= 2
     assert sigmas[0] == sigmas[views.index(1)] == sigmas[views.index(2)] == 1.0
 
@@ -818,12 +824,12 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_found(whole: Any, tmp_path:
 # --- genetic programming goes on --------------------------------------------------------------------------------
 
 POLISH: dict[str, Any] = {"polish": "gp", "polish_generations": 3}
-QUOTIENT = "x1/(x0**2 + 3*log(x1))"  # nothing that the book knows: it is for regression to find
+QUOTIENT = "1/(x0*x1 + 2*sqrt(x1))"  # nothing that the book knows: it is for regression to find
 
 
 def test_regression_finds_what_the_map_does_not(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    assert run(data=table(QUOTIENT), decodes=64).best.error > EXACT_NMSE
+    assert run(data=table(QUOTIENT), decodes=64).best.error > 1e-6
     result = run(data=table(QUOTIENT), decodes=64, linked_sums=20, state_path=path)
     assert (result.stopped, len(result.history)) == ("exact", 1)
     assert recovered(result.best.expression, parse(QUOTIENT))

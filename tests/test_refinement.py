@@ -7,7 +7,7 @@ import pytest
 
 from expressions.equivalence import recovered
 from expressions.parsing import parse
-from searches.common.refinement import Refinement
+from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, ParetoFront, pick
 
@@ -77,3 +77,26 @@ def test_when_time_is_up_only_the_picked_equation_is_refined() -> None:
     assert pick(hurried).expression == pick(whole).expression
     assert front[2] in list(hurried)
     assert front[2] not in list(whole), "it was the picked one with terms that say nothing"
+
+
+@pytest.mark.parametrize(("chi_square", "stays"), [(4.0, False), (30.0, True)])
+def test_a_term_stays_where_its_constant_is_beyond_three_standard_deviations(
+    chi_square: float, stays: bool
+) -> None:
+    """The noise is orthogonal to both terms, so that the fit changes no constant: chi-square is as intended."""
+    noise = np.random.default_rng(2).normal(size=len(X))
+    terms = np.stack([np.ones(len(X)), X[:, 0], np.sin(X[:, 1])], axis=1)
+    noise -= terms @ np.linalg.lstsq(terms, noise)[0]
+    beside = terms[:, 2] - terms[:, :2] @ np.linalg.lstsq(terms[:, :2], terms[:, 2])[0]
+    size = np.sqrt(chi_square * np.square(noise).mean() / np.square(beside).sum())
+    task = RegressionTask(X, 2.0 * X[:, 0] + size * terms[:, 2] + noise)
+    refinement = Refinement(task, simplify_seconds=0.0)
+    fitted = refinement.judged(task.refit(parse(f"2*x0 + {size}*sin(x1)")))
+    [candidate] = refinement.refined(ParetoFront([fitted]))
+    assert ("sin" in candidate.expression.infix()) == stays
+
+
+def test_equations_near_the_front_are_judged_on_all_rows() -> None:
+    shortest, near, far, best = map(parse, ("x0", "2*x0", "3*x0 + 1", "sin(x0) + x1"))
+    found = {7: (0.4, best), 1: (1.0, shortest), 3: (1.2, near), 5: (1.5, far)}
+    assert near_front(found) == [shortest, near, best]
