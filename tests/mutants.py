@@ -2,8 +2,8 @@
 
 Every change is made alone, in a temporary copy of the repository, and the tests named beside it are run there. A
 change that they let pass is a promise without a test. The exit status is 0 where every change is noticed, 1 where
-one survives, and 2 where the list itself is wrong: the old text is not there, or there more than once, a named test
-does not exist, or it fails without the change.
+one survives, and 2 where the list itself is wrong: the old text is not there exactly once, or a named test is not
+there or fails without the change.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Mutant:
 
 
 MUTANTS = (
-    # --- foundation -----------------------------------------------------------------------------------------------
+    # --- foundation ---------------------------------------------------------------------------------------------
     Mutant(
         "partial-file", "foundation/files.py",
         'path.with_name(f"{path.name}.{os.getpid()}.part")', "path",
         ("tests/test_files.py",),
     ),
-    # --- expressions ----------------------------------------------------------------------------------------------
+    # --- expressions --------------------------------------------------------------------------------------------
     Mutant(
         "cosh-not-even", "expressions/operators.py",
         "even=True, inverse=np.arccosh,", "inverse=np.arccosh,",
@@ -69,7 +69,7 @@ MUTANTS = (
         "if spread <= 4e-16 *", "if spread < 0.0 *",
         ("tests/test_goodness_of_fit.py",),
     ),
-    # --- searches -------------------------------------------------------------------------------------------------
+    # --- searches -----------------------------------------------------------------------------------------------
     Mutant(
         "exactness-loose", "searches/pareto_front.py",
         "EXACT_NMSE = 1e-22", "EXACT_NMSE = 1e-3",
@@ -115,7 +115,7 @@ MUTANTS = (
         'b"\\n" * torn + text.encode()', "text.encode()",
         ("tests/test_archive.py",),
     ),
-    # --- modules --------------------------------------------------------------------------------------------------
+    # --- modules ------------------------------------------------------------------------------------------------
     Mutant(
         "no-kl-warm-up", "modules/cvae.py",
         'min(1.0, (self.trainer.global_step + 1) / max(1, hparams["kl_warmup_steps"]))', "1.0",
@@ -131,13 +131,13 @@ MUTANTS = (
         "min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0", "1.0",
         ("tests/test_cvae.py::test_learning_rate",),
     ),
-    # --- datamodules ----------------------------------------------------------------------------------------------
+    # --- datamodules --------------------------------------------------------------------------------------------
     Mutant(
         "nothing-held-out", "datamodules/streams/skeleton_pool.py",
         '_HELD_OUT.get(zlib.crc32(key) % _PARTS, "train")', '"train"',
         ("tests/test_equations.py", "tests/test_skeleton_file.py"),
     ),
-    # --- runs and reports -----------------------------------------------------------------------------------------
+    # --- runs and reports ---------------------------------------------------------------------------------------
     Mutant(
         "done-is-unfinished", "runs/directory.py",
         'and _phase(run) != "done"', "",
@@ -148,7 +148,7 @@ MUTANTS = (
         "return html.escape(str(text), quote=True)", "return str(text)",
         ("tests/test_compare.py",),
     ),
-    # --- callbacks ------------------------------------------------------------------------------------------------
+    # --- callbacks ----------------------------------------------------------------------------------------------
     Mutant(
         "r2-min-a-maximum", "callbacks/equation_report.py",
         '"test/r2_min": float(scores.min())', '"test/r2_min": float(scores.max())',

@@ -80,9 +80,7 @@ def test_when_time_is_up_only_the_picked_equation_is_refined() -> None:
 
 
 @pytest.mark.parametrize(("chi_square", "stays"), [(4.0, False), (30.0, True)])
-def test_a_term_stays_where_its_constant_is_beyond_three_standard_deviations(
-    chi_square: float, stays: bool
-) -> None:
+def test_a_term_stays_whose_constant_is_beyond_three_deviations(chi_square: float, stays: bool) -> None:
     """The noise is orthogonal to both terms, so that the fit changes no constant: chi-square is as intended."""
     noise = np.random.default_rng(2).normal(size=len(X))
     terms = np.stack([np.ones(len(X)), X[:, 0], np.sin(X[:, 1])], axis=1)
