@@ -97,9 +97,10 @@ def canonical_key(expression: Expression, constants: bool = True) -> bytes:
 
     Args:
         expression: any expression.
-        constants: tell expressions with different constants apart, to 12 significant digits. If False, the key is
-            that of the skeleton: constants count by where they stand, not by their values, except that what
-            disappears (0, 1, -1 and whole exponents) is gone: `x`, `c*x` and `x + c` are three skeletons.
+        constants: whether expressions with different constants are told apart, to 12 significant digits. If
+            False, the key is that of the skeleton: constants count by where they stand, not by their values,
+            except that what disappears (0, 1, -1 and whole exponents) is gone: `x`, `c*x` and `x + c` are three
+            skeletons.
 
     Returns:
         16 bytes (BLAKE2b). Equal keys for expressions that the rules make equal; different keys otherwise, but

@@ -44,13 +44,12 @@ class FitResult:
     """Fitted expressions, in the order they were given.
 
     Attributes:
-        expressions: same programs, fitted constants.
+        expressions: programs as they were given, with fitted constants.
         errors: `[expressions]` mean squared error (weighted mean where weights were given) of
             `scale * expression + offset`; inf where no start gave finite values on all rows.
         scale: `[expressions]` outer factor; 1 unless `affine`.
         offset: `[expressions]` outer offset; 0 unless `affine`.
-        evaluations: how often the values of one expression were computed on the whole table, all starts
-        together.
+        evaluations: computations of one expression on the whole table, all starts together.
     """
 
     expressions: list[Expression]
@@ -81,16 +80,16 @@ def fit_constants(
     neighbours: neither the order of `expressions` nor the company changes a result.
 
     Args:
-        expressions: what to fit; expressions without constants are only scored.
-        inputs: `[rows, variables]`.
-        target: `[rows]`.
+        expressions: equations to fit; those without constants are only scored.
+        inputs: values of the variables. `[rows, variables]`
+        target: values to fit to. `[rows]`
         iterations: trial steps per start; expressions with linear constants only need none.
         starts: starting points per expression, at least 1.
         rng: source of the random starts; a fixed one when not given.
-        weights: `[rows]`, not negative: weights of the squared residuals.
-        fixed: for every expression `[constants]` bool, the constants that keep their value.
-        affine: also solve for an outer scale and offset, `scale * f + offset`. They are returned beside the
-            expressions, not written into them. A constant of `f` that is such a scale or offset by itself
+        weights: weights of the squared residuals, none negative. `[rows]`
+        fixed: flags of the constants that keep their value, for every expression `[constants]` bool.
+        affine: whether to solve for an outer scale and offset too, `scale * f + offset`. They are returned beside
+            the expressions, not written into them. A constant of `f` that is such a scale or offset by itself
             takes the role over, or keeps its value, so that no two constants mean the same.
         dtype: type to compute values and derivatives in. With `np.float32` (about twice as fast, far more for
             `sin` and `cos`) the algebra is still float64, but errors are only good to about 1e-7 of the

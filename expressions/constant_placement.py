@@ -39,9 +39,9 @@ class _Part:
     """A program, and where the values of its constants come from.
 
     Attributes:
-        tokens: without a coefficient; `()` is the constant alone.
-        origin: of its constants, None where there are none: two parts are the same function of the inputs,
-            whatever the weights, if and only if both attributes are equal.
+        tokens: program without a coefficient; `()` is the constant alone.
+        origin: place where its constants come from, None without any: two parts are the same function of the
+            inputs, whatever the weights, if and only if both attributes are equal.
     """
 
     tokens: Tokens
@@ -53,8 +53,8 @@ class Value:
     """What a node computes, up to a factor: one term, or a sum of terms of which each has a coefficient.
 
     Attributes:
-        terms: `_UNIT`, alone or last, is the constant.
-        origin: of the coefficients of a sum.
+        terms: parts of the sum; `_UNIT`, alone or last, is the constant.
+        origin: place where the coefficients of a sum come from.
     """
 
     terms: tuple[_Part, ...]
@@ -132,9 +132,9 @@ def applied(name: str, arguments: list[Value], place: Hashable) -> Value:
     """What a function makes of its arguments.
 
     Args:
-        name: of the function, in the operator table, or of a connection that only passes a value on.
-        arguments: as many as it takes.
-        place: which node this is: constants of the same one are the same.
+        name: function's name in the operator table, or `id` for a connection that only passes a value on.
+        arguments: values that the function is applied to, as many as it takes.
+        place: label of the node: constants of the same node are the same.
     """
     if name in ("id", "neg"):
         return arguments[0]

@@ -43,11 +43,11 @@ def snap(
     misfit. An exact fit (`E` at rounding) has no room and keeps only values that are exact too.
 
     Args:
-        expression: a fit; its constants are fitted once more before the first is rounded.
-        inputs: `[rows, variables]`.
-        target: `[rows]`.
+        expression: fitted equation; its constants are fitted once more before the first is rounded.
+        inputs: values of the variables. `[rows, variables]`
+        target: values that were fitted to. `[rows]`
         tolerance: relative rise of the mean squared error that all roundings together may cost.
-        weights: `[rows]`, as in `fit_constants`.
+        weights: weights of the squared residuals, as in `fit_constants`. `[rows]`
 
     Returns:
         The same program. It is returned as it came if it is not finite on some row.

@@ -150,8 +150,8 @@ class Evaluator:
     """Evaluates batches of expressions on one table with NumPy.
 
     Args:
-        inputs: `[rows, variables]`
-        dtype: `np.float32` (about 15 times faster in sines and logarithms) or `np.float64`.
+        inputs: values of the variables. `[rows, variables]`
+        dtype: type to compute in, `np.float32` (about 15 times faster in sines and logarithms) or `np.float64`.
     """
 
     def __init__(self, inputs: np.ndarray, dtype: Any = np.float32) -> None:
@@ -165,9 +165,9 @@ class Evaluator:
         """Values of every expression. `[expressions, rows]`
 
         Args:
-            expressions: what to evaluate.
-            out: where to write them: `[expressions or more, rows]`, of the evaluator's dtype. Fresh memory costs
-                about as much as the arithmetic (page faults), so a search should bring its own.
+            expressions: equations to evaluate.
+            out: array to write to, of the evaluator's dtype. Fresh memory costs about as much as the arithmetic
+                (page faults), so a search should bring its own. `[expressions or more, rows]`
 
         Returns:
             The first `len(expressions)` rows of `out`, or a new array.
@@ -229,10 +229,10 @@ class Evaluator:
         """Run a plan, a node at a time. A buffer is free as soon as its last reader has run.
 
         Args:
-            plan: what to run.
-            homes: where to write some of the nodes; what is written there is not recycled.
-            watched: nodes to call `ready(node, values)` with as soon as they are there.
-            ready: see `watched`.
+            plan: program to run.
+            homes: arrays to write some of the nodes to; these are not recycled.
+            watched: nodes whose values are handed to `ready` as soon as they are there.
+            ready: function `ready(node, values)` for the nodes in `watched`.
 
         Returns:
             For every node the array that it was written to, one entry long where it is a constant; only those of
@@ -290,6 +290,7 @@ def evaluate_torch(expressions: Sequence[Expression], inputs: Any) -> Any:
     """Values of a batch on a torch device, all nodes of a level that share an operator in one kernel.
 
     Args:
+        expressions: equations to evaluate.
         inputs: float tensor on any device. `[rows, variables]`
 
     Returns:

@@ -185,8 +185,8 @@ class Expression:
         """Evaluate bottom-up with any algebra, without recursion.
 
         Args:
-            leaf: `leaf(token, value)` for every leaf; `value` is the constant's, NaN for a variable.
-            combine: `combine(operator, *arguments)` for every operator.
+            leaf: function `leaf(token, value)` for every leaf; `value` is the constant's, NaN for a variable.
+            combine: function `combine(operator, *arguments)` for every operator.
         """
         stack: list[Any] = []
         next_constant = len(self.constants)
@@ -210,10 +210,10 @@ class Expression:
         column of twos it is not, and differs in the last bit.
 
         Args:
-            inputs: `[rows, variables]`
+            inputs: values of the variables. `[rows, variables]`
 
         Returns:
-            `[rows]`; not finite where the expression is not defined.
+            Values, not finite where the expression is not defined. `[rows]`
         """
         table = np.asarray(inputs, dtype=np.float64)
         rows = table.shape[0]

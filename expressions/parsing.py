@@ -54,7 +54,7 @@ class ParseError(UserError):
     """Text that is not an equation of the grammar.
 
     Attributes:
-        position: where, counted in characters from 1.
+        position: place of the mistake, counted in characters from 1.
     """
 
     def __init__(self, message: str, position: int) -> None:

@@ -47,11 +47,11 @@ class SumVocabulary:
     the last one first, so that terms are written by falling number.
 
     Attributes:
-        names: what every id is called: `<pad>`, `<start>`, `<end>`, `<unknown>`, the characters, the functions.
+        names: name of every id: `<pad>`, `<start>`, `<end>`, `<unknown>`, the characters, the functions.
         degree: highest power of x.
         largest: magnitude of a coefficient.
-        functions: of x.
-        terms: that a sum has, at most.
+        functions: functions of x that a term may have in the place of a power.
+        terms: largest number of terms of a sum.
         longest: characters of the longest string; a function counts as one.
         canonical: whether every sum has one spelling.
     """
@@ -70,11 +70,11 @@ class SumVocabulary:
 
         Args:
             degree: highest power of x, from 1 to 6.
-            canonical: refuse `4.0`, `+0` and the like, which are second spellings.
+            canonical: whether `4.0`, `+0` and the like are refused, which are second spellings.
             largest: magnitude of a coefficient, from 1 to 9.
-            functions: that a term may have in the place of a power, such as `sin(2*x)`, in the order in which they
-                are written; 16 at most.
-            terms: that a sum has, at most; None: as many as there are.
+            functions: functions of x that a term may have in the place of a power, such as `sin(2*x)`, in the
+                order in which they are written; 16 at most.
+            terms: largest number of terms of a sum, None for as many as there are.
 
         Raises:
             UserError: a number is outside that, or something is no function of x.
@@ -188,11 +188,11 @@ class SumVocabulary:
         return ("sign", number - 1, min(left - 1, number))
 
     def _name(self, number: int) -> str:
-        """Of a function, by the number of its terms."""
+        """Name of the function that a term's number stands for."""
         return self.functions[self._size - 1 - number]
 
     def _fewest_characters(self) -> np.ndarray:
-        """Of each state, characters until the string may end. `[states]`"""
+        """Number of characters until the string may end, for each state. `[states]`"""
         fewest = np.where(self._accepting, 0, 10**6)
         for _ in range(len(fewest)):
             reached = np.where(self._following > 0, fewest[self._following], 10**6).min(axis=1) + 1
@@ -204,7 +204,7 @@ class SumVocabulary:
 
     @cached_property
     def _counts(self) -> np.ndarray:
-        """How many strings of so many characters follow each state. `[longest + 1, states]` int64"""
+        """Number of strings of every length that follow each state. `[longest + 1, states]` int64"""
         counts = np.zeros((self.longest + 1, len(self._accepting)), dtype=np.int64)
         counts[0] = self._accepting
         for length in range(1, self.longest + 1):
@@ -213,7 +213,7 @@ class SumVocabulary:
         return counts
 
     def count(self, length: int) -> int:
-        """How many strings have so many characters."""
+        """Number of strings of a length."""
         return int(self._counts[length, _BEGIN]) if 0 <= length <= self.longest else 0
 
     @property
@@ -225,8 +225,8 @@ class SumVocabulary:
         """Strings by number, as ids with start and end, padded.
 
         Args:
-            lengths: characters of each. `[n]`
-            numbers: of each among the strings of its length, from 0. `[n]`
+            lengths: number of characters of each string. `[n]`
+            numbers: place of each among the strings of its length, from 0. `[n]`
 
         Returns:
             `[n, longest + 2]` int64
@@ -291,10 +291,11 @@ class SumVocabulary:
         """Numbers that complete strings mean.
 
         Args:
-            ids: with start and end. `[n, T]`
+            ids: rows of ids with start and end. `[n, T]`
 
         Returns:
-            Of x to the power 0, 1, …, degree, and of the functions, the last one first. `[n, terms]` float64
+            Coefficients of x to the power 0, 1, …, degree, and of the functions, the last one first. `[n, terms]`
+            float64
         """
         ids = np.asarray(ids)
         found = np.zeros((len(ids), self._size))
@@ -340,7 +341,7 @@ class SumVocabulary:
         """The canonical string of the nearest sum of the grammar.
 
         Args:
-            coefficients: as `coefficients` returns them.
+            coefficients: numbers in the order in which `coefficients` returns them. `[terms]`
 
         Returns:
             The string; `+0.1` or `-0.1`, whichever is nearer, where all coefficients round to 0. Of more terms
@@ -374,9 +375,9 @@ class SumVocabulary:
         """Which ids may come next, so that the string can be completed.
 
         Args:
-            state: `[batch]`; 1 at the beginning.
-            left: characters that may still be written.
-            variables: not used: there is one.
+            state: states of the strings, 1 at the beginning. `[batch]`
+            left: number of characters that may still be written.
+            variables: argument of the other vocabularies, without effect: there is one variable.
 
         Returns:
             `[batch, size]` bool, at least one is set in every row.

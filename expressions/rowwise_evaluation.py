@@ -20,12 +20,12 @@ def evaluate_pairs(tokens: np.ndarray, constants: np.ndarray, inputs: np.ndarray
     """Values of every program on its own rows.
 
     Args:
-        tokens: `[programs, length]` prefix programs, padded behind with `PAD`.
-        constants: `[programs, length]`, the value at the position of each constant.
-        inputs: `[variables, programs, rows]`, of the type to compute in.
+        tokens: prefix programs, padded behind with `PAD`. `[programs, length]`
+        constants: values of the constants, each at its position. `[programs, length]`
+        inputs: values of the variables, in the type to compute in. `[variables, programs, rows]`
 
     Returns:
-        `[programs, rows]`, not finite where a program is not defined.
+        Values, not finite where a program is not defined. `[programs, rows]`
     """
     _, programs, rows = inputs.shape
     stack = np.empty((_deepest(tokens) * programs, rows), dtype=inputs.dtype)  # by level

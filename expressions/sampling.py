@@ -38,13 +38,13 @@ DEFAULT_OPERATORS: Mapping[str, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """What to draw.
+    """Distribution of random expressions.
 
     Attributes:
         operators: weight of every operator, by name.
         variables: number of variables; each is as likely as the others.
         min_size, max_size: fewest and most tokens. Lengths are uniform between them, or follow
-        `size_weights`.
+            `size_weights`.
         size_weights: weight of every length from `min_size` to `max_size`; empty for equal weights. Lengths
             that no program has (an even one with binary operators only) are left out.
         leaf_weight: weight of a leaf against the sum of all operators' weights, which counts as 1: more makes
@@ -52,7 +52,8 @@ class SamplingSettings:
         constant_probability: share of leaves that are constants.
         fold_constants: whether constants may meet each other, `sin(c)` or `c + c`. If not, such a leaf
             becomes a variable, so that every operator has a variable below it.
-        constant_distribution: `log_uniform` (magnitudes, either sign), `uniform`, `normal` or `integer`.
+        constant_distribution: kind of draw of the values, `log_uniform` (magnitudes, either sign), `uniform`,
+            `normal` or `integer`.
         constant_low, constant_high: range of the magnitudes of `log_uniform`, of the values of `uniform` and
             `integer` (both ends included); for `normal` the second is the standard deviation.
     """
@@ -108,9 +109,9 @@ def sample_tokens(count: int, rng: np.random.Generator, settings: SamplingSettin
     """Draw programs.
 
     Args:
-        count: how many.
-        rng: source of randomness.
-        settings: what to draw.
+        count: number of programs.
+        rng: source of every draw.
+        settings: sizes, operators and leaves of the programs.
 
     Returns:
         `[count, max_size]` int16, padded behind with -1.

@@ -21,7 +21,7 @@ def simplify(expression: Expression, seconds: float = 2.0, rows: np.ndarray | No
     reported. SymPy runs in a worker process, see `expressions.sympy_worker`.
 
     Args:
-        expression: the equation.
+        expression: equation to rewrite.
         seconds: time limit; what came before it counts. The first call also waits for the worker to start.
         rows: rows to check on beside the fixed random ones, for example the training table. `[rows, variables]`
 

@@ -40,8 +40,8 @@ class Skeleton:
     """An equation whose constants are still to be fitted.
 
     Attributes:
-        tokens: Its prefix program, numbers as in `expressions.operators`.
-        values: One for each constant in prefix order: a number that is fixed, or None for one that is free.
+        tokens: prefix program, numbers as in `expressions.operators`.
+        values: value of each constant in prefix order where it is fixed, None where it is free.
     """
 
     tokens: tuple[int, ...]
@@ -75,8 +75,8 @@ def skeleton_of(expression: Expression, integers: Sequence[int] = INTEGERS) -> S
     """The skeleton of an equation: canonical form without outer scale and offset.
 
     Args:
-        expression: Any equation; its constants count as free unless they are one of `integers`.
-        integers: The constants that are kept.
+        expression: any equation; its constants count as free unless they are one of `integers`.
+        integers: constants that are kept.
     """
     plain = without_affine(expression)
     values = plain.constants.tolist()
@@ -106,10 +106,10 @@ def fingerprints(skeletons: Sequence[Skeleton]) -> list[bytes]:
     form brings together have the same key. Other skeletons agree by accident only.
 
     Args:
-        skeletons: Any; constants that are not written, as in `x0 - x1`, count as 1.
+        skeletons: any skeletons; constants that are not written, as in `x0 - x1`, count as 1.
 
     Returns:
-        A key for each.
+        One key for each skeleton.
     """
     longest = max(map(len, skeletons), default=1)
     tokens = np.full((len(skeletons), longest), PAD, dtype=np.int16)
@@ -132,7 +132,7 @@ def fingerprints(skeletons: Sequence[Skeleton]) -> list[bytes]:
 
 
 def _keys(values: np.ndarray) -> list[bytes]:
-    """Of `[skeletons, probes]`; the first two probes are those that nothing distinguishes."""
+    """Keys of values `[skeletons, probes]`; the first two probes are those that nothing distinguishes."""
     with np.errstate(all="ignore"):
         scaled = (values - values[:, :1]) / (values[:, 1:2] - values[:, :1])
         whole = np.isfinite(scaled).all(axis=1, keepdims=True)

@@ -33,12 +33,11 @@ class Vocabulary:
     """Ids of a set of operators, variables and integers.
 
     Attributes:
-        names: what every id is called: `<pad>`, `<start>`, `<end>`, `<constant>`, integers, `x0`, …,
-        operators.
-        effect: `[size]`, change of the number of missing arguments by writing the id.
-        pad, start, end, placeholder: the special ids.
-        integers: the integers that are ids.
-        variables: how many variables are ids.
+        names: name of every id: `<pad>`, `<start>`, `<end>`, `<constant>`, integers, `x0`, …, operators.
+        effect: change of the number of missing arguments by writing the id. `[size]`
+        pad, start, end, placeholder: special ids.
+        integers: constants with an id of their own.
+        variables: number of variables.
     """
 
     pad, start, end, placeholder = PAD, START, END, PLACEHOLDER
@@ -96,7 +95,7 @@ class Vocabulary:
         """Ids of an expression, without start and end, and the values behind the placeholders.
 
         Args:
-            expression: what to encode.
+            expression: equation to encode.
 
         Returns:
             ids `[length]` int64 and constants `[placeholders]` float64.
@@ -125,8 +124,8 @@ class Vocabulary:
         """Ids of many expressions with start and end, padded.
 
         Args:
-            expressions: what to encode.
-            length: columns to return; as many as needed when not given.
+            expressions: equations to encode.
+            length: number of columns to return; as many as needed when not given.
 
         Returns:
             ids `[expressions, length]` int64 and constants `[expressions, most placeholders]` float64, padded
@@ -152,7 +151,7 @@ class Vocabulary:
         """Ids of many programs whose constants are all placeholders, with start and end, padded.
 
         Args:
-            tokens: padded behind with -1. `[programs, length]`
+            tokens: prefix programs, padded behind with -1. `[programs, length]`
 
         Returns:
             `[programs, length + 2]` int16
@@ -180,7 +179,7 @@ class Vocabulary:
         """Expression of a row of ids.
 
         Args:
-            ids: `[length]`; start and padding are skipped, the end token ends it.
+            ids: row of ids; start and padding are skipped, the end token ends it. `[length]`
             constants: values for the placeholders, in order; 1 for all when not given. Values too many are
                 ignored, as the padding of `encode_batch` is.
 
@@ -262,15 +261,15 @@ class Vocabulary:
         token.
 
         Args:
-            missing: `[batch]`, from `begin` and `advance`; a NumPy array or a torch tensor on any device.
-            left: tokens that may still be written, this one included and the end token not; a number or
-                `[batch]`. At least `missing`.
-            variables: `[batch, variables]` or `[variables]` bool, which variables may be used; all when not
-            given.
+            missing: number of missing arguments, from `begin` and `advance`; a NumPy array or a torch tensor on
+                any device. `[batch]`
+            left: number of tokens that may still be written, this one included and the end token not, at least
+                `missing`; one number or `[batch]`.
+            variables: flags of the variables that may be used; all when not given. `[batch, variables]` or
+                `[variables]` bool
 
         Returns:
-            `[batch, size]` bool, of the kind and on the device of `missing`; at least one is set in every
-            row.
+            Flags of the kind and on the device of `missing`, at least one set in every row. `[batch, size]` bool
         """
         tables = self._table(missing)
         effect, body = tables["effect"], tables["body"]

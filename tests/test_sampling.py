@@ -138,7 +138,12 @@ def test_a_seed_gives_the_same_expressions_again():
     )
 
 
-def test_a_protected_operator_is_never_a_default():
+def test_the_default_weights_are_those_of_the_rows():
+    assert SamplingSettings().operators == {
+        "add": 4.0, "sub": 2.0, "mul": 6.0, "div": 2.0, "neg": 0.25, "inv": 0.5, "square": 1.0, "cube": 0.25,
+        "sqrt": 0.75, "exp": 0.75, "log": 0.5, "sin": 0.75, "cos": 0.75, "tanh": 0.25,
+    }  # fmt: skip
+    assert list(SamplingSettings().operators) == [row.name for row in OPERATORS if row.sampled]
     assert not any(BY_NAME[name].protected for name in SamplingSettings().operators)
 
 

@@ -179,6 +179,14 @@ def test_checkpoints_are_data(whole: Any) -> None:
     assert len(own["seen"]) == course["skeletons"]
 
 
+def test_checkpoints_that_do_not_name_their_operators_are_refused(tmp_path: Path) -> None:
+    model = GMEQL(2, LAYERS)
+    with pytest.raises(UserError, match=r"^the checkpoint's equation does not name .*: fit again$"):
+        model.on_load_checkpoint({"equation": [[18, 31], []]})
+    with pytest.raises(UserError, match=r"^the checkpoint's search does not name .*: fit again, without resume$"):
+        StructureSearch(tmp_path).load_state_dict({"elites": [], "best": []})
+
+
 def test_logits_learn_from_elites() -> None:
     model = GMEQL(2, layers=LAYERS, learning_rate=0.5)
     model.initialise(np.random.default_rng(0))

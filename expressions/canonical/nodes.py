@@ -19,17 +19,18 @@ class Node:
     """A canonical subtree. Equal subtrees are one object, so that identity is equality.
 
     Attributes:
-        kind: ATOM (constant or variable), FUNCTION, SUM or PRODUCT.
-        tokens, constants: the program.
-        order: sorts the terms of a sum; whole powers and products before single variables.
-        factor_order: sorts the factors of a product; variables first.
-        terms, constant: the node as a sum.
-        coefficient, factors: the node as a product; `factors` is None in a sum until it is asked for.
-        operator, arguments: of a function.
-        dense: defined everywhere but at isolated points (overflow aside).
-        analytic: a combination of analytic functions, so constant on a region only if constant everywhere.
-        not_flat: takes no value on a whole region, so that its zeros are isolated.
-        not_negative: never below 0 where it is defined.
+        kind: one of ATOM (constant or variable), FUNCTION, SUM and PRODUCT.
+        tokens, constants: program of the node.
+        order: sort key among the terms of a sum; whole powers and products come before single variables.
+        factor_order: sort key among the factors of a product; variables come first.
+        terms, constant: view of the node as a sum.
+        coefficient, factors: view of the node as a product; `factors` is None in a sum until it is asked for.
+        operator, arguments: token and arguments of a function; the token is 0 in other nodes.
+        dense: whether it is defined everywhere but at isolated points (overflow aside).
+        analytic: whether it combines analytic functions alone, so that it is constant on a region only if it is
+            constant everywhere.
+        not_flat: whether it takes no value on a whole region, so that its zeros are isolated.
+        not_negative: whether it is never below 0 where it is defined.
     """
 
     __slots__ = (

@@ -16,17 +16,16 @@ class Columns:
     """Values of the subtrees without constants that the other nodes need, each distinct one once.
 
     Attributes:
-        slot: `[positions + 1, expressions]`, which row of `values` belongs to the subtree; -1 where none is
-        kept.
-        values: `[columns, rows]`.
+        slot: row of `values` that belongs to the subtree, -1 where none is kept. `[positions + 1, expressions]`
+        values: values of the subtrees that are kept. `[columns, rows]`
     """
 
     def __init__(self, trees: Trees, inputs: np.ndarray) -> None:
         """Evaluate.
 
         Args:
-            trees: the expressions.
-            inputs: `[variables, rows]`, contiguous, in the type to compute in.
+            trees: expressions, side by side.
+            inputs: values of the variables, contiguous, in the type to compute in. `[variables, rows]`
         """
         fixed = (trees.tokens != PAD) & ~trees.varies
         position, column = np.nonzero(fixed)

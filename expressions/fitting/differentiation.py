@@ -47,9 +47,9 @@ def parameters_in_order(
     """Instance and position of every free constant: instance by instance, those of `first` before the others.
 
     Args:
-        free: `[positions + 1, expressions]`, at the constants to look at.
-        members: `[instances]`, which expression each instance belongs to.
-        first: as `free`; None: all of an instance are in prefix order.
+        free: flags of the constants to look at. `[positions + 1, expressions]`
+        members: expression that each instance belongs to. `[instances]`
+        first: flags of the constants that come first, shaped as `free`; None keeps prefix order.
     """
     instance, position = np.nonzero(free[:, members].T)
     if first is None:
@@ -80,7 +80,7 @@ class _Step:
     """All nodes of one height, one operator and one pattern of varying arguments.
 
     Attributes:
-        token: the operator.
+        token: token of the operator.
         low, high: rows of the value workspace that the step writes.
         left, right: rows that it reads; right is None for a unary operator.
         above: rows of the adjoint workspace with the nodes' own adjoints; None where all of them are 1.
@@ -102,8 +102,8 @@ class Tape:
     """A schedule that evaluates and differentiates a set of instances.
 
     Attributes:
-        parameters: `[instances]`, free constants of every instance; never decreasing.
-        width: the largest of them.
+        parameters: number of free constants of every instance, never decreasing. `[instances]`
+        width: largest of these numbers.
     """
 
     def __init__(
@@ -120,14 +120,15 @@ class Tape:
         """Schedule.
 
         Args:
-            trees: the expressions.
-            columns: their constant-free subtrees on `inputs`.
-            members: `[instances]`, which expression each instance belongs to, ordered by free constants.
-            free: `[positions + 1, expressions]`, at the constants to differentiate by.
-            inputs: `[variables, rows]`.
+            trees: expressions, side by side.
+            columns: constant-free subtrees of these on `inputs`.
+            members: expression that each instance belongs to, ordered by free constants. `[instances]`
+            free: flags of the constants to differentiate by. `[positions + 1, expressions]`
+            inputs: values of the variables. `[variables, rows]`
             workspace: buffers to use.
             width: free constants to make room for in Gram matrices, if more than any instance has.
-            first: `[positions + 1, expressions]`, free constants that come before the others; None: none do.
+            first: flags of free constants that come before the others; None for none.
+                `[positions + 1, expressions]`
 
         Raises:
             ValueError: the instances are not ordered by their number of free constants.
@@ -297,9 +298,9 @@ class Tape:
         """Gram matrices of `[J, residual]`.
 
         Args:
-            constants: `[instances, constants]`, every constant in prefix order, padded behind.
-            target: `[rows]`, in the type of the workspace.
-            root_weights: `[rows]`, square roots of the weights, or None.
+            constants: values of all constants in prefix order, padded behind. `[instances, constants]`
+            target: values to fit to, in the type of the workspace. `[rows]`
+            root_weights: square roots of the weights, or None. `[rows]`
 
         Returns:
             `[width + 1, width + 1, instances]` float64; the residual is the last row and column, unused

@@ -19,10 +19,10 @@ class Linearity:
     """A set of constants that have best values in closed form while the others stand still.
 
     Attributes:
-        chosen: `[positions + 1, expressions]`, at the constants of the set.
-        offset: those of them that are added to the whole expression (with either sign).
-        scale: at those of them that another one of the set multiplies, the position of the nearest such; else 0.
-        homogeneous: `[expressions]`, whether the expression is 0 when the chosen constants are.
+        chosen: flags of the constants of the set. `[positions + 1, expressions]`
+        offset: flags of those that are added to the whole expression, with either sign. As `chosen`
+        scale: position of the nearest constant of the set that multiplies this one, 0 without any. As `chosen`
+        homogeneous: whether the expression is 0 when the chosen constants are. `[expressions]`
     """
 
     chosen: np.ndarray
@@ -43,8 +43,8 @@ def linear_constants(trees: Trees, free: np.ndarray, root: int = 0) -> Linearity
     affine in these products, and any values of the products are had by some constants.
 
     Args:
-        trees: the expressions.
-        free: `[positions + 1, expressions]`, which constants may be chosen at all.
+        trees: expressions, side by side.
+        free: flags of the constants that may be chosen at all. `[positions + 1, expressions]`
         root: position of the subtree to look at; what stands outside it is never chosen.
     """
     tokens, second = trees.tokens, trees.second

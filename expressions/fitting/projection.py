@@ -80,11 +80,11 @@ def eliminate(tableau: np.ndarray, which: np.ndarray) -> np.ndarray:
     one are not kept up: in no instance may one that stays come before one that goes.
 
     Args:
-        tableau: `[width + 1, width + 1, instances]`, the right-hand side last.
-        which: `[width, instances]`, what to eliminate.
+        tableau: scaled Gram matrices, the right-hand side last. `[width + 1, width + 1, instances]`
+        which: flags of the parameters to eliminate. `[width, instances]`
 
     Returns:
-        `[width, instances]`, what was eliminated.
+        Flags of the parameters that were eliminated. `[width, instances]`
     """
     done = np.zeros_like(which)
     for k in np.flatnonzero(which.any(axis=1)):

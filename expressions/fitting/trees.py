@@ -26,8 +26,8 @@ class Trees:
             constants, the others from their variables.
         varies: whether the subtree holds a constant.
         digest: 64-bit hash of the subtree, constants all alike.
-        ordinal: how many constants stand before the position; at a constant, its index.
-        lengths: `[expressions]`, nodes of every program.
+        ordinal: number of constants before the position; at a constant, its index.
+        lengths: number of nodes of every program. `[expressions]`
     """
 
     tokens: np.ndarray
@@ -65,7 +65,7 @@ def read_trees(programs: Sequence[np.ndarray], before: Sequence[int] = (), after
     """Read prefix programs, each put between the same two runs of tokens.
 
     Args:
-        programs: one array of tokens an expression, valid in prefix order.
+        programs: valid prefix programs, an array of tokens each.
         before: tokens put in front of every program.
         after: tokens put behind every program.
     """
