@@ -16,6 +16,7 @@ from callbacks.settings.searches import (
     EliteRepositorySettings,
     GPSearchSettings,
     NetworkReadingSettings,
+    StructureSearchOwnSettings,
 )
 from datamodules.settings.equations import EquationsSettings
 from datamodules.settings.network_weights import NetworkWeightsSettings
@@ -26,6 +27,7 @@ from modules.settings.cvae import CVAESettings
 from modules.settings.gmeql import GMEQLPaperSettings, GMEQLSettings
 from modules.settings.weights_to_tokens import WeightsToTokensSettings
 from searches.evolution.settings import GeneticProgrammingSettings
+from searches.gumbel_structures.settings import StructureSearchSettings
 from searches.latent_space.settings import LatentSearchSettings
 
 __all__ = ["SETTINGS", "defaults_of", "register"]
@@ -45,6 +47,10 @@ SETTINGS: Mapping[str, tuple[str, tuple[type[Settings], ...]]] = {
     "callbacks.elite_repository.EliteRepository": ("search_elites", (EliteRepositorySettings,)),
     "callbacks.gp_search.GPSearch": ("search_gp", (GPSearchSettings, GeneticProgrammingSettings)),
     "callbacks.network_reading.NetworkReading": ("search_network_reading", (NetworkReadingSettings,)),
+    "callbacks.structure_search.StructureSearch": (
+        "search_structures",
+        (StructureSearchOwnSettings, StructureSearchSettings),
+    ),
 }
 """Class that a configuration names -> name of its defaults, and settings classes: its own, and those of its
 search."""

@@ -988,7 +988,7 @@ def test_the_time_is_divided() -> None:
         ({"polish_operators": "add"}, "must be a list"),
         ({"polish_operators": ["add", "sinn"]}, "did you mean"),
         ({"polish_operators": ["sin"]}, "two arguments"),
-        ({"popluation": 5}, "did you mean population"),
+        ({"popluation": 5}, "did you mean search.population"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(options: dict[str, Any], words: str) -> None:

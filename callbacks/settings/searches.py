@@ -13,6 +13,7 @@ __all__ = [
     "EliteRepositorySettings",
     "GPSearchSettings",
     "NetworkReadingSettings",
+    "StructureSearchOwnSettings",
     "divided",
 ]
 
@@ -99,6 +100,19 @@ class EliteRepositorySettings(Settings):
     exponent: float = setting(1.5, least=0)
     constants: str = setting("shared", choices=("shared", "fitted"))
     simplify_seconds: float = setting(3.0, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureSearchOwnSettings(Settings):
+    """What the search for structures takes beside `searches.gumbel_structures.settings.StructureSearchSettings`.
+
+    Attributes:
+        seed: random seed for every draw.
+    """
+
+    group = "search"
+
+    seed: int = setting(0, least=0, most=2**32 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
