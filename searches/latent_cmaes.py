@@ -30,18 +30,13 @@ from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_space.checked_map import CheckedMap
+from searches.latent_space.cma_strategy import CMAStrategy
 from searches.latent_space.continuation import Continuation
 from searches.latent_space.equation_map import EquationMap, MapFile
+from searches.latent_space.paper_strategy import PaperStrategy
 from searches.latent_space.settings import LatentSearchSettings
 from searches.latent_space.skeleton_scores import Elite, SkeletonScores
-from searches.latent_space.strategies import (
-    CMAStrategy,
-    GreedyStrategy,
-    Outcome,
-    PaperStrategy,
-    PriorStrategy,
-    Strategy,
-)
+from searches.latent_space.strategies import GreedyStrategy, Outcome, PriorStrategy, Strategy
 from searches.latent_space.tables import PreparedTable, Table
 from searches.latent_space.target_rewriting import Rewriter, Rewriting
 from searches.links.sums import linked_sums, seconds_of_sums, sums_of_parts

@@ -28,9 +28,11 @@ from searches.common.search_state import StateError, load_state
 from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_cmaes import search
 from searches.latent_space import continuation
+from searches.latent_space.cma_strategy import CMAStrategy
+from searches.latent_space.paper_strategy import PaperStrategy
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from searches.latent_space.skeleton_scores import PENALTY, Elite, SkeletonScores, program_to_fit, shares_by_rank
-from searches.latent_space.strategies import CMAStrategy, Outcome, PaperStrategy, Prior
+from searches.latent_space.strategies import Outcome, Prior
 from searches.latent_space.tables import PreparedTable, relevance
 from searches.pareto_front import EXACT_NMSE
 from searches.search_result import SearchResult

@@ -5,6 +5,7 @@ Programs in it are numbers, so the names of the operators are always a part of i
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -100,3 +101,13 @@ def fingerprint(*parts: Any) -> str:
             digest.update(repr(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def text_of(numbers: np.ndarray) -> str:
+    """Every bit of an array, as text that a state can hold."""
+    return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
+
+
+def array_of(text: str, kind: type) -> np.ndarray:
+    """The array that `text_of` wrote, flat."""
+    return np.frombuffer(base64.b64decode(text), dtype=kind).copy()

@@ -9,13 +9,12 @@ import numpy as np
 from expressions.skeleton import Skeleton
 from foundation.errors import UserError
 from searches.latent_space.equation_map import EquationMap
+from searches.latent_space.random_streams import STREAMS
 from searches.latent_space.skeleton_scores import Elite
 from searches.latent_space.strategies import Prior
 from searches.latent_space.tables import PreparedTable, Table
 
 __all__ = ["CheckedMap"]
-
-_STREAM = 1  # of random numbers, beside those of `searches.latent_space.strategies`
 
 
 class CheckedMap:
@@ -69,5 +68,5 @@ class CheckedMap:
 
     def decode(self, generation: int, latents: np.ndarray, temperature: float) -> list[Skeleton]:
         """A skeleton for every one of `latents [n, latents]` of a generation."""
-        seed = int(np.random.SeedSequence([self.seed, _STREAM, generation]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.seed, STREAMS["decoding"], generation]).generate_state(1)[0])
         return self.map.decode(latents, self.variables, temperature=temperature, seed=seed)

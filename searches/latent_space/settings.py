@@ -28,7 +28,7 @@ class LatentSearchSettings(Settings):
             `prior`: fresh samples of the prior, nothing learned: what the others must beat at equal `decodes`.
             `greedy`: the prior mean, decoded greedily, once.
             `paper`: the evolution strategy of GenSR's public code, see
-                `searches.latent_space.strategies.PaperStrategy`.
+                `searches.latent_space.paper_strategy.PaperStrategy`.
             `none`: no latent at all; with `polish=gp`, genetic programming alone at the same budget.
         seconds: budget of the whole search by the clock, from the first encoding to the last rounding; None: no
             limit.
@@ -52,8 +52,8 @@ class LatentSearchSettings(Settings):
             `searches.latent_space.target_rewriting`; 0: none.
         question_samples: number of samples for one rewritten target in a generation.
         linked_sums: number of equations of regression alone (`searches.links.sums`: a few seconds, and a
-            quarter of `seconds` at most) that the search begins with, beside the first latents; 0: none, until the
-            polish finds its own.
+            quarter of `seconds` at most) that the search begins with, beside the first latents; 0: none, until
+            genetic programming finds its own.
         recombine_every: generations of `cmaes` after which equations are put together from parts of the elites, by
             regression (`searches.links.sums.sums_of_parts`), and scored as what is decoded; 0: never.
         elites: number of skeletons that are remembered as elites.

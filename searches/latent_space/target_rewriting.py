@@ -21,6 +21,7 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT, TOKEN
 from expressions.skeleton import Skeleton
 from foundation.errors import UserError
+from searches.latent_space.random_streams import STREAMS
 from searches.latent_space.skeleton_scores import Elite, shares_by_rank
 from searches.latent_space.tables import Table, of_ordinary_size
 from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
@@ -30,7 +31,6 @@ __all__ = ["Rewriter", "Rewriting", "leftover", "transformations"]
 _LARGEST = 1e8  # of a rewritten target, relative to its median: beyond, one row is all that is left of the table
 _FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
 _REMEMBERED = 512  # priors
-_STREAM = 7  # of random numbers, beside those of `searches.latent_space.strategies`
 _LEFTOVERS = ("add", "mul")
 _INVERTED = ("inv", "square", "sqrt", "exp", "log")
 _TAKE_UP_OFFSETS = ("add", "exp")  # as the offset, and as the factor, of the whole equation
@@ -149,7 +149,7 @@ class Rewriter:
             count: how many; fewer are returned where a question turns out to be none.
             each: of one question: to take it through the encoder takes as long as a few samples.
         """
-        rng = np.random.default_rng([self.seed, _STREAM, generation])
+        rng = np.random.default_rng([self.seed, STREAMS["rewriting"], generation])
         elites = self.elites()
         found = []
         for first in range(0, count, each):
