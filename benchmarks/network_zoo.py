@@ -38,7 +38,8 @@ def run(cell: Cell) -> dict[str, Any]:
     """Train, and count."""
     import torch
 
-    from datamodules.zoo.network_zoo import draw_equations, trained
+    from datamodules.zoo.equations import draw_equations
+    from datamodules.zoo.network_zoo import trained
     from datamodules.zoo.settings import ZooSettings
 
     training: dict[str, Any] = {}
@@ -69,8 +70,8 @@ def _single(settings: ZooSettings, coefficients: Tensor, steps: int) -> Tensor:
     import torch
     from torch import nn
 
+    from datamodules.zoo.equations import equation_values
     from datamodules.zoo.network_training import chebyshev_points, network_r2
-    from datamodules.zoo.network_zoo import equation_values
 
     activation = {"tanh": nn.Tanh, "gelu": nn.GELU, "relu": nn.ReLU}[settings.shape.activation]
     layers: list[nn.Module] = []

@@ -12,7 +12,8 @@ from torch import Tensor
 from datamodules.loading.batch_loader import BatchLoader
 from datamodules.settings.network_weights import NetworkWeightsSettings
 from datamodules.zoo.network_file import read_network
-from datamodules.zoo.network_zoo import Shards, make_zoo
+from datamodules.zoo.network_zoo import make_zoo
+from datamodules.zoo.shards import Shards
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
 from modules.settings.weights_to_tokens import ReadingTask

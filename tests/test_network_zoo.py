@@ -16,11 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
-from datamodules.zoo import network_zoo
+from datamodules.zoo import shards
+from datamodules.zoo.equations import SPLITS, draw_equations, equation_values
 from datamodules.zoo.network_file import read_network
 from datamodules.zoo.network_training import chebyshev_points, initial_weights, train_networks
-from datamodules.zoo.network_zoo import SPLITS, Shards, draw_equations, make_zoo, trained
+from datamodules.zoo.network_zoo import make_zoo, trained
 from datamodules.zoo.settings import TrainingSettings, ZooSettings
+from datamodules.zoo.shards import Shards
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import (
     ACTIVATIONS,
@@ -117,7 +119,7 @@ def test_networks_become_their_equations(settings: ZooSettings, share: float) ->
     flat, r2 = trained(settings, coefficients, torch.Generator().manual_seed(0))
     assert (r2 >= settings.floor).double().mean() >= share
     x = torch.linspace(settings.x_low, settings.x_high, 50)
-    wanted = network_zoo.equation_values(settings.vocabulary, coefficients, x)
+    wanted = equation_values(settings.vocabulary, coefficients, x)
     spread = (wanted - wanted.mean(dim=1, keepdim=True)).square().mean(dim=1)
     error = (settings.shape.run(flat, x) - wanted).square().mean(dim=1)
     judged = (spread > 1e-6) & (r2 >= settings.floor)  # R2 is that of the function, in its own units
@@ -168,7 +170,7 @@ def test_equations_are_uniform_by_length_and_held_out_by_meaning() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> ZooSettings:
     """A zoo whose shards are small."""
-    monkeypatch.setattr(network_zoo, "SHARD", 64)
+    monkeypatch.setattr(shards, "SHARD", 64)
     return ZooSettings(widths="1-4-4-1", floor=0.5, steps=3, passes=2)
 
 

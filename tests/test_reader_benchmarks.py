@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import network_zoo, weight_readers
 from benchmarks.cells import OK, Cell, Record
-from datamodules.zoo import network_zoo as zoo
+from datamodules.zoo import shards
 
 
 def recorded(cells: list[Cell], run: object) -> list[Record]:
@@ -31,7 +31,7 @@ def test_readers_are_measured_on_tracks_and_on_what_they_have_not_seen(
 ) -> None:
     unseen = {name: weight_readers.UNSEEN[name] for name in ("1-16-1", "hardly trained")}
     monkeypatch.setattr(weight_readers, "UNSEEN", unseen)
-    monkeypatch.setattr(zoo, "SHARD", 256)  # small shards: a zoo is made of whole ones
+    monkeypatch.setattr(shards, "SHARD", 256)  # small shards: a zoo is made of whole ones
     settings = {"seconds": 0.5, "networks": 256, "test": 128}
     cells = [
         Cell("readers", method, problem, 1, settings, str(tmp_path))

@@ -17,8 +17,9 @@ from torch import nn
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
 from datamodules.network_weights import NetworkWeights
-from datamodules.zoo import network_zoo
-from datamodules.zoo.network_zoo import draw_equations, trained
+from datamodules.zoo import shards
+from datamodules.zoo.equations import draw_equations
+from datamodules.zoo.network_zoo import trained
 from datamodules.zoo.settings import ZooSettings
 from foundation.errors import UserError
 from modules.networks.weights.encoders import build_encoder
@@ -162,7 +163,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(cache: Path, batch_size: int = 64) -> NetworkWeights:
     counts = {"networks": 512, "validation_networks": 64, "test_networks": 64}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network_zoo, "SHARD", 256)
+        patch.setattr(shards, "SHARD", 256)
         module = NetworkWeights(**counts, batch_size=batch_size, cache=str(cache), processes=1, seed=5)
         module.prepare_data()
         module.setup()
@@ -208,7 +209,7 @@ class Cut(pl.Callback):
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_zoo, "SHARD", 256)
+    monkeypatch.setattr(shards, "SHARD", 256)
 
 
 @pytest.mark.usefixtures("small_shards")
