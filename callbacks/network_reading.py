@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from callbacks.equation_report import Finding, SearchLog, draw_curves, report_findings
+from callbacks.equation_search import EquationSearch
 from callbacks.run_record import record_metrics
 from callbacks.settings.searches import NetworkReadingSettings
 from expressions.complexity import complexity
@@ -38,7 +39,7 @@ _MOST_PLOTS = 6
 _GOOD_R2 = 0.99
 
 
-class NetworkReading(Callback):
+class NetworkReading(EquationSearch):
     """Reads networks with the averaged weights of a `modules.weights_to_tokens.WeightsToTokens`.
 
     Of the equations that a beam search finds, of those that are drawn, and of one whose coefficients are fitted to
@@ -52,28 +53,23 @@ class NetworkReading(Callback):
         ```
 
     Args:
-        run_dir: where results go.
-        deferred: do not read in `on_fit_end`; `search(trainer, module, datamodule)` will be called later.
+        run_dir: run directory, where the results go.
+        deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
         **options: settings by name, see `callbacks.settings.searches.NetworkReadingSettings`.
     """
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
-        self.run_dir, self.deferred = Path(run_dir), deferred
+        super().__init__(run_dir, deferred)
         self.settings = NetworkReadingSettings.of(options)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read, unless it is to be done later."""
-        if not self.deferred:
-            self.search(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
-
-    def search(self, trainer: Trainer, module: Any, datamodule: Any) -> None:
+    def find_and_report(self, trainer: Trainer, module: Any, datamodule: Any) -> list[Finding]:
         """Read and report, in the first process alone.
 
         Raises:
             UserError: the encoder cannot take the network of the file, or the reader knows nothing yet.
         """
         if not trainer.is_global_zero:
-            return
+            return []
         if datamodule.one is not None and not module.initialised and not trainer.global_step:
             raise UserError(
                 "no trained reader fits these settings: give ckpt_path=FILE of one, or leave the settings of data "
@@ -98,6 +94,7 @@ class NetworkReading(Callback):
         log = SearchLog(trainer)
         log.findings(self.run_dir, findings, ["x"], plots)
         _log_table(log, findings, texts)
+        return findings
 
     def _networks(
         self, reader: Any, datamodule: Any
