@@ -18,7 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.cells import Cell, Ledger, Record, run_cells  # noqa: E402
 from benchmarks.suites import SUITES, Suite, suite  # noqa: E402
+from foundation.durations import duration  # noqa: E402
 from foundation.errors import UserError, near  # noqa: E402
+from foundation.files import replace_file  # noqa: E402
 
 _PATIENCE = 3.0  # a cell is killed after this many times its estimate …
 _GRACE = 120.0  # … plus this many seconds
@@ -139,7 +141,7 @@ def _measure(
         console.print(f"{len(cells) + len(first) - len(todo)} cells are finished already: {ledger.path}")
     if seconds > _LONG:
         console.print(
-            f"{len(todo)} cells on {len(cores)} core(s) will take about {_duration(seconds)}. "
+            f"{len(todo)} cells on {len(cores)} core(s) will take about {duration(seconds)}. "
             "Ctrl-C keeps what is finished; the same command goes on from there."
         )
     records: dict[str, Record] = {}
@@ -174,16 +176,9 @@ def _show(chosen: Suite, records: list[Record], options: argparse.Namespace, com
         terminal.print(f"- {note}", highlight=False, markup=False)
     header = f"`{command}`, one core a cell, {options.jobs} at a time: {machine.describe()}."
     target = options.out / f"{chosen.name}.md"
-    temporary = target.with_suffix(".part")
-    temporary.write_text(report.markdown(header), encoding="utf-8")
-    temporary.replace(target)
+    replace_file(target, report.markdown(header))
     written = [target, *chosen.draw(records, options.out)]
     terminal.print(f"Written to {', '.join(map(str, written))}", highlight=False)
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ Published accuracy in six classes: GenSR 0.849, E2E 0.661, SNIP 0.723 (Li et al.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,6 +42,7 @@ from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, failures, good, group, status_note
 from benchmarks.suites import Suite
 from expressions.operators import FIRST_VARIABLE, TOKEN
+from foundation.files import writing
 
 if TYPE_CHECKING:
     from datamodules.streams.equation_stream import Block, StreamSettings
@@ -106,9 +106,8 @@ def _tables(cell: Cell) -> LabelledTables:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         found = draw_tables(cell.seed, *(int(cell.settings[name]) for name in names))
-        temporary = path.with_suffix(f".part{os.getpid()}.npz")
-        np.savez(temporary, allow_pickle=False, **vars(found))
-        os.replace(temporary, path)
+        with writing(path) as stream:
+            np.savez(stream, allow_pickle=False, **vars(found))
     with np.load(path, allow_pickle=False) as stored:
         return LabelledTables(**{name: stored[name] for name in LabelledTables.__dataclass_fields__})
 

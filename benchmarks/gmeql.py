@@ -57,9 +57,7 @@ def run(cell: Cell) -> dict[str, Any]:
     import json
     import tempfile
 
-    from hydra import compose, initialize_config_dir
-
-    import train
+    from rediscover.training import compose, train
 
     settings = cell.settings
     words = ["logger=csv", f"seed={cell.seed}", f"data.problem={cell.problem}", *VARIANTS[cell.method]]
@@ -71,14 +69,11 @@ def run(cell: Cell) -> dict[str, Any]:
         words += [f"experiment=gmeql_paper{'' if small else '_b5_b8'}", f"model.restarts={settings['restarts']}"]
         if settings["epochs"]:
             words.append(f"trainer.max_epochs={settings['epochs']}")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        initialize_config_dir(str(Path(train.__file__).parent / "configs"), version_base="1.3"),
-    ):
-        config = compose("train", overrides=words, return_hydra_config=False)
+    with tempfile.TemporaryDirectory() as folder:
+        config = compose([*words, f"hydra.run.dir={folder}"])
         begun, begun_cpu = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):
-            train.run(config, Path(folder), {"model": "gmeql", "data": "problem"})
+            train(config)
         wall, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
         results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
         curve = Path(folder) / "search" / "learning_curve.csv"
@@ -144,12 +139,12 @@ def in_default_network(name: str) -> bool:
     """Whether the default network has a structure for a formula, as it is spelled or in canonical form."""
     from omegaconf import OmegaConf
 
-    import train
+    import configs
     from expressions.canonical_form import canonical
     from modules.networks.gumbel_max.architecture import Architecture
     from modules.networks.gumbel_max.expressible import can_express
 
-    config = OmegaConf.load(Path(train.__file__).parent / "configs" / "model" / "gmeql.yaml")
+    config = OmegaConf.load(Path(configs.__file__).parent / "model" / "gmeql.yaml")
     posed = problem(name)
     network = Architecture(list(config.model.layers), len(posed.variables), bool(config.model.constant))
     return any(can_express(network, form) for form in (posed.truth, canonical(posed.truth)))

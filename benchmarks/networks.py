@@ -6,7 +6,6 @@ They are trained by the project's own command, `python train.py`, once; both sui
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from benchmarks.cells import Cell, Settings
+from foundation.files import writing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -127,9 +127,8 @@ def _write(path: Path, out: str, kind: str, seed: int, settings: Settings) -> No
         with torch.no_grad():
             latents = model.encode(torch.tensor(inputs, dtype=torch.float32))
         arrays[f"latents_{part}"] = latents.numpy().astype(np.float64)
-    temporary = path.with_suffix(f".part{os.getpid()}.npz")
-    np.savez(temporary, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
+    with writing(path) as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_model(out: str, kind: str, seed: int, settings: Settings) -> Autoencoder:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from foundation.files import replace_file
 
 
 def main(text: str) -> None:
@@ -19,9 +19,7 @@ def main(text: str) -> None:
     machine.pin(int(task["core"]))
     answer = _answer(task["cell"])
     target = Path(task["answer"])
-    temporary = target.with_suffix(".part")
-    temporary.write_text(json.dumps(answer), encoding="utf-8")
-    os.replace(temporary, target)
+    replace_file(target, json.dumps(answer))
 
 
 def _answer(fields: dict[str, Any]) -> dict[str, Any]:

@@ -18,16 +18,19 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
-from callbacks.progress import duration
-from callbacks.run_record import record_metrics, write_atomically
+from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import CMAESSearchSettings, divided
 from callbacks.spread_search import SearchJob, SpreadSearch
 from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import r2
+from foundation.durations import duration
 from foundation.errors import UserError
+from foundation.files import replace_file
+from reports.finding_plots import draw_curves, draw_fit
+from reports.findings import Finding, report_findings
+from runs.record import record_metrics
 from searches.common.search_state import fingerprint
 from searches.latent_space.equation_map import MapFile
 from searches.latent_space.settings import LatentSearchSettings
@@ -210,7 +213,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         if before != identity:
             self.files.forget(job.label)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, identity)
+        replace_file(path, identity)
 
     def processes(self, trainer: Trainer) -> int:
         """One where the map is on a GPU: searches beside each other would only take turns."""

@@ -32,17 +32,20 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
-from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
-from callbacks.run_record import record_metrics, write_atomically
+from callbacks.logging.search_log import SearchLog
 from expressions.canonical_form import canonical
 from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.simplest_form import simplify
 from foundation.errors import UserError
+from foundation.files import replace_file
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elites import Elites
 from modules.networks.gumbel_max.network import selected
+from reports.finding_plots import draw_curves, draw_fit
+from reports.findings import Finding, report_findings
+from runs.record import record_metrics
 from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import Candidate, ParetoFront, pick
@@ -202,8 +205,8 @@ class EliteRepository(Callback):
         folder = self.run_dir / "search"
         folder.mkdir(parents=True, exist_ok=True)
         curve = [dict(zip(("restart", "instances", "mae"), entry, strict=True)) for entry in self._curve]
-        write_atomically(folder / "learning_curve.csv", _as_csv(curve))
-        write_atomically(folder / "improvements.csv", _as_csv(self._improvements))
+        replace_file(folder / "learning_curve.csv", _as_csv(curve))
+        replace_file(folder / "improvements.csv", _as_csv(self._improvements))
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
@@ -358,7 +361,7 @@ class EliteRepository(Callback):
         record_metrics(self.run_dir, metrics)
         folder = self.run_dir / "search"
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "restarts.csv", _as_csv(rows))
+        replace_file(folder / "restarts.csv", _as_csv(rows))
         log = SearchLog(trainer)
         for finding in findings:
             points = [(n, e) for restart, n, e in self._curve if restart == finding.trial]

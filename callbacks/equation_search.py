@@ -8,8 +8,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
-from callbacks.equation_report import Finding
 from foundation.errors import UserError
+from reports.findings import Finding
 
 __all__ = ["EquationSearch"]
 

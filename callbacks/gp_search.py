@@ -19,15 +19,18 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_figures, polynomial_r2, report_findings
-from callbacks.progress import duration
-from callbacks.run_record import write_atomically
+from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import GPSearchSettings, divided
 from callbacks.spread_search import SearchJob, SpreadSearch
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
 from expressions.parsing import parse
+from foundation.durations import duration
 from foundation.errors import UserError
+from foundation.files import replace_file
+from reports.finding_plots import draw_curves, draw_figures
+from reports.findings import Finding, report_findings
+from reports.polynomial_baselines import polynomial_r2
 from searches.common.search_state import fingerprint
 from searches.evolution.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.evolution.settings import GeneticProgrammingSettings
@@ -165,7 +168,7 @@ class GPSearch(SpreadSearch[LatentJob]):
         seeds = [] if self.archive is None else seeds_from(self.archive, job.names, job.data)
         start = {"data": job.data, "islands": islands, "seeds": [seed.infix() for seed in seeds]}
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(start))
+        replace_file(path, json.dumps(start))
         return start
 
     def budgets(self) -> dict[str, float | None]:

@@ -21,15 +21,17 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from callbacks.equation_report import Finding, SearchLog, draw_curves, report_findings
 from callbacks.equation_search import EquationSearch
-from callbacks.run_record import record_metrics
+from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import NetworkReadingSettings
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse, r2
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
+from reports.finding_plots import draw_curves
+from reports.findings import Finding, report_findings
+from runs.record import record_metrics
 from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["NetworkReading"]

@@ -10,7 +10,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["EpochProgress", "duration"]
+from foundation.durations import duration
+
+__all__ = ["EpochProgress"]
 
 REFRESH_SECONDS = 0.25
 WARN_SECONDS = 60.0
@@ -121,10 +123,3 @@ class EpochProgress(ProgressBar):
         if self._progress is not None:
             self._progress.stop()
         self._progress = None
-
-
-def duration(seconds: float) -> str:
-    """A length of time in the largest unit that fits: `40 seconds`, `3 minutes`, `2.5 hours`."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

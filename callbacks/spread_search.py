@@ -17,8 +17,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from callbacks.equation_report import Finding, SearchLog
 from callbacks.equation_search import EquationSearch
+from callbacks.logging.search_log import SearchLog
+from reports.findings import Finding
 from runs.search_files import SearchFiles
 from searches.common.parallel import cores
 from searches.common.saved_search import SavedSearch

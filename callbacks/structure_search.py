@@ -26,13 +26,16 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from callbacks.checkpoints import EpochCheckpoint
-from callbacks.equation_report import Finding, SearchLog, draw_curves, draw_fit, report_findings
-from callbacks.progress import duration
-from callbacks.run_record import record_metrics, write_atomically
+from callbacks.logging.search_log import SearchLog
 from expressions.goodness_of_fit import nmse
 from expressions.numbering import check_numbers, numbers_of
+from foundation.durations import duration
 from foundation.errors import UserError
+from foundation.files import replace_file
 from modules.gmeql import GMEQL
+from reports.finding_plots import draw_curves, draw_fit
+from reports.findings import Finding, report_findings
+from runs.record import record_metrics
 from searches.common.refinement import Refinement
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
 from searches.gumbel_structures.repository import Elite, StructureRepository
@@ -465,7 +468,7 @@ class StructureSearch(Callback):
         record_metrics(self.run_dir, {"test/nrmse": error, "search/instances_per_second": rate})
         folder = self.run_dir / "search"
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "improvements.csv", _as_csv(self.history))
+        replace_file(folder / "improvements.csv", _as_csv(self.history))
         log = SearchLog(trainer)
         log.generations(finding.label, finding.history)
         log.improvements(self.history)

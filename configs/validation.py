@@ -38,12 +38,14 @@ class RunSettings(Settings):
         threads: number of CPU threads of one tensor operation; None: all cores.
         resume: run directory to go on in, or `auto`.
         ckpt_path: checkpoint to begin from.
+        optimize: metric that a sweeper optimises, such as `test/r2_median`.
     """
 
     seed: int = setting(0, least=0, most=2**32 - 1)
     threads: int | None = setting(None, least=1)
     resume: str | None = setting(None)
     ckpt_path: str | None = setting(None)
+    optimize: str | None = setting(None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,32 +4,84 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["duration", "locked", "write_whole", "writing"]
+__all__ = ["locked", "making_folder", "replace_file", "writing"]
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content takes the place of the file when it is all written; else the file stays as it was."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a stream whose content takes the place of a file once all of it is written.
+
+    A reader, or a kill at any moment, finds the old file or the new one, whole.
+
+    Args:
+        path: Path of the file, in a directory that exists.
+
+    Yields:
+        Binary stream to write the new content to.
+
+    Raises:
+        OSError: The file cannot be written; the old one stays, and nothing is left of the new one.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
+def replace_file(path: str | Path, content: str | bytes) -> None:
+    """Write a file whole, in the place of the one that is there; its directory is made where there is none.
+
+    Args:
+        path: Path of the file.
+        content: New content; a text is written as UTF-8 with its line ends as they are.
+
+    Raises:
+        OSError: The file cannot be written; the old one stays, and nothing is left of the new one.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as stream:
-        stream.write(text.encode())
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Make a folder under another name and give it its own once it is filled: a folder that is there is whole.
+
+    Where another process has made the same folder in the meantime, that one stays.
+
+    Args:
+        path: Path of the folder, which is not there.
+
+    Yields:
+        Path of the folder to fill; a kill leaves it behind as `NAME.PROCESS.part`.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -37,9 +89,9 @@ def locked(path: Path, doing: str | None = None) -> Iterator[bool]:
     """Keep other processes out; the end of this one gives the lock back, whatever ends it.
 
     Args:
-        path: Of the lock, which is left behind.
-        doing: What the other process does, for those who wait: "Another process is …: waiting for it."; None: they
-            wait in silence.
+        path: Path of the lock, which is left behind.
+        doing: Work of the process that holds the lock, for those who wait: "Another process is …: waiting for
+            it."; None: they wait in silence.
 
     Yields:
         Whether there are locks on this system.
@@ -59,8 +111,5 @@ def locked(path: Path, doing: str | None = None) -> Iterator[bool]:
         yield True
 
 
-def duration(seconds: float) -> str:
-    """In words, rounded."""
-    if seconds < 100:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -8,8 +8,6 @@ kind of colour vision, the latter in grey too.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from foundation.files import writing
 from runs.metrics_file import losses, read_metrics
 
 __all__ = [
@@ -345,15 +344,8 @@ def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                figure.savefig(stream, format="png", metadata={"Software": None})
-            os.chmod(temporary, 0o644)  # mkstemp's own mode lets nobody else look
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with writing(path) as stream:
+            figure.savefig(stream, format="png", metadata={"Software": None})
 
 
 def _contours(

@@ -24,6 +24,8 @@ __all__ = [
     "claimed",
     "newest_unfinished",
     "run_directory_of",
+    "short_path",
+    "starting_point",
     "wandb_run_id",
 ]
 
@@ -97,6 +99,28 @@ def check_checkpoint_file(path: str | Path) -> Path:
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise torn from error
     return file
+
+
+def starting_point(run_dir: Path, checkpoint: str | None, resumes: bool) -> Path | None:
+    """The checkpoint that a run begins from, or None where it begins anew.
+
+    Args:
+        run_dir: Run directory.
+        checkpoint: Path of the checkpoint that was asked for, or None.
+        resumes: Whether the run goes on in its own directory.
+
+    Raises:
+        RunDirectoryError: There is no such file, or it is torn.
+    """
+    if checkpoint is not None:
+        return check_checkpoint_file(checkpoint)
+    last = checkpoint_of(run_dir) if resumes else None
+    return None if last is None else check_checkpoint_file(last)
+
+
+def short_path(path: Path) -> str:
+    """A path as seen from the working directory, where it lies below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 @contextlib.contextmanager

@@ -144,13 +144,13 @@ MUTANTS = (
         ("tests/test_resume.py::test_sigterm_then_resume_auto_through_the_real_command",),
     ),
     Mutant(
-        "report-not-escaped", "reports/html_report.py",
+        "report-not-escaped", "reports/html_parts/escaping.py",
         "return html.escape(str(text), quote=True)", "return str(text)",
         ("tests/test_compare.py",),
     ),
     # --- callbacks ----------------------------------------------------------------------------------------------
     Mutant(
-        "r2-min-a-maximum", "callbacks/equation_report.py",
+        "r2-min-a-maximum", "reports/findings.py",
         '"test/r2_min": float(scores.min())', '"test/r2_min": float(scores.max())',
         ("tests/test_gp_search.py::test_everything_is_written",),
     ),

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks.cmaes_search import CMAESSearch
-from callbacks.run_record import read_results
 from datamodules.tables.problems import Problem, Uniform, problem
 from expressions.parsing import parse
 from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
+from runs.record import read_results
 from searches.common.search_state import StateError, load_state
 from searches.latent_space.settings import LatentSearchSettings, SettingsError
 from tests.latent_maps import CodeMap, skeletons_of
@@ -143,7 +143,7 @@ def test_everything_is_written(run: Any) -> None:
     assert plots == {"search_curve.png", *(f"{label}_trial_0_{kind}.png" for label in labels for kind in kinds)}
     states = {path.name for path in (folder / "search").iterdir()}
     assert {f"{label}{ending}" for label in labels for ending in (".state", ".json")} <= states
-    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob("*.part"))
 
 
 def test_equations_have_the_names_of_their_own_problem(run: Any) -> None:

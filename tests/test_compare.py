@@ -13,7 +13,8 @@ import compare
 from expressions.expression import Expression
 from expressions.operators import OPERATORS
 from foundation.errors import UserError
-from reports.html_report import curves_svg, typeset
+from reports.html_parts.curves import curves_svg
+from reports.html_parts.typesetting import typeset
 from runs.reader import find_runs, read_front, read_run
 
 PIXEL = bytes.fromhex(

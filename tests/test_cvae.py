@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 import callbacks.throughput
 import modules.cvae
-import train
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.random_state import RandomState
 from callbacks.throughput import Throughput, estimate, matmul_peak
@@ -24,6 +23,7 @@ from modules.cvae import CVAE, EquationMeasures
 from modules.networks.equation_map.conditional_vae import Losses
 from modules.networks.equation_map.latent_map import LatentMap
 from modules.training.averaged_module import keep_freed_memory, learning_rate_schedule
+from rediscover.wiring.building import build_model
 
 OPERATORS, VARIABLES, LONGEST = ["add", "mul", "sin"], 2, 7
 SMALL: dict[str, Any] = {
@@ -466,7 +466,7 @@ def test_sizes_of_the_presets(preset: str, millions: float) -> None:
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", [preset, "model.init=scratch"])
     with torch.device("meta"):
-        module = train.build_model(config, hydra.utils.instantiate(config.data, _convert_="all"))
+        module = build_model(config, hydra.utils.instantiate(config.data, _convert_="all"))
     parameters = sum(parameter.numel() for parameter in module.network.parameters())
     assert parameters == pytest.approx(millions * 1e6, rel=0.02)
     assert module.network.longest == config.data.longest

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from callbacks.elite_repository import EliteRepository, _without_small_terms
-from callbacks.run_record import read_results
 from datamodules.problem_data import ProblemData
 from datamodules.tables.problems import Problem, Uniform
 from expressions.goodness_of_fit import mae
@@ -22,6 +21,7 @@ from expressions.parsing import parse
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elites import Elites
+from runs.record import read_results
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]
 SHORT: dict[str, Any] = {

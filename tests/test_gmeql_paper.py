@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from callbacks.elite_repository import EliteRepository
-from callbacks.run_record import read_results
 from datamodules.loading.batch_loader import RepeatedTable
 from datamodules.problem_data import ProblemData
 from foundation.errors import UserError
@@ -25,6 +24,7 @@ from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.draws import Draws
 from modules.networks.gumbel_max.elites import Elites
 from modules.networks.gumbel_max.network import mean_absolute_error, relaxed
+from runs.record import read_results
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]
 SHORT: dict[str, Any] = {

@@ -20,12 +20,12 @@ import pytest
 import torch
 
 from callbacks.gp_search import GPSearch, encode
-from callbacks.run_record import read_results
 from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import mse, r2
 from expressions.parsing import parse
 from foundation.errors import UserError
 from modules.autoencoder import Autoencoder
+from runs.record import read_results
 from searches.common.search_state import StateError, load_state
 from searches.evolution.archive import Entry, add_to_archive, read_archive
 
@@ -113,7 +113,7 @@ def test_everything_is_written(run: Any) -> None:
         ),
     }
     assert all((folder / "plots" / name).stat().st_size > 1000 for name in plots)
-    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob("*.part"))
 
 
 def test_the_equations_give_the_scores_that_are_reported(run: Any) -> None:

@@ -10,17 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.map_report import (
-    Interpolation,
-    MapReport,
-    Sample,
-    interpolate,
-    interpolation_metrics,
-    mean_value,
-    neighbour_metrics,
-    principal_components,
-    samples_of,
-)
+from callbacks.map_report import MapReport
 from datamodules.equations import Equations
 from expressions.operators import LEADING, leading_family
 from expressions.parsing import parse
@@ -29,6 +19,8 @@ from foundation.errors import UserError
 from modules.cvae import CVAE
 from modules.networks.equation_map.latent_map import LatentMap
 from reports.map_figures import Course, atlas, interpolations
+from reports.map_interpolation import Interpolation, interpolate, interpolation_metrics
+from reports.map_metrics import Sample, mean_value, neighbour_metrics, principal_components, samples_of
 from tests.latent_maps import CodeMap
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -328,7 +328,7 @@ def test_a_suite_is_a_sweep(
 
 
 def test_arguments_of_a_suite() -> None:
-    from train import arguments_of_a_suite
+    from runs.command_line import arguments_of_a_suite
 
     gmeql = "data.problem=b1,b2,b3,b4,b5,b6,b7,b8"
     assert arguments_of_a_suite(["data.problem=gmeql", "seed=1"]) == ["-m", "seed=1", gmeql]

@@ -18,9 +18,13 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-import train
-from callbacks.run_record import RunRecord, merge_metrics, read_results, record_equations, record_metrics
+from callbacks.run_record import RunRecord
+from rediscover.wiring.building import build_callbacks, build_model, build_trainer
+from rediscover.wiring.checkpoint_reading import check_fit
+from rediscover.wiring.loggers import build_loggers
+from runs.attempts import merge_metrics
 from runs.directory import claimed, newest_unfinished
+from runs.record import read_results, record_equations, record_metrics
 
 EPOCHS = 4
 
@@ -47,7 +51,7 @@ class Draws(pl.Callback):
 
 def compose(*overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(Path(train.__file__).parent / "configs"), version_base="1.3"):
+    with hydra.initialize_config_module("configs", version_base="1.3"):
         return hydra.compose("train", list(overrides))
 
 
@@ -71,15 +75,16 @@ def fit(run_dir: Path, workers: int, processes: int, cut: int | None = None) -> 
     pl.seed_everything(3, verbose=False)
     datamodule = hydra.utils.instantiate(config.data, _convert_="all")
     datamodule.setup()
-    model = train.build_model(config, datamodule)
+    model = build_model(config, datamodule)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
-    state = train._load(checkpoint, model) if checkpoint.is_file() else None
+    first_step = check_fit(checkpoint, model) if checkpoint.is_file() else 0
     record = RunRecord(run_dir, {"model": "autoencoder", "data": "california", "seed": 3, "wandb_run_id": None})
-    trainer = train.build_trainer(config, run_dir, record, None, state, None)
+    loggers = build_loggers(config, run_dir, first_step, None, writes=True)
+    trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record), loggers)
     trainer.callbacks[:0] = [Draws(), *([] if cut is None else [Cut(cut)])]
     end = contextlib.nullcontext() if cut is None else pytest.raises(Exception, match="cut")
     with end, record.phase("fit"):
-        trainer.fit(model, datamodule, ckpt_path=checkpoint if state else None, weights_only=True)
+        trainer.fit(model, datamodule, ckpt_path=checkpoint if first_step else None, weights_only=True)
 
 
 def weights(run_dir: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
@@ -210,7 +215,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback
 
-from callbacks.run_record import read_results, record_equations, record_metrics
+from runs.record import read_results, record_equations, record_metrics
 
 
 class Interrupted(Callback):

@@ -129,7 +129,7 @@ def test_killed_in_mid_generation_and_resumed(whole: Any, tmp_path: Path, worker
         process.communicate()
     assert len(set(reached)) == len(reached), "each attempt goes on from the one before"
     assert story(run(tmp_path / "state", workers=workers)) == whole
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp") and path.stat().st_size == 0]
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part") and path.stat().st_size == 0]
 
 
 def test_ctrl_c_returns_the_best_so_far(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ import pytest
 import torch
 
 from callbacks.checkpoints import EpochCheckpoint
-from callbacks.run_record import read_results
 from callbacks.structure_search import StructureSearch
 from datamodules.problem_data import ProblemData
 from datamodules.tabular import TabularData
@@ -27,6 +26,7 @@ from expressions.goodness_of_fit import mse, nmse, r2
 from expressions.parsing import parse
 from foundation.errors import UserError
 from modules.gmeql import GMEQL
+from runs.record import read_results
 
 LAYERS = ["id*2 square cube sin cos mul div", "add*2 mul div id sum", "add mul sqrt id sum"]
 # Nothing here looks at the clock. A short patience, so that searches begin anew and must do so at the same moment.
@@ -438,7 +438,7 @@ def test_a_table_of_ones_own(tmp_path: Path, command: Callable) -> None:
 def test_noise_ends_by_the_budget_with_a_short_equation(
     tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callbacks.equation_report.recovered", lambda *_: False)  # SymPy would take ten seconds
+    monkeypatch.setattr("reports.findings.recovered", lambda *_: False)  # SymPy would take ten seconds
     ended = command(
         *COMMAND, "data.problem=b2", "data.noise=0.1", "data.validation_rows=200", "search.instances=4000",
         "hydra.run.dir=run",

@@ -1,6 +1,7 @@
 """The command line: every shipped configuration, and everything a user can get wrong, in one sentence."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,12 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from omegaconf import OmegaConf
+
+import rediscover
+from configs.validation import ConfigError
+from rediscover.training import compose
+from runs.directory import check_run_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -268,3 +275,63 @@ def test_faults_of_the_program_keep_their_traceback(command: Callable, monkeypat
     monkeypatch.setattr("modules.autoencoder.Autoencoder.training_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command(*SHORT)
+
+
+def test_a_notebook_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    metrics = rediscover.train(compose([*SHORT, "hydra.run.dir=run"]))
+    recorded = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert recorded["phase"] == "done"
+    assert metrics == {name: value for name, value in recorded["metrics"].items() if value is not None}
+    assert math.isfinite(metrics["test/reconstruction_mse"])
+    overrides = (check_run_directory("run") / ".hydra" / "overrides.yaml").read_text()
+    assert SHORT[0] in overrides, "resume=run goes on with the same settings"
+    with pytest.raises(ConfigError, match="compose"):
+        rediscover.train(OmegaConf.masked_copy(compose(SHORT), ["data", "model"]))
+
+
+def test_importing_the_face_is_light() -> None:
+    code = (
+        "import sys, rediscover\n"
+        "assert dir(rediscover) == rediscover.__all__\n"
+        "assert callable(rediscover.train)\n"
+        "assert not {'torch', 'lightning', 'wandb', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+
+SWEEPER = '''
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+
+class Sweeper(BasicSweeper):
+    """Keeps what each job returned, which is all that Optuna's sweeper goes by."""
+
+    def sweep(self, arguments):
+        batches = super().sweep(arguments)
+        Path("values.txt").write_text(" ".join(str(job.return_value) for batch in batches for job in batch))
+'''
+
+
+def test_a_sweeper_gets_the_metric_it_optimizes(
+    tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keeping_sweeper.py").write_text(SWEEPER)
+    monkeypatch.syspath_prepend(tmp_path)
+    sweep = ("-m", "seed=1,2", "hydra.sweep.dir=out", "hydra.sweeper._target_=keeping_sweeper.Sweeper")
+    ended = command(*SHORT, *sweep, "optimize=test/reconstruction_mse")
+    assert ended.code == 0, ended.err
+    runs = sorted((tmp_path / "out").glob("*/results.json"), key=lambda path: path.parent.name[-1])
+    expected = [json.loads(path.read_text())["metrics"]["test/reconstruction_mse"] for path in runs]
+    assert [float(value) for value in (tmp_path / "values.txt").read_text().split()] == expected
+    assert len(set(expected)) == 2
+
+
+def test_a_metric_that_is_not_there_is_named(command: Callable) -> None:
+    refused(
+        command(*SHORT, "optimize=test/reconstruction_mze"),
+        "optimize=test/reconstruction_mze is not a metric",
+        "did you mean test/reconstruction_mse",
+    )

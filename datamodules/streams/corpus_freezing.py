@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -35,8 +34,9 @@ from datamodules.streams.corpus_files import (
     read_header,
     shard_folder,
 )
+from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import duration, locked, write_whole
+from foundation.files import locked, making_folder, replace_file, writing
 
 __all__ = ["Source", "freeze"]
 
@@ -129,7 +129,7 @@ def _begin(folder: Path, content: Content, own: Mapping[str, int]) -> None:
         "batch_size": content.batch_size,
         **own,
     }
-    write_whole(folder / HEADER, json.dumps(header, indent=1) + "\n")
+    replace_file(folder / HEADER, json.dumps(header, indent=1) + "\n")
 
 
 def _write(source: Source, folder: Path, header: Mapping[str, Any], missing: Sequence[int]) -> None:
@@ -196,26 +196,17 @@ def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
         {name: part.numpy().astype(kind) for (name, kind), part in zip(TYPES.items(), batch, strict=True)}
         for batch in batches
     ]
-    temporary = shard.with_name(f"{shard.name}.{os.getpid()}.part")
-    temporary.mkdir()
-    for name in TYPES:
-        with (temporary / f"{name}.npy").open("wb") as stream:
-            np.save(stream, np.concatenate([own[name].ravel() for own in arrays]), allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-    index = {
-        "rows": [own["target"].shape[1] for own in arrays],
-        "length": [own["ids"].shape[1] for own in arrays],
-        "checksum": [checksum(own) for own in arrays],
-        "bytes": {name: (temporary / f"{name}.npy").stat().st_size for name in TYPES},
-    }
-    write_whole(temporary / INDEX, json.dumps(index))
-    try:
-        temporary.rename(shard)
-    except OSError:
-        if not shard.exists():
-            raise
-        shutil.rmtree(temporary)  # where there are no locks, another process was faster; its shard is the same
+    with making_folder(shard) as folder:
+        for name in TYPES:
+            with writing(folder / f"{name}.npy") as stream:
+                np.save(stream, np.concatenate([own[name].ravel() for own in arrays]), allow_pickle=False)
+        index = {
+            "rows": [own["target"].shape[1] for own in arrays],
+            "length": [own["ids"].shape[1] for own in arrays],
+            "checksum": [checksum(own) for own in arrays],
+            "bytes": {name: (folder / f"{name}.npy").stat().st_size for name in TYPES},
+        }
+        replace_file(folder / INDEX, json.dumps(index))
 
 
 def _clear(folder: Path) -> None:

@@ -27,8 +27,9 @@ from datamodules.streams.skeleton_pool import SPLITS, PoolSettings, SkeletonPool
 from expressions.numbering import numbers_of, renumbered
 from expressions.sampling import PAD
 from expressions.skeleton import structure_of
+from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import duration, locked, writing
+from foundation.files import locked, writing
 
 __all__ = ["KeptSkeletons", "keep_skeletons", "read_skeletons", "structures_of"]
 

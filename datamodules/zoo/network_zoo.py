@@ -39,7 +39,7 @@ from datamodules.zoo.network_training import (
 )
 from datamodules.zoo.settings import ZooSettings
 from foundation.errors import UserError
-from foundation.files import locked, write_whole
+from foundation.files import locked, making_folder, replace_file, writing
 from modules.networks.weights.small_networks import rescaled
 
 __all__ = ["make_zoo", "trained"]
@@ -124,7 +124,7 @@ def make_zoo(
         folder.mkdir(parents=True, exist_ok=True)
         header = folder / "zoo.json"
         if not header.exists():
-            write_whole(header, json.dumps(settings.content, indent=1) + "\n")
+            replace_file(header, json.dumps(settings.content, indent=1) + "\n")
         missing = [
             (split, number)
             for split, count in counts.items()
@@ -179,12 +179,8 @@ def _make_shard(settings: ZooSettings, folder: Path, split: str, number: int) ->
             arrays = _made(settings, split, number)
         finally:
             torch.set_num_threads(threads)
-        temporary = shard.with_name(f"{shard.name}.{os.getpid()}.part")
-        temporary.mkdir()
-        for name, array in arrays.items():
-            with (temporary / f"{name}.npy").open("wb") as stream:
-                np.save(stream, array, allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
-        write_whole(temporary / "facts.json", json.dumps({"cpu_seconds": time.process_time() - began}))
-        temporary.rename(shard)
+        with making_folder(shard) as unfinished:
+            for name, array in arrays.items():
+                with writing(unfinished / f"{name}.npy") as stream:
+                    np.save(stream, array, allow_pickle=False)
+            replace_file(unfinished / "facts.json", json.dumps({"cpu_seconds": time.process_time() - began}))

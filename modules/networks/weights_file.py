@@ -6,7 +6,6 @@ A file holds the weights of a network, the settings that it is built by, and a c
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from foundation.errors import UserError
+from foundation.files import replace_file
 
 __all__ = ["WeightsFile", "read_weights_file", "write_weights_file"]
 
@@ -59,13 +59,7 @@ def write_weights_file(
     if half:
         plain = {name: value.half() if value.dtype == torch.float32 else value for name, value in plain.items()}
     words = {"format": kind, "settings": json.dumps(dict(settings)), "card": json.dumps(dict(card))}
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        save_file(plain, temporary, words)
-        temporary.chmod(0o644)  # it is written for its owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, save(plain, words))
 
 
 def read_weights_file(

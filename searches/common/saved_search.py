@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import UserError
-from searches.common.search_state import replace_file
+from foundation.files import replace_file
 from searches.search_result import SearchResult
 
 __all__ = ["SavedSearch", "run_saved_search"]
@@ -72,7 +72,7 @@ def run_saved_search(
     plain = result.plain() | {"label": saved.label, "identity": saved.identity}
     unwritten = result.stopped == "disk"
     try:
-        replace_file(place.with_name(f"{saved.label}.json"), json.dumps(plain).encode())
+        replace_file(place.with_name(f"{saved.label}.json"), json.dumps(plain))
     except OSError:
         unwritten = True
     return plain | {"unwritten": unwritten}

@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from expressions.numbering import NumberingError, check_numbers, numbers_of
 from foundation.errors import UserError
+from foundation.files import replace_file
 
 _MAGIC = b"rediscover state 1\n"
 _NUMBERS = "numbers"
@@ -31,7 +30,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write `state` (numbers, strings, lists, dictionaries) so that a kill leaves the old file or the new one.
 
     Raises:
-        StateError: the disk is full or the directory not writable.
+        StateError: The disk is full or the directory not writable.
     """
     body = zlib.compress(json.dumps({**state, _NUMBERS: numbers_of()}).encode(), level=1)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
@@ -44,31 +43,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one, whole.
-
-    Raises:
-        OSError: it cannot be written; nothing is left of it.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote.
 
     Raises:
-        StateError: the file is not a state file, not a whole one, or its operators have other numbers.
+        StateError: The file is not a state file, not a whole one, or its operators have other numbers.
     """
     try:
         content = path.read_bytes()

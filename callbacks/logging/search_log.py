@@ -1,0 +1,101 @@
+"""Searches in W&B: generations under a step of their own, improvements, equations and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from reports.findings import Finding, scores_of
+
+__all__ = ["SearchLog"]
+
+
+class SearchLog:
+    """Sends searches to W&B under a step of their own; does nothing where there is no W&B logger."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        self.run: Any = loggers[0].experiment if loggers and trainer.is_global_zero else None
+        self._defined: set[str] = set()
+
+    def generations(self, label: str, entries: Iterable[Mapping[str, float]]) -> None:
+        """Generations of one search: best error, complexity, evaluations per second, front size."""
+        if self.run is None:
+            return
+        step = f"search/{label}/generation"
+        for entry in entries:
+            named = {f"search/{label}/{key}": value for key, value in entry.items()}
+            if label not in self._defined:  # exact names: a glob would not give them a step of their own
+                self._defined.add(label)
+                self.run.define_metric(step)
+                for name in named:
+                    self.run.define_metric(name, step_metric=step)
+            self.run.log(named)
+
+    def improvements(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """The best equation as text at each improvement."""
+        if self.run is None or not entries:
+            return
+        import wandb
+
+        table = wandb.Table(columns=list(entries[0]), data=[list(entry.values()) for entry in entries])
+        self.run.log({"search/improvements": table})
+
+    def findings(
+        self, run_dir: Path, findings: Sequence[Finding], names: Sequence[str], plots: Sequence[Path]
+    ) -> None:
+        """The equations as tables with LaTeX, the fronts as plots and as an artifact.
+
+        Args:
+            run_dir: Run directory.
+            findings: Results of all searches.
+            names: Variable names.
+            plots: Paths of the plots.
+        """
+        if self.run is None:
+            return
+        import wandb
+
+        front = _fronts(findings, names)
+        self.run.log(
+            {
+                "search/equations": _chosen(findings, names),
+                "search/front": front,
+                "search/front_plot": wandb.plot.scatter(front, "complexity", "train_nmse", title="Pareto front"),
+                **{f"plots/{path.stem}": wandb.Image(str(path)) for path in plots},
+            }
+        )
+        artifact = wandb.Artifact(f"equations-{self.run.id}", type="equations")
+        artifact.add_file(str(run_dir / "equations.csv"))
+        self.run.log_artifact(artifact)
+
+
+def _chosen(findings: Sequence[Finding], names: Sequence[str]) -> Any:
+    """W&B table of the equations that are shown first."""
+    import wandb
+
+    table = wandb.Table(columns=["problem", "trial", "equation", "latex", "complexity", "test_r2", "test_mse"])
+    for finding in findings:
+        scores = scores_of(finding.chosen, finding, names)
+        latex = wandb.Html(f"\\({scores['latex']}\\)", inject=False)
+        table.add_data(
+            finding.problem, finding.trial, scores["infix"], latex,
+            scores["complexity"], scores["test_r2"], scores["test_mse"],
+        )  # fmt: skip
+    return table
+
+
+def _fronts(findings: Sequence[Finding], names: Sequence[str]) -> Any:
+    """W&B table of all Pareto fronts."""
+    import wandb
+
+    table = wandb.Table(columns=["search", "complexity", "train_nmse", "validation_nmse", "equation"])
+    for finding in findings:
+        for c in finding.front:
+            infix = c.expression.infix(finding.names or names)
+            table.add_data(finding.label, c.complexity, c.train_nmse, c.validation_nmse, infix)
+    return table

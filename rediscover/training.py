@@ -1,0 +1,160 @@
+"""Train a model, test it, search for equations in it, and record everything in a run directory.
+
+Torch, Lightning and W&B are imported inside functions, after the configuration is found to be sound: they take
+seconds, and a wrong key should not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig
+
+from configs.validation import check_config
+from foundation.errors import UserError, near
+from rediscover.wiring.job import Job
+from reports.run_summary import run_summary
+from runs.command_line import remember_overrides
+from runs.directory import claimed, short_path, starting_point, wandb_run_id
+from runs.launch import rank
+from runs.record import read_results
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
+    from callbacks.run_record import RunRecord
+
+__all__ = ["chosen_model", "compose", "optimized", "train"]
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration that a command line leads to, for `train`.
+
+    Args:
+        overrides: Command line without the program, such as `["model=gmeql", "seed=1"]`; `hydra.run.dir=DIR`
+            names the run directory.
+    """
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        return hydra.compose("train", list(overrides), return_hydra_config=True)
+
+
+def chosen_model(overrides: Sequence[str]) -> str:
+    """The name of the model that a command line leads to."""
+    groups = ("model=", "experiment=", "data=", "search=")
+    choices = [item for item in overrides if item.startswith(groups)]
+    return str(compose(choices).hydra.runtime.choices.model)
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Fit, test, search: one run, in its own directory.
+
+    Example:
+        ```python
+        metrics = train(compose(["model=gmeql", "data.problem=b1", "search.seconds=10"]))
+        ```
+
+    Args:
+        config: Configuration: of a job that Hydra is running, or from `compose`.
+
+    Returns:
+        Number by flat name, such as `test/r2_median`; what is not finite is left out. Empty on all ranks but the
+        first.
+
+    Raises:
+        UserError: The configuration, the data, the directory or a checkpoint cannot be used as they are.
+    """
+    job = Job.of(config)
+    check_config(job.config)
+    if rank() != 0:
+        _run(job, first=False)
+        return {}
+    with claimed(job.run_dir):
+        _run(job, first=True)
+    metrics = read_results(job.run_dir).get("metrics", {})
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def optimized(metrics: Mapping[str, float], name: str | None) -> float | None:
+    """The metric that a sweeper optimises.
+
+    Args:
+        metrics: Metrics that `train` returned.
+        name: Name of the metric, `optimize` of the configuration; None: nothing is optimised.
+
+    Raises:
+        UserError: The run has no such metric.
+    """
+    if name is None or (not metrics and rank() != 0):
+        return None
+    if name not in metrics:
+        raise UserError(f"optimize={name} is not a metric that this run has; {near(name, metrics)}")
+    return metrics[name]
+
+
+def _run(job: Job, first: bool) -> None:
+    """Build everything, then fit, test and search.
+
+    Args:
+        job: Run to be made.
+        first: Whether this process is the first of the run.
+    """
+    config, run_dir = job.config, job.run_dir
+    checkpoint = starting_point(run_dir, config.ckpt_path, config.resume is not None)
+    import lightning.pytorch as pl
+    import torch
+
+    from rediscover.wiring.building import build_callbacks, build_data, build_model, build_search, build_trainer
+    from rediscover.wiring.checkpoint_reading import check_fit
+    from rediscover.wiring.loggers import build_loggers, closing
+    from rediscover.wiring.quiet import keep_quiet
+
+    keep_quiet()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_data(config)
+    model = build_model(config, datamodule)
+    first_step = 0 if checkpoint is None else check_fit(checkpoint, model)
+    record, run_id = _record(job, first)
+    search = build_search(config, run_dir)
+    loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
+    trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers)
+    if first:
+        print(f"{job.model} on {job.data}, in {short_path(run_dir)}", flush=True)
+    with closing(trainer):
+        with record.phase("fit"):  # one that was over ends before its first step
+            resumed = checkpoint if first_step > 0 else None
+            trainer.fit(model, datamodule, ckpt_path=resumed, weights_only=True)
+        with record.phase("test"):
+            _take_best(config, run_dir, model)
+            trainer.test(model, datamodule, verbose=False)
+        if search is not None:
+            with record.phase("search"):
+                search.search(trainer, model, datamodule)
+        record.finish(trainer)
+        if first:
+            print(run_summary(run_dir), flush=True)
+
+
+def _record(job: Job, first: bool) -> tuple[RunRecord, str | None]:
+    """The record of a run, begun on disk, and its W&B run id, which only the first process has."""
+    from callbacks.run_record import RunRecord
+
+    run_id = wandb_run_id(job.run_dir) if first and job.config.logger else None
+    facts = {"model": job.model, "data": job.data, "seed": job.config.seed, "wandb_run_id": run_id}
+    record = RunRecord(job.run_dir, facts, writes=first)
+    if first and job.config.resume is not None:
+        remember_overrides(job.run_dir, job.overrides)  # only now are they known to be sound
+    return record, run_id
+
+
+def _take_best(config: DictConfig, run_dir: Path, model: LightningModule) -> None:
+    """Put the weights of the best epoch into the model, where one was asked for."""
+    from rediscover.wiring.checkpoint_reading import read_checkpoint
+
+    best = run_dir / "checkpoints" / "best.ckpt"
+    if config.checkpoint.monitor is not None and best.is_file():
+        model.load_state_dict(read_checkpoint(best)["state_dict"])

@@ -1,0 +1,98 @@
+"""Model, search and Trainer of a run, built from its configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from callbacks.checkpoints import EpochCheckpoint, best_checkpoint
+from callbacks.progress import EpochProgress
+from callbacks.random_state import RandomState
+from callbacks.termination import Termination
+from configs.validation import ConfigError
+
+__all__ = ["build_callbacks", "build_data", "build_model", "build_search", "build_trainer"]
+
+
+def build_data(config: DictConfig) -> LightningDataModule:
+    """The data, read and divided."""
+    datamodule: LightningDataModule = hydra.utils.instantiate(config.data, _convert_="all")
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    return datamodule
+
+
+def build_model(config: DictConfig, datamodule: Any) -> LightningModule:
+    """The model, with what of its constructor the data decides (`Model.data_arguments(datamodule)`)."""
+    kind = hydra.utils.get_class(config.model["_target_"])
+    from_data = kind.data_arguments(datamodule) if hasattr(kind, "data_arguments") else {}
+    model: LightningModule = hydra.utils.instantiate(config.model, **from_data, _convert_="all")
+    return model
+
+
+def build_search(config: DictConfig, run_dir: Path) -> Any:
+    """The search callback, or None; it does not begin by itself: `search(trainer, …)` is called after the test."""
+    if "_target_" not in config.search:  # search=none; an experiment may still have set keys of a search
+        return None
+    return hydra.utils.instantiate(config.search, run_dir=str(run_dir), deferred=True, _convert_="all")
+
+
+def build_callbacks(
+    config: DictConfig, run_dir: Path, record: Callback, search: Callback | None = None
+) -> list[Callback]:
+    """Everything that makes a run resumable, and what its configuration adds.
+
+    Args:
+        config: Configuration of the run.
+        run_dir: Run directory.
+        record: Callback that writes `results.json`.
+        search: Search callback, or None.
+    """
+    folder = run_dir / "checkpoints"
+    callbacks = [RandomState(), Termination(), EpochProgress(), record, *_callbacks_of_the_model(config, run_dir)]
+    if search is not None:
+        callbacks.append(search)
+    callbacks.append(EpochCheckpoint(folder))
+    if config.checkpoint.monitor is not None:
+        callbacks.append(best_checkpoint(folder, config.checkpoint.monitor, config.checkpoint.mode))
+    return callbacks
+
+
+def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """A Trainer whose loop is cheap.
+
+    Args:
+        config: Configuration of the run.
+        run_dir: Run directory.
+        callbacks: Callbacks of the run.
+        loggers: Loggers of the run.
+
+    Raises:
+        ConfigError: Lightning refuses a setting of the Trainer.
+    """
+    settings = {
+        "num_sanity_val_steps": 0,  # the data have been checked, and the check would draw random numbers
+        "use_distributed_sampler": False,  # the loaders shard themselves, by seed and epoch
+        "enable_model_summary": False,
+        "log_every_n_steps": 50,
+        **OmegaConf.to_container(config.trainer, resolve=True),  # type: ignore[dict-item]
+    }
+    try:
+        return Trainer(**settings, callbacks=callbacks, logger=loggers, default_root_dir=str(run_dir))
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _callbacks_of_the_model(config: DictConfig, run_dir: Path) -> list[Callback]:
+    """What a model's configuration adds to the Trainer; a key `run_dir` of an entry is the run's own."""
+    entries = [entry for entry in (config.get("callbacks") or {}).values() if entry is not None]
+    return [
+        hydra.utils.instantiate(
+            entry, _convert_="all", **({"run_dir": str(run_dir)} if "run_dir" in entry else {})
+        )
+        for entry in entries
+    ]
