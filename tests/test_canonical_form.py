@@ -175,7 +175,8 @@ def test_numerically_different_expressions_have_different_keys() -> None:
             values = expression(X)
         other = found.setdefault(canonical_key(expression), values)
         both = np.isfinite(values) & np.isfinite(other)
-        assert np.allclose(values[both], other[both], rtol=1e-6, atol=1e-6)
+        plain = both & (np.abs(values) < 1e6)  # tan(atan(1e12)) has lost most of its digits
+        assert np.allclose(values[plain], other[plain], rtol=1e-6, atol=1e-6)
         assert both.sum() >= 0.9 * max(np.isfinite(values).sum(), np.isfinite(other).sum())
 
 
