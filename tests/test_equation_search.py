@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from lightning.pytorch import LightningModule
 
-from callbacks.equation_report import Finding
 from callbacks.equation_search import EquationSearch
 from foundation.errors import UserError
+from reports.findings import Finding
 
 
 class Noted(EquationSearch):
