@@ -320,8 +320,8 @@ def test_a_sweeper_gets_the_metric_it_optimizes(
 ) -> None:
     (tmp_path / "keeping_sweeper.py").write_text(SWEEPER)
     monkeypatch.syspath_prepend(tmp_path)
-    sweep = ("-m", "seed=1,2", "hydra.sweep.dir=out", "hydra.sweeper._target_=keeping_sweeper.Sweeper")
-    ended = command(*SHORT, *sweep, "optimize=test/reconstruction_mse")
+    sweep = ("seed=1,2", "hydra.sweep.dir=out", "hydra.sweeper._target_=keeping_sweeper.Sweeper")
+    ended = command("-m", *SHORT, *sweep, "optimize=test/reconstruction_mse")
     assert ended.code == 0, ended.err
     runs = sorted((tmp_path / "out").glob("*/results.json"), key=lambda path: path.parent.name[-1])
     expected = [json.loads(path.read_text())["metrics"]["test/reconstruction_mse"] for path in runs]
