@@ -291,13 +291,13 @@ def test_the_map_imports_neither_lightning_nor_wandb() -> None:
 
 # --- going on ---------------------------------------------------------------------------------------------------
 
-NOISY: dict[str, Any] = {"noise_level": 0.1, "decodes": 256}
+NOISY: dict[str, Any] = {"noise_level": 0.1, "decodes": 128}
 
 
 def test_more_decodes_another_map_other_settings(tmp_path: Path) -> None:
     search, trainer, model = deferred(tmp_path / "whole", **NOISY)
     search.search(trainer, model)
-    search, trainer, model = deferred(tmp_path / "cut", **(NOISY | {"decodes": 96}))
+    search, trainer, model = deferred(tmp_path / "cut", **(NOISY | {"decodes": 64}))
     search.search(trainer, model)
     search, trainer, model = deferred(tmp_path / "cut", **NOISY)
     search.search(trainer, model)
@@ -359,14 +359,14 @@ def wait_for_states(folder: Path, process: Any, generation: int) -> None:
 
 @pytest.mark.slow
 def test_killed_in_mid_search_and_resumed(tmp_path: Path) -> None:
-    search, trainer, model = deferred(tmp_path / "whole", noise_level=0.1, decodes=3200)
+    search, trainer, model = deferred(tmp_path / "whole", noise_level=0.1, decodes=1600)
     search.search(trainer, model)
-    process = start(tmp_path, 3200)
+    process = start(tmp_path, 1600)
     wait_for_states(tmp_path, process, 3)
     process.kill()
     process.communicate()
     assert not (tmp_path / "run" / "results.json").exists()
-    search, trainer, model = deferred(tmp_path / "run", noise_level=0.1, decodes=3200)
+    search, trainer, model = deferred(tmp_path / "run", noise_level=0.1, decodes=1600)
     search.search(trainer, model)
     assert equations(tmp_path / "run") == equations(tmp_path / "whole")
 
@@ -415,7 +415,7 @@ TINY = (
     "model.equation_layers=1", "model.decoder_layers=1", "model.prefix=2", "model.latents=8",
     "data.variables=2", "data.longest=8", "data.batch_size=16", "data.epoch_samples=32",
     "data.held_out_samples=16", "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]",
-    "search.seconds=4", "search.workers=1",
+    "search.seconds=1.5", "search.workers=1",
     "+search.simplify_seconds=0",
 )  # fmt: skip
 

@@ -666,7 +666,7 @@ SHARED = {"prior_share": 0.25, "rewritten_share": 0.5, "question_samples": 4}
     [("cmaes", {}), ("cmaes", SHARED), ("prior", {}), ("paper", {})],
     ids=["cmaes", "shared", "prior", "paper"],
 )
-@pytest.mark.parametrize("stops", [(1,), (4, 10), (1, 3, 13)])
+@pytest.mark.parametrize("stops", [(1, 4, 13)])
 def test_every_generation_can_be_gone_on_from(
     method: str, options: dict[str, Any], stops: tuple[int, ...], tmp_path: Path
 ) -> None:
