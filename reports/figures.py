@@ -96,7 +96,7 @@ def latent_scatter(
     true = np.asarray(true, dtype=np.float64).ravel()
     predicted = np.asarray(predicted, dtype=np.float64).ravel()
     low, high = _limits(true, 0.1)
-    with _figure(path, (4.8, 4.5)) as figure:
+    with png(path, (4.8, 4.5)) as figure:
         axes = figure.add_subplot(aspect="equal")
         inside = (true >= low) & (true <= high) & (predicted >= low) & (predicted <= high)
         if inside.sum() > MOST_DOTS:
@@ -159,7 +159,7 @@ def surface(
     largest = _percentiles(np.abs(residual[np.isfinite(residual)]), 1)[1]
     levels = np.asarray(MaxNLocator(20).tick_values(*_percentiles(true[np.isfinite(true)], 0.5)))
     bounds = np.asarray(MaxNLocator(20, symmetric=True).tick_values(-largest, largest))
-    with _figure(path, (11.6, 4.0)) as figure:
+    with png(path, (11.6, 4.0)) as figure:
         panels = figure.subplots(1, 3, sharex=True, sharey=True)
         for axes, values, heading in zip(panels, (true, found), ("network", "equation"), strict=False):
             value = _contours(axes, x, y, values, levels, "viridis", heading)
@@ -205,7 +205,7 @@ def pareto_front(
     """
     size = np.asarray(complexity, dtype=np.float64)
     order = np.argsort(size, kind="stable")
-    with _figure(path, (6.0, 4.2)) as figure:
+    with png(path, (6.0, 4.2)) as figure:
         axes = figure.add_subplot()
         curves = [("fitted rows", error, BLUE, "o-")]
         curves += [] if validation is None else [("held-out rows", validation, GREEN, "s--")]
@@ -240,7 +240,7 @@ def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "") -
         The path; where no loss was logged, the plot says so.
     """
     curves = losses(read_metrics(metrics_csv))
-    with _figure(path, (6.0, 4.0)) as figure:
+    with png(path, (6.0, 4.0)) as figure:
         axes = figure.add_subplot()
         for name, points in curves.items():
             x, y = np.array(points).T
@@ -279,7 +279,7 @@ def search_curve(
         The path.
     """
     searches = history if isinstance(history, Mapping) else {"": history}
-    with _figure(path, (6.0, 4.8)) as figure:
+    with png(path, (6.0, 4.8)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         for name, rows in searches.items():
             generation = [row.get("generation", index) for index, row in enumerate(rows)]
@@ -317,7 +317,7 @@ def error_bands(
     Returns:
         The path.
     """
-    with _figure(path, (6.0, 4.0)) as figure:
+    with png(path, (6.0, 4.0)) as figure:
         axes = figure.add_subplot()
         for name, (x, mean, deviation) in curves.items():
             (line,) = axes.plot(x, mean, label=_plain(name))
@@ -336,7 +336,7 @@ _PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2}
 
 
 @contextmanager
-def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
+def png(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure of so many inches, written to the path when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -371,7 +371,7 @@ def _curves(inputs: np.ndarray, network: Values, equation: Values, path: Path, t
     """`surface` of a single input."""
     x = np.linspace(*_percentiles(inputs[:, 0], 1), 4 * GRID)
     true, found = (_call(function, x[:, None]) for function in (network, equation))
-    with _figure(path, (6.0, 4.8)) as figure:
+    with png(path, (6.0, 4.8)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot(x, true, color=BLUE, linewidth=2.5, label="network")
         upper.plot(x, found, color=VERMILLION, linewidth=1.2, linestyle="--", label="equation")

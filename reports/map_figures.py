@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from expressions.operators import LEADING
-from reports.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, _figure, _limits, _plain
+from reports.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, _limits, _plain, png
 
 __all__ = ["Course", "atlas", "interpolations"]
 
@@ -64,7 +64,7 @@ def atlas(
     """
     order = np.random.default_rng(0).permutation(len(points))  # so that no family covers the others
     spread = points[order]
-    with _figure(path, (16.0, 4.9)) as figure:
+    with png(path, (16.0, 4.9)) as figure:
         left, middle, right = figure.subplots(1, 3, sharex=True, sharey=True)
         _by_kind(left, spread, np.array(kinds, dtype=object)[order])
         _by_value(middle, spread, lengths[order], "length of the skeleton", "tokens", "viridis")
@@ -120,7 +120,7 @@ def interpolations(courses: Sequence[Course], path: str | Path, title: str = "")
         The path.
     """
     rows = max(1, len(courses))
-    with _figure(path, (10.5, 0.4 + 2.9 * rows)) as figure:
+    with png(path, (10.5, 0.4 + 2.9 * rows)) as figure:
         panels = figure.subplots(rows, 2, squeeze=False, width_ratios=(1, 1.15))
         for (left, right), course in zip(panels, courses, strict=False):
             _course(left, right, course)
