@@ -73,7 +73,7 @@ class Autoencoder(LightningModule):
 
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, int]:
-        """What of the constructor is the data's to say, from a datamodule that is set up."""
+        """Constructor arguments that the data determine, from a datamodule that is set up."""
         return {"in_features": len(datamodule.feature_names)}
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -91,11 +91,11 @@ class Autoencoder(LightningModule):
         return self.decode(self.encode(inputs))
 
     def set_statistics(self, inputs: Statistics, target: Statistics | None = None) -> None:
-        """Take over how inputs and target are scaled, `scaled = (raw - offset) / scale`.
+        """Set the scaling of inputs and target, `scaled = (raw - offset) / scale`.
 
         Args:
-            inputs: `offset` and `scale`, each `[features]`, of the training rows.
-            target: The same for the target, each `[1]`; only `decode=target` reads it.
+            inputs: `offset` and `scale` of the input columns over the training rows. `[features]` each
+            target: `offset` and `scale` of the target; only `decode=target` reads them. `[1]` each
 
         Raises:
             UserError: If there are not as many columns as the model was built for, or there is no target to
@@ -123,7 +123,7 @@ class Autoencoder(LightningModule):
             self.set_statistics(datamodule.input_statistics(self.settings.scaling), target)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, one fused step; where asked for, a cosine to zero over the whole fit."""
+        """Adam with fused steps; with `schedule=cosine`, the learning rate falls to zero over the whole fit."""
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=fused)
         if self.settings.schedule == "constant":
@@ -146,7 +146,7 @@ class Autoencoder(LightningModule):
         self._losses = []
 
     def on_train_epoch_start(self) -> None:
-        """An epoch that was cut off leaves nothing behind."""
+        """Discard the losses of an epoch that was interrupted."""
         self._losses = []
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
@@ -166,7 +166,7 @@ class Autoencoder(LightningModule):
         self._log_measures("test")
 
     def _scaled(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Scaled outputs and what they should be, both `[batch, outputs]`."""
+        """Scaled outputs and their scaled targets, both `[batch, outputs]`."""
         inputs = batch[0]
         scaled = (inputs - self.input_offset) / self.input_scale
         wanted = scaled

@@ -1,8 +1,8 @@
-"""System 4: a conditional variational autoencoder of equations, in whose latent space a search looks for them.
+"""System 4: a conditional variational autoencoder of equations, whose latent space is searched for equations.
 
 Source: Q. Li, Y. Hu, J. Liu, Y. Chen, "GenSR: symbolic regression based on equation generative space", ICLR 2026,
-arXiv 2602.20557. The network and how ours differs: `modules.networks.equation_map.conditional_vae`. The search
-that uses it sees it through `modules.networks.equation_map.latent_map.LatentMap`.
+arXiv 2602.20557. `modules.networks.equation_map.conditional_vae` holds the network and says how it differs from
+the paper's. The latent search uses the network through `modules.networks.equation_map.latent_map.LatentMap`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from modules.training.averaged_module import AveragedModule, initialise
 
 __all__ = ["CVAE", "EquationMeasures"]
 
-ACTIVE_NATS = 0.01  # of a latent's mean KL, above which it counts as active
+ACTIVE_NATS = 0.01  # mean KL above which a latent counts as active
 BEAMS = 10
-BEAM_SAMPLES = 256  # of the test, over all ranks
+BEAM_SAMPLES = 256  # test equations decoded by beam search, over all ranks
 
 
 class CVAE(AveragedModule):
-    """Prior, posterior and decoder of equations, and an average of their weights.
+    """Prior, posterior and decoder of equations, with a moving average of their weights.
 
     The loss of a batch is the cross entropy a token of the rows decoded from a sample of the posterior, plus that
     of the rows decoded from a sample of the prior, plus the KL divergence and two auxiliary losses. Validation,
@@ -43,9 +43,9 @@ class CVAE(AveragedModule):
     `fit/samples_per_second`, `fit/tokens_per_second`; of validation and test, from the means of prior and
     posterior: `prior_cross_entropy`, `posterior_cross_entropy` (nats a token), `kl` (nats), `active_units`
     (latents whose mean KL is above 0.01 nats), `token_accuracy` and `expression_accuracy` (prior, teacher-forced).
-    Of the test also `validity`, the share of greedily written equations that are complete and allowed, and
-    `exact_skeleton_greedy` and `exact_skeleton_beam`, the shares where it is the right one, or the right one is
-    among 10 beams (of 256 samples at most).
+    The test also logs `validity`, the share of greedily decoded equations that are complete and allowed by the
+    grammar; `exact_skeleton_greedy`, the share whose skeleton is the true one; and `exact_skeleton_beam`, the
+    share of at most 256 samples whose true skeleton is among 10 beams.
 
     Args:
         variables: largest number of columns of a table.
@@ -54,7 +54,7 @@ class CVAE(AveragedModule):
         **options: settings by name, see `modules.settings.cvae.CVAESettings`.
 
     Raises:
-        UserError: a setting is unknown or its value not allowed, or there are no such first weights.
+        UserError: a setting is unknown, its value is not allowed, or the initial weights do not exist.
     """
 
     settings: CVAESettings
@@ -80,7 +80,7 @@ class CVAE(AveragedModule):
 
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, Any]:
-        """What of the constructor is the data's to say, from a datamodule that is set up."""
+        """Constructor arguments that the data determine, from a datamodule that is set up."""
         return {
             "variables": int(datamodule.variables),
             "operators": [str(name) for name in datamodule.operators],
@@ -125,7 +125,7 @@ class CVAE(AveragedModule):
         )
 
     def _nothing_of_unused(self, rows: int) -> Tensor | float:
-        """0 times the parameters that a loss does not use: distributed training waits for a gradient of each."""
+        """0 times the parameters that the loss does not use: distributed training needs a gradient of each one."""
         unused: list[nn.Module] = []
         if min(rows - 1, round(rows * self.settings.posterior_share)) == 0:
             unused += [self.network.equation_encoder, self.network.posterior_head]
@@ -138,18 +138,18 @@ class CVAE(AveragedModule):
         return 0.0 * torch.stack([p.sum() for module in unused for p in module.parameters()]).sum()
 
     def on_train_epoch_start(self) -> None:
-        """An epoch that was cut off leaves nothing behind."""
+        """Discard the measurements of an epoch that was interrupted."""
         self._sums, self._rows = [], 0
         self._began = self._ended = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Look at the clock; a validation may come before the end of the epoch."""
+        """Count the time of training alone; a validation may interrupt the epoch."""
         if self.device.type == "cuda" and self.trainer.is_last_batch:
             torch.cuda.synchronize(self.device)
         self._ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Log once an epoch: `self.log` in every step is not free."""
+        """Log once an epoch, because `self.log` in every step costs time."""
         if not self._sums:
             return
         sums = torch.stack(self._sums).double()
@@ -184,7 +184,7 @@ class CVAE(AveragedModule):
         self._log_measures("test", self.decoded)
 
     def _decode(self, batch: Batch) -> None:
-        """Write equations from the prior's mean, greedily and, for the first ones, by beam search."""
+        """Decode equations from the prior mean greedily and, for the first samples, by beam search."""
         network = self.average
         data = network.encode(point_features(batch.inputs, batch.target, batch.present))
         mean = network.prior(data).mean
@@ -211,10 +211,10 @@ class CVAE(AveragedModule):
 
 
 class EquationMeasures(Metric):
-    """How well equations are predicted, over a whole set and all ranks.
+    """Accuracy of the predicted equations over a whole data set and all ranks.
 
     Args:
-        latents: dimensions of the latent space.
+        latents: number of latent dimensions.
     """
 
     full_state_update = False
@@ -228,13 +228,13 @@ class EquationMeasures(Metric):
         self.add_state("kl", torch.zeros(latents, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prior_scores: Tensor, posterior_scores: Tensor, ids: Tensor, kl: Tensor) -> None:
-        """Take a batch in.
+        """Add a batch.
 
         Args:
-            prior_scores: of what follows each id, from the prior's mean. `[batch, T - 1, size]`
-            posterior_scores: the same from the posterior's mean.
-            ids: padded with 0. `[batch, T]`
-            kl: of every latent. `[batch, latents]`
+            prior_scores: scores of the id after each id, from the prior mean. `[batch, T - 1, size]`
+            posterior_scores: scores of the id after each id, from the posterior mean. `[batch, T - 1, size]`
+            ids: equations with start and end, padded with 0. `[batch, T]`
+            kl: KL divergence of every latent, nats. `[batch, latents]`
         """
         prior_nats, counted = token_losses(prior_scores, ids)
         posterior_nats, _ = token_losses(posterior_scores, ids)
@@ -260,7 +260,7 @@ class EquationMeasures(Metric):
 
 
 class DecodedMeasures(Metric):
-    """How many equations that were written are equations, and the right ones, over a whole set and all ranks."""
+    """Validity and exactness of the decoded equations over a whole data set and all ranks."""
 
     full_state_update = False
     counts: Tensor
@@ -272,7 +272,7 @@ class DecodedMeasures(Metric):
 
     @property
     def seen(self) -> int:
-        """Equations of this rank that were written by beam search."""
+        """Number of equations of this rank that were decoded by beam search."""
         return int(self.counts[3])
 
     def update(self, *counts: Tensor) -> None:
@@ -280,12 +280,12 @@ class DecodedMeasures(Metric):
         self.counts += torch.stack([count.double() for count in counts])
 
     def update_greedy(self, ids: Tensor, wanted: Tensor, allowed: Tensor) -> None:
-        """Take in what was written greedily.
+        """Add equations that were decoded greedily.
 
         Args:
-            ids: `[batch, T]`
-            wanted: `[batch, T]`
-            allowed: by the grammar, after each id but the last. `[batch, T - 1, size]`
+            ids: decoded equations. `[batch, T]`
+            wanted: true equations. `[batch, T]`
+            allowed: ids that the grammar allows after each id but the last. `[batch, T - 1, size]` bool
         """
         follows = allowed.gather(2, ids[:, 1:, None])[..., 0].all(dim=1)
         complete = follows & (ids == Vocabulary.end).any(dim=1)
@@ -294,7 +294,7 @@ class DecodedMeasures(Metric):
         self.update(rows, complete.sum(), right.sum(), none, none)
 
     def update_beam(self, beams: Tensor, wanted: Tensor) -> None:
-        """Take in what a beam search wrote. `[batch, beams, T]`, `[batch, T]`"""
+        """Add the beams of a beam search, `[batch, beams, T]`, and the true equations, `[batch, T]`."""
         right = (beams == wanted[:, None]).all(dim=2).any(dim=1)
         rows, none = torch.tensor(len(beams), device=beams.device), torch.tensor(0, device=beams.device)
         self.update(none, none, none, rows, right.sum())

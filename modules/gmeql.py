@@ -1,16 +1,15 @@
-"""System 2 as we run it: a Gumbel-max equation learner whose samples are hard structures.
+"""System 2 with our changes: a Gumbel-max equation learner whose samples are hard structures.
 
 Source: G. Chen, "Learning Symbolic Expressions via Gumbel-Max Equation Learner Networks", arXiv 2012.06921v2.
 
-`modules.gmeql_paper` is the paper's algorithm. Measured on it: soft mixtures are good at what no equation can do
-(an instance with error 0.017 had 16.7 once its choices were made hard), and one shared vector of weights pulls
-the structures that share it to the mean of the target, the right one among them. So here every sample is one-hot
-(the Gumbel-max trick proper, the limit of eq. 2 for temperature 0), no weights are shared: a structure stands
-for its skeleton, whose constants are fitted for it alone (`searches.common.skeleton_fitting`), and the logits
-learn from the structures that were found to be good, by the gradient of their log likelihood (the hard form of
-eq. 7).
+`modules.gmeql_paper` is the paper's algorithm. Measurements of it showed two faults. Soft mixtures fit data that
+no equation fits: an instance with error 0.017 had error 16.7 after its choices were made hard. And a vector of
+weights that many structures share pulls all of them, the right one included, to the mean of the target. So here
+every sample is one-hot (the Gumbel-max trick proper, the limit of eq. 2 for temperature 0) and no weights are
+shared: the constants of a structure's skeleton are fitted for it alone (`searches.common.skeleton_fitting`). The
+logits learn from the best structures by the gradient of their log likelihood (the hard form of eq. 7).
 
-The search itself, what is proposed and what becomes of it, is `callbacks.structure_search.StructureSearch`.
+The search itself is `callbacks.structure_search.StructureSearch`: it proposes, fits and keeps structures.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ __all__ = ["GMEQL"]
 class GMEQL(LightningModule):
     """Logits of the choices of a Gumbel-max network, learned from hard structures.
 
-    Places are the network's connections and, behind them, the gates of its sums
-    (`modules.networks.gumbel_max.skeletons`). Logged at the end of an epoch: `fit/entropy_1`, … the mean entropy
-    of each layer's connections as a share of the largest possible, the last for the output; `fit/loss`, the
-    negative log likelihood of a choice of an elite. `test/nrmse` is the error of the best equation, which the
-    search gives to `equation`.
+    The places of a structure are the network's connections, followed by the gates of its sums
+    (`modules.networks.gumbel_max.skeletons`). At the end of an epoch the module logs `fit/entropy_1`, …, the mean
+    entropy of each layer's connections as a share of the largest possible (the last one is the output's), and
+    `fit/loss`, the negative log likelihood of a choice of an elite. `test/nrmse` is the error of the best
+    equation, which the search stores in `equation`.
 
     Args:
         in_features: number of input columns.
         **options: settings by name, see `modules.settings.gmeql.GMEQLSettings`.
 
     Raises:
-        UserError: a setting is unknown or its value not allowed, or the layers are no network.
+        UserError: a setting is unknown, its value is not allowed, or the layers form no network.
     """
 
     def __init__(self, in_features: int, **options: Any) -> None:
@@ -72,7 +71,7 @@ class GMEQL(LightningModule):
 
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, int]:
-        """What of the constructor is the data's to say, from a datamodule that is set up."""
+        """Constructor arguments that the data determine, from a datamodule that is set up."""
         if datamodule.target_name is None:
             raise UserError("an equation learner needs data with a target: name one, data.target=…")
         return {"in_features": len(datamodule.feature_names)}
@@ -81,7 +80,7 @@ class GMEQL(LightningModule):
 
     @torch.no_grad()
     def initialise(self, rng: np.random.Generator) -> None:
-        """New logits."""
+        """Draw new logits."""
         drawn = rng.normal(0.0, self.settings.logit_std, self.logits.shape)
         drawn[self.skeletons.is_gate, 1] += self.settings.gate_logit
         self.logits.copy_(torch.from_numpy(drawn))
@@ -112,13 +111,13 @@ class GMEQL(LightningModule):
     # --- Lightning ------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Ask the datamodule for epochs of so many steps."""
+        """Ask the datamodule for epochs of `epoch_steps` steps."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and hasattr(datamodule, "repeat_table"):
             datamodule.repeat_table(self.settings.epoch_steps)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain gradient steps: Adam would give a choice that is hardly ever seen the same step as any other."""
+        """Plain gradient descent: Adam would move a choice that is seldom seen as far as a frequent one."""
         return torch.optim.SGD(self.parameters(), lr=self.settings.learning_rate)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -131,7 +130,7 @@ class GMEQL(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log what is cheap to know."""
+        """Log the loss and the entropies."""
         if self._losses:
             self.log("fit/loss", torch.stack(self._losses).mean(), sync_dist=True)
         self._losses = []
@@ -139,13 +138,13 @@ class GMEQL(LightningModule):
             self.log(f"fit/entropy_{number}", entropy, sync_dist=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the best equation predicts. `[rows, features] -> [rows]`"""
+        """Predictions of the best equation. `[rows, features] -> [rows]`"""
         if self.equation is None:
             raise UserError("there is no equation yet: fit with callbacks.structure_search.StructureSearch")
         return evaluate_torch([self.equation], inputs.double())[0]
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """Keep the rows until all are there."""
+        """Keep the predictions and targets of the batch until the end of the epoch."""
         if self.equation is not None:
             self._tested.append((self(batch[0]).cpu(), batch[1].double().cpu()))
 
@@ -157,15 +156,15 @@ class GMEQL(LightningModule):
         self._tested = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The equation goes with the logits."""
+        """Save the best equation beside the logits."""
         if self.equation is not None:
             checkpoint["equation"] = plain(self.equation)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the equation up again.
+        """Restore the best equation.
 
         Raises:
-            UserError: its operators are not named, or this version does not have them.
+            UserError: the checkpoint does not name the equation's operators, or this version lacks one of them.
         """
         if "equation" in checkpoint:
             self.equation = restored(checkpoint["equation"], "the checkpoint's equation", "fit again")

@@ -1,20 +1,20 @@
-"""System 2: the Gumbel-max equation learner (GMEQL), with its repository of elites.
+"""System 2 as published: the Gumbel-max equation learner (GMEQL) of Algorithm 1, with its repository of elites.
 
 Source: G. Chen, "Learning Symbolic Expressions via Gumbel-Max Equation Learner Networks", arXiv 2012.06921v2,
-    Algorithm 1. What the paper leaves open, and how it is read here:
+    Algorithm 1. The paper leaves some points open, which this module decides as follows:
 
 - "Initialise" draws z ~ N(0, 0.5) and w ~ N(1, 0.02) (standard deviations, as its public code has them) and
-  empties Adam's moments. The repository stays: it is all that the rounds of stage 1 hand to each other and to
+  resets Adam's moments. The repository stays: nothing else passes from one round of stage 1 to the next, and to
   stage 2.
 - Stage 1 trains z alone, and has no offline training.
-- A new instance copies the sampled choices V of an elite, not only the largest ones; of its connections the same
-  number is drawn afresh every time, 20 % rounded, at least one. While a repository is empty, all are.
+- A new instance copies the sampled choices V of an elite, not only the largest ones. A fixed number of its
+  connections is drawn afresh: 20 %, rounded, at least one. While a repository is empty, all are drawn afresh.
 - The instances for offline training are drawn from the repository evenly, with replacement.
-- The two gradients for z, of the loss and of eq. (7), have units that nothing relates: each has Adam's moments of
-  its own. z is the sum of two parameters, of which each follows one of them, so that one step of one optimiser
-  serves both; they see the same z, not one that the other has moved by 0.001 before.
-- The loss of an iteration is the mean of eq. (1) over its instances. An elite keeps the error that it came in
-  with, as published, and here also a copy of the weights that it had then.
+- The two gradients for z, that of the loss and that of eq. (7), have unrelated units, so each has its own Adam
+  moments. z is the sum of two parameters, one for each gradient, so that one optimiser step applies both
+  gradients at the same z.
+- The loss of an iteration is the mean of eq. (1) over its instances. An elite keeps the error with which it
+  entered the repository, as published, and here also a copy of the weights that it had then.
 """
 
 from __future__ import annotations
@@ -48,23 +48,24 @@ __all__ = ["GMEQLPaper"]
 
 
 class GMEQLPaper(LightningModule):
-    """Restarts of Algorithm 1 side by side: R runs with logits, weights and a repository of their own.
+    """R restarts of Algorithm 1 side by side, each with its own logits, weights and repository.
 
-    A training step is one iteration of all restarts, `instances` new ones each, on the whole table: `setup` asks
-    the datamodule for epochs of `epoch_iterations` times the table. `callbacks.elite_repository.EliteRepository`
-    brings the repository; without it all instances are fresh samples, and nothing is kept of them. How long stage
-    2 is follows from the number of epochs.
+    A training step is one iteration of all restarts: each measures `instances` new instances on the whole table.
+    `setup` asks the datamodule for epochs of `epoch_iterations` passes over the table.
+    `callbacks.elite_repository.EliteRepository` adds the repository; without it all instances are fresh samples,
+    and none is kept. The number of epochs determines the length of stage 2.
 
-    Logged at the end of every epoch: `fit/stage` and `fit/entropy_1`, … (mean entropy of the choices of each
-    layer's connections, as a share of the largest possible; the last is the output's). `test/nrmse` is that of the
-    best elite of all restarts with its choices made hard, `test/soft_nrmse` that of the same as it was sampled.
+    At the end of every epoch the module logs `fit/stage` and `fit/entropy_1`, … (mean entropy of the choices of
+    each layer's connections, as a share of the largest possible; the last one is the output's). `test/nrmse` is
+    the error of the best elite of all restarts with its choices made hard, `test/soft_nrmse` the error of the same
+    elite as it was sampled.
 
     Args:
         in_features: number of input columns.
         **options: settings by name, see `modules.settings.gmeql.GMEQLPaperSettings`.
 
     Raises:
-        UserError: a setting is unknown or its value not allowed, or the layers are no network.
+        UserError: a setting is unknown, its value is not allowed, or the layers form no network.
     """
 
     def __init__(self, in_features: int, **options: Any) -> None:
@@ -91,8 +92,8 @@ class GMEQLPaper(LightningModule):
         self.offline_logits = nn.Parameter(torch.zeros(choices))
         self.weights = nn.Parameter(torch.ones(self.restarts, self.architecture.weights))
         self.stage: Tensor
-        self.iterations: Tensor  # that were done at the end of the last epoch
-        self.seed: Tensor  # of everything that is drawn
+        self.iterations: Tensor  # number of iterations at the end of the last epoch
+        self.seed: Tensor  # random seed for every draw
         self.best_choices: Tensor  # log V, weights and error of every restart's best elite, to predict with
         self.best_weights: Tensor
         self.best_errors: Tensor
@@ -105,7 +106,7 @@ class GMEQLPaper(LightningModule):
 
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, int]:
-        """What of the constructor is the data's to say, from a datamodule that is set up.
+        """Constructor arguments that the data determine, from a datamodule that is set up.
 
         Raises:
             UserError: the data has no target.
@@ -116,12 +117,12 @@ class GMEQLPaper(LightningModule):
 
     @property
     def elite_fields(self) -> dict[str, tuple[int, ...]]:
-        """What an elite consists of: log V of its choices, and the weights that it was measured with."""
+        """Shapes of an elite's fields: log V of its choices, and the weights with which it was measured."""
         return {"choices": tuple(self.network.barrier.shape), "weights": (self.architecture.weights,)}
 
     @property
     def iteration(self) -> int:
-        """Iterations that are done."""
+        """Number of iterations that are done."""
         return self._iteration
 
     @property
@@ -130,14 +131,14 @@ class GMEQLPaper(LightningModule):
         return self.online_logits.detach() + self.offline_logits.detach() + self.network.barrier
 
     def forward(self, inputs: Tensor, hard: bool = True) -> Tensor:
-        """What the best elite of every restart predicts.
+        """Predictions of the best elite of every restart.
 
         Args:
-            inputs: `[rows, features]`
-            hard: with its choices made hard, as an equation has them; otherwise as it was sampled.
+            inputs: input columns. `[rows, features]`
+            hard: whether the elite's choices are made hard, as in an equation; otherwise they are as sampled.
 
         Returns:
-            `[R, rows]`
+            Predictions. `[R, rows]`
         """
         network = self.network.to(self.device)
         selection = selected(self.best_choices, "hard" if hard else self.sampling)
@@ -158,14 +159,14 @@ class GMEQLPaper(LightningModule):
         self._iteration += 1
 
     def _round_begins(self) -> bool:
-        """Whether the coming iteration is the first of a round of stage 1, or of stage 2."""
+        """Whether the next iteration is the first one of a round of stage 1, or of stage 2."""
         if self.settings.stage1_rounds == 0:
             return self._iteration == 0
         rounds, into_round = divmod(self._iteration, self.settings.stage1_iterations)
         return into_round == 0 and rounds <= self.settings.stage1_rounds
 
     def _initialise(self) -> None:
-        """New z and w, the same on every rank, and no moments."""
+        """Draw new z and w, the same ones on every rank, and reset Adam's moments."""
         self._stage = 1 if self._iteration < self.settings.stage1_rounds * self.settings.stage1_iterations else 2
         self.stage.fill_(self._stage)
         sequence = np.random.SeedSequence([int(self.seed), self._iteration])
@@ -179,7 +180,7 @@ class GMEQLPaper(LightningModule):
         optimizer.optimizer.state.clear()
 
     def propose(self, draw: Draw) -> _Proposal:
-        """New instances: elites of which a few connections are drawn afresh, or fresh samples."""
+        """New instances: copies of elites with a few connections drawn afresh, or fresh samples."""
         fresh = relaxed(self.logits.flatten(0, 1).index_select(0, draw.owners), draw.noise, self.temperature)
         if draw.parents is None or self.elites is None:
             choices = fresh
@@ -203,7 +204,7 @@ class GMEQLPaper(LightningModule):
         better = errors < self.elites.worst()[:, None]
         if not better.any():
             return
-        # Keys cost more than all else here, so only those are given one that would come in.
+        # Keys are the costliest part, so only instances that would enter the repository get one.
         restart, number = np.nonzero(better)
         owner = torch.from_numpy(restart).to(self.device)
         chosen = self._of_all_ranks(proposal.choices)[owner, torch.from_numpy(number).to(self.device)]
@@ -227,7 +228,7 @@ class GMEQLPaper(LightningModule):
         optimizer.step()
 
     def _online_gradient(self, proposal: _Proposal, measured: Measured, draw: Draw) -> Tensor:
-        """Of the mean error, for z, by those connections that were drawn afresh. `[R, C, choices]`"""
+        """Gradient of the mean error for z, through the connections that were drawn afresh. `[R, C, choices]`"""
         for_choices = measured.selection_gradient.flatten(0, 1).index_select(0, draw.places)
         own = soft_gradient(proposal.fresh, for_choices, self.temperature)
         total = torch.zeros_like(self.online_logits)
@@ -235,7 +236,7 @@ class GMEQLPaper(LightningModule):
         return total.div_(self.instances)
 
     def _offline_gradient(self, elites: Elites, draw: Draw) -> Tensor:
-        """What is to be descended for the elites to become more likely, for z. `[R, C, choices]`"""
+        """Gradient for z whose descent makes the elites more likely. `[R, C, choices]`"""
         choices = elites.take("choices", elites.evenly(draw.recalled))
         choices = choices.view(self.restarts, -1, *self.network.barrier.shape)
         logits = self.logits[:, None]
@@ -259,7 +260,7 @@ class GMEQLPaper(LightningModule):
     # --- several processes ----------------------------------------------------------------------------------
 
     def _of_all_ranks(self, values: Tensor) -> Tensor:
-        """Instances of all ranks, by restart. `[R * p, ...] -> [R, ranks * p, ...]`"""
+        """Instances of all ranks, grouped by restart. `[R * p, ...] -> [R, ranks * p, ...]`"""
         values = values.view(self.restarts, self.instances, *values.shape[1:])
         if self.trainer.world_size == 1:
             return values
@@ -295,12 +296,12 @@ class GMEQLPaper(LightningModule):
         return torch.optim.Adam(groups, fused=self.device.type in ("cpu", "cuda"))
 
     def on_fit_start(self) -> None:
-        """Go on where a checkpoint has left off."""
+        """Continue from the checkpoint's iteration."""
         self.network = self.network.to(self.device)
         self._iteration, self._stage = int(self.iterations), int(self.stage)
 
     def on_train_epoch_start(self) -> None:
-        """An epoch draws from generators of its own: a resumed run repeats nothing, and ranks differ."""
+        """Give the epoch random generators of its own: a resumed run repeats no draw, and ranks differ."""
         settings = self.settings
         self._draws = Draws(
             np.random.SeedSequence([int(self.seed), self.current_epoch, self.global_rank]),
@@ -312,7 +313,7 @@ class GMEQLPaper(LightningModule):
         )
 
     def on_train_epoch_end(self) -> None:
-        """Keep what a checkpoint needs, and log what is cheap to know."""
+        """Store what a checkpoint needs, and log the stage and the entropies."""
         self.iterations.fill_(self._iteration)
         if self.elites is not None:
             self.best_choices.copy_(self.elites.best("choices"))
@@ -346,7 +347,7 @@ class GMEQLPaper(LightningModule):
         self.log("test/soft_nrmse", float(np.sqrt(nmse(target, soft))), rank_zero_only=True)
 
     def _rows_of_all_ranks(self, values: Tensor) -> np.ndarray:
-        """Rows, which ranks may have unequal numbers of. `[rows] -> [rows of all ranks]`"""
+        """Rows of all ranks, whose numbers of rows may differ. `[rows] -> [rows of all ranks]`"""
         parts: list[Any] = [values.cpu()]
         if self.trainer.world_size > 1:
             parts = [None] * self.trainer.world_size
@@ -359,9 +360,9 @@ class _Table:
     """The training table as the network needs it.
 
     Attributes:
-        inputs: as the loader gives them. `[rows, features]`
+        inputs: input columns as the loader gives them. `[rows, features]`
         columns: sources of the first layer. `[sources, rows]`
-        target: `[rows]`
+        target: target column. `[rows]`
     """
 
     inputs: Tensor
@@ -375,7 +376,7 @@ class _Proposal:
 
     Attributes:
         choices: log V. `[R * p, C, choices]`
-        selection: what the network uses of each source. `[R * p, C, choices]`
+        selection: share of each source that the network uses. `[R * p, C, choices]`
         fresh: log V of the connections that were drawn afresh, in the order of the draw. `[fresh, choices]`
     """
 

@@ -1,8 +1,8 @@
-"""Simple functions of the variables of a table, and what all products of two of them have to do with a target.
+"""Atoms, simple functions of the variables of a table, and the correlations of all their products with a target.
 
-What guesses about a table are made of (`modules.networks.equation_map.term_screening`,
-`modules.networks.equation_map.matching_pursuit`). No product is worked out row by row: their correlations with a
-target are entries of a few matrices of moments of the functions.
+`modules.networks.equation_map.term_screening` and `modules.networks.equation_map.matching_pursuit` build terms
+from atoms. No product is computed row by row: the correlations of products with a target are entries of a few
+matrices of moments of the atoms.
 
 Notation, in shapes: batch B, points N, variables V, atoms M (simple functions of a variable, and the constant 1 as
 the last), targets K, pairs of atoms P.
@@ -34,19 +34,19 @@ __all__ = [
 _POWERS = {"id": 1.0, "square": 2.0, "cube": 3.0, "inv": -1.0, "inv_square": -2.0, "sqrt": 0.5}
 ATOM_FUNCTIONS = (*_POWERS, "log", "exp", "neg_exp", "sin", "cos")
 TARGET_FUNCTIONS = ("id", "inv", "square", "sqrt", "log")
-SMALLEST_SHARE = 1e-5  # of variance that float32 can tell from none
-_STEEPEST = 20.0  # argument of an exponential
+SMALLEST_SHARE = 1e-5  # smallest share of the variance that float32 can tell from none
+_STEEPEST = 20.0  # largest argument of an exponential
 
 
 def atoms(inputs: Tensor, present: Tensor) -> Tensor:
-    """Values of all atoms over their largest magnitudes, the constant last; 0 where undefined.
+    """Values of all atoms divided by their largest magnitudes, the constant last; 0 where undefined.
 
     Args:
-        inputs: in raw units. `[B, N, V]`
-        present: which variables the table has. `[B, V]` bool
+        inputs: input columns in raw units. `[B, N, V]`
+        present: whether the table has each variable. `[B, V]` bool
 
     Returns:
-        `[B, N, M]`
+        Values of the atoms. `[B, N, M]`
     """
     x = inputs
     columns = torch.stack(
@@ -77,8 +77,8 @@ class Moments:
     """Moments of all products of two atoms.
 
     Args:
-        atoms: values. `[B, N, M]`
-        variables: V.
+        atoms: values of the atoms. `[B, N, M]`
+        variables: number V of variables.
     """
 
     def __init__(self, atoms: Tensor, variables: int) -> None:
@@ -95,17 +95,17 @@ class Moments:
         self._per_rows = (self.scale * looked_at / atoms.shape[1])[:, :, None]
 
     def correlations(self, wanted: Tensor) -> Tensor:
-        """Of products with standardised targets, up to rounding, 0 where `product_mask` is. `[B, M, K, M]`
+        """Correlations of products with targets, up to rounding; 0 where `product_mask` is 0. `[B, M, K, M]`
 
         Args:
-            wanted: `[B, N, K]`
+            wanted: standardised targets. `[B, N, K]`
         """
         weighted = (wanted[..., None] * self.atoms[:, :, None]).flatten(2)
         covariance = self.atoms.transpose(1, 2) @ weighted  # one product of matrices for all targets
         return covariance.unflatten(2, (wanted.shape[2], -1)) * self._per_rows
 
     def products(self, places: Tensor) -> Tensor:
-        """Values of some products, standardised, by their places in `[M, M]`, flattened. `[B, K] -> [B, N, K]`"""
+        """Standardised values of products, given as flat indices into `[M, M]`. `[B, K] -> [B, N, K]`"""
         count = self.atoms.shape[-1]
         one, other = (self._columns(part) for part in (places // count, places % count))
         return standardised(one * other)
@@ -119,10 +119,10 @@ class Moments:
 
 @cache
 def product_mask(variables: int) -> Tensor:
-    """1 at the products that are looked at, each once, 0 elsewhere. `[M, M]`
+    """Mask of the products that are screened, each once: 1 there, 0 elsewhere. `[M, M]`
 
-    A product of two functions of one variable is left out where it is an atom itself, or another such product, and
-    so is cos**2, which is as good as sin**2.
+    A product of two functions of one variable is left out if it equals an atom or another such product. cos**2 is
+    left out, because sin**2 explains as much.
     """
     named = [(name, variable) for name in ATOM_FUNCTIONS for variable in range(variables)]
     mask = torch.zeros(len(named) + 1, len(named) + 1)
@@ -139,14 +139,14 @@ def product_mask(variables: int) -> Tensor:
 
 @cache
 def sum_pairs(variables: int) -> Tensor:
-    """Places in `[M, M]`, flattened, of all pairs of different atoms but the constant. `[P]`"""
+    """Flat indices into `[M, M]` of all pairs of different atoms without the constant. `[P]`"""
     count = len(ATOM_FUNCTIONS) * variables + 1
     return torch.tensor([i * count + j for i in range(count - 1) for j in range(i + 1, count - 1)])
 
 
 @cache
 def atom_names(variables: int) -> Tensor:
-    """Of each atom one of the functions and one of the variables, or that it is the constant. `[M, 12 + V]`"""
+    """One-hot names of the atoms: the function and the variable, or the constant. `[M, 12 + V]`"""
     functions = torch.arange(len(ATOM_FUNCTIONS)).repeat_interleave(variables)
     of_variables = torch.arange(variables).repeat(len(ATOM_FUNCTIONS))
     names = torch.cat(

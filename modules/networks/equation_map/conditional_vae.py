@@ -1,11 +1,11 @@
-"""The conditional variational autoencoder of equations: prior, posterior, decoder, and what trains them.
+"""The conditional variational autoencoder of equations: prior, posterior, decoder and their losses.
 
 Source: Q. Li, Y. Hu, J. Liu, Y. Chen, "GenSR: symbolic regression based on equation generative space", ICLR 2026,
 arXiv 2602.20557: a prior p(z | data), a posterior q(z | data, equation) and a decoder p(equation | z), trained by
-the evidence lower bound. Other than there: the encoder does not depend on the order of the points; each equation
-is decoded from one of the two branches, not from both; the grammar and the variables that the data lack are masked
-in the decoder, so that whatever is decoded is an equation; and two small heads say from z which ids occur in the
-equation and what its values are, so that near latents mean near functions.
+the evidence lower bound. Four things differ from the paper. The encoder does not depend on the order of the
+points. Each equation is decoded from one of the two branches, not from both. The decoder is masked by the
+grammar and by the variables of the data, so that every decoded sequence is an equation. Two small heads predict
+from z which ids occur in the equation and which values it takes, so that near latents mean near functions.
 
 Notation, in shapes: batch B, points N, variables V, ids T of an equation with its start and end (padded with 0),
 latents Z, width D, queries Q.
@@ -37,10 +37,10 @@ class Batch(NamedTuple):
     """What the datamodule yields.
 
     Attributes:
-        inputs: raw units, 0 in columns that the table lacks. `[B, N, V]`
-        target: raw units. `[B, N]`
-        present: which columns the table has. `[B, V]` bool
-        ids: of the equation, with start and end, padded with 0. `[B, T]` int64
+        inputs: inputs in raw units, 0 in columns that the table lacks. `[B, N, V]`
+        target: target in raw units. `[B, N]`
+        present: whether the table has each column. `[B, V]` bool
+        ids: ids of the equation, with start and end, padded with 0. `[B, T]` int64
     """
 
     inputs: Tensor
@@ -50,27 +50,28 @@ class Batch(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Independent normal distributions. `[B, Z]` each"""
+    """Independent normal distributions: means and logarithms of the variances. `[B, Z]` each"""
 
     mean: Tensor
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Reparametrised, from standard normal noise. `[B, Z] -> [B, Z]`"""
+        """Reparametrised samples from standard normal noise. `[B, Z] -> [B, Z]`"""
         return self.mean + noise * (0.5 * self.log_variance).exp()
 
 
 class Losses(NamedTuple):
-    """Parts of the loss of one batch, scalars, and what they count.
+    """Parts of the loss of one batch, as scalars, and the number of predicted tokens.
 
     Attributes:
-        prior_cross_entropy: nats a token of the equations decoded from a sample of the prior.
-        posterior_cross_entropy: the same from the posterior; 0 where no row is decoded from it.
-        kl: nats of the posterior against the prior, summed over the latents.
-        free_kl: the same, with no less than the free bits of each latent.
-        values: of the value head.
-        presence: of the presence head.
-        tokens: ids that were predicted.
+        prior_cross_entropy: nats per token of the equations decoded from a sample of the prior.
+        posterior_cross_entropy: nats per token of the equations decoded from a sample of the posterior; 0 where
+            no row is decoded from it.
+        kl: KL divergence of the posterior from the prior, nats, summed over the latents.
+        free_kl: KL divergence with at least the free bits for each latent, nats.
+        values: loss of the value head.
+        presence: loss of the presence head.
+        tokens: number of predicted ids.
     """
 
     prior_cross_entropy: Tensor
@@ -90,14 +91,14 @@ def divergence(posterior: Gaussian, prior: Gaussian) -> Tensor:
 
 
 def token_losses(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy of every id after the first, and which of them count.
+    """Cross entropy of every id after the first, and a mask of the ids that are no padding.
 
     Args:
-        scores: of what follows each id. `[B, T - 1, size]`
-        ids: padded with 0. `[B, T]`
+        scores: scores of the id after each id. `[B, T - 1, size]`
+        ids: equations with start and end, padded with 0. `[B, T]`
 
     Returns:
-        Nats, 0 for padding, and a mask. `[B, T - 1]` each
+        Nats, 0 for padding, and the mask. `[B, T - 1]` each
     """
     wanted = ids[:, 1:]
     nats = functional.cross_entropy(scores.transpose(1, 2), wanted, ignore_index=0, reduction="none")
@@ -110,8 +111,8 @@ class ConditionalVAE(nn.Module):
     Args:
         vocabulary: vocabulary of the equations.
         longest: largest number of tokens of an equation, start and end not counted.
-        size: size of the network; its `queries` Q are the vectors in which the set encoder says what the points
-            say, its `width` is D, its `latents` are Z.
+        size: size of the network: its `queries` Q are the vectors that the set encoder returns, its `width` is D,
+            its `latents` are Z.
     """
 
     def __init__(self, vocabulary: Vocabulary, longest: int, size: MapSize) -> None:
@@ -156,7 +157,7 @@ class ConditionalVAE(nn.Module):
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> ConditionalVAE:
-        """A network of the settings of another.
+        """A network built from the settings of another network.
 
         Raises:
             KeyError: a setting of the vocabulary is missing.
@@ -169,7 +170,7 @@ class ConditionalVAE(nn.Module):
     # --- distributions of z ---------------------------------------------------------------------------------
 
     def encode(self, features: Features) -> Tensor:
-        """What the points say. `[B, Q, D]`"""
+        """States of the points. `[B, Q, D]`"""
         encoded: Tensor = self.set_encoder(features)
         return encoded
 
@@ -184,21 +185,21 @@ class ConditionalVAE(nn.Module):
     # --- p(equation | z) ------------------------------------------------------------------------------------
 
     def scores(self, latents: Tensor, ids: Tensor, present: Tensor) -> Tensor:
-        """Scores of what follows each id but the last, -inf where the grammar forbids it (teacher forcing).
+        """Scores of the id after each id but the last, -inf where the grammar forbids it (teacher forcing).
 
         Args:
-            latents: `[B, Z]`
-            ids: `[B, T]`
-            present: variables that may be used. `[B, V]` bool
+            latents: latent vectors. `[B, Z]`
+            ids: equations with start and end, padded with 0. `[B, T]`
+            present: whether each variable may be used. `[B, V]` bool
 
         Returns:
-            `[B, T - 1, size]` float32
+            Scores. `[B, T - 1, size]` float32
         """
         scores: Tensor = self.decoder(latents, ids[:, :-1])
         return scores.masked_fill(~self.allowed(ids[:, :-1], present), -torch.inf)
 
     def allowed(self, ids: Tensor, present: Tensor) -> Tensor:
-        """What may follow each id, all at once. `[B, T]`, `[B, V] -> [B, T, size]` bool"""
+        """Whether each id may follow, after each position. `[B, T]`, `[B, V] -> [B, T, size]` bool"""
         batch, length = ids.shape
         missing = self.vocabulary.advance(torch.ones_like(ids), ids)  # the table is on the device now
         missing = 1 + (missing - 1).cumsum(dim=1)
@@ -217,7 +218,7 @@ class ConditionalVAE(nn.Module):
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """One equation for each latent vector, as `transformer.decoding` says. `[B, Z]`, `[B, V] -> [B, T]`"""
+        """One equation for each latent vector, see `transformer.decoding`. `[B, Z]`, `[B, V] -> [B, T]`"""
         return decoded(self.decoder, self.vocabulary, self.longest, latents, present, temperature, generator)
 
     def beam(self, latents: Tensor, present: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -230,13 +231,13 @@ class ConditionalVAE(nn.Module):
         """The parts of the loss: the first rows are decoded from the posterior, the others from the prior.
 
         Args:
-            batch: rows in random order.
-            posterior_share: of the rows that are decoded from the posterior, 0 to less than 1.
-            free_bits: nats of a latent's mean KL that cost no less when there are fewer.
-            heads: whether the value head and the presence head are worked out.
+            batch: batch with rows in random order.
+            posterior_share: share of the rows that are decoded from the posterior, 0 to less than 1.
+            free_bits: lower limit of a latent's mean KL in the loss, nats.
+            heads: whether the losses of the value head and of the presence head are computed.
 
         Returns:
-            The parts, of means over rows, tokens or points.
+            The parts of the loss, means over rows, tokens or points.
         """
         features = point_features(batch.inputs, batch.target, batch.present)
         data = self.encode(features)
@@ -266,11 +267,11 @@ class ConditionalVAE(nn.Module):
         )
 
     def value_loss(self, latents: Tensor, points: Tensor) -> Tensor:
-        """Smooth L1 distance of the standardised target from what z and the variables say about some points.
+        """Smooth L1 distance between the standardised target and the value head's predictions at some points.
 
         Args:
-            latents: `[B, Z]`
-            points: as `Features` has them. `[B, N, 4 V + 5]`
+            latents: latent vectors. `[B, Z]`
+            points: rows of `Features.points`. `[B, N, 4 V + 5]`
         """
         count = points.shape[1]
         step = max(1, count // VALUE_POINTS)
@@ -280,8 +281,8 @@ class ConditionalVAE(nn.Module):
         return functional.smooth_l1_loss(values, some[..., of_variables])
 
     def presence_loss(self, latents: Tensor, ids: Tensor) -> Tensor:
-        """Binary cross entropy of which ids an equation holds. `[B, Z]`, `[B, T]`"""
-        first = self.vocabulary.placeholder  # those before it are no part of an equation
+        """Binary cross entropy of the predicted presence of each id. `[B, Z]`, `[B, T]`"""
+        first = self.vocabulary.placeholder  # ids before it are padding, start and end
         held = latents.new_zeros(len(ids), len(self.vocabulary), dtype=torch.float32).scatter_(1, ids, 1.0)
         scores = self.presence_head(latents).float()
         return functional.binary_cross_entropy_with_logits(scores[:, first:], held[:, first:])
@@ -291,9 +292,9 @@ class ValueHead(nn.Module):
     """g(z, x): the standardised target at a point, from z and the variables alone.
 
     Args:
-        variables: V.
-        latents: Z.
-        width: D.
+        variables: number V of variables.
+        latents: number Z of latents.
+        width: width D of the hidden layers.
     """
 
     def __init__(self, variables: int, latents: int, width: int) -> None:
@@ -303,7 +304,7 @@ class ValueHead(nn.Module):
         self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
 
     def forward(self, latents: Tensor, variables: Tensor) -> Tensor:
-        """`[B, Z]`, `[B, points, 3 V] -> [B, points]` float32"""
+        """Predicted targets at points. `[B, Z]`, `[B, points, 3 V] -> [B, points]` float32"""
         hidden = self.of_latents(latents)[:, None] + self.of_variables(variables)
         values: Tensor = self.rest(hidden)[..., 0].float()
         return values
@@ -311,7 +312,7 @@ class ValueHead(nn.Module):
 
 def _gaussian_head(inputs: int, latents: int) -> nn.Linear:
     head = nn.Linear(inputs, 2 * latents)
-    nn.init.normal_(head.weight, std=0.5 * inputs**-0.5)  # little is said at first
+    nn.init.normal_(head.weight, std=0.5 * inputs**-0.5)  # small outputs at first
     nn.init.zeros_(head.bias)
     return head
 
