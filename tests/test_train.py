@@ -11,6 +11,8 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 import rediscover
@@ -310,32 +312,25 @@ def test_importing_the_face_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=60)
 
 
-SWEEPER = '''
-from pathlib import Path
-
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-
-class Sweeper(BasicSweeper):
-    """Keeps what each job returned, which is all that Optuna's sweeper goes by."""
-
-    def sweep(self, arguments):
-        batches = super().sweep(arguments)
-        Path("values.txt").write_text(" ".join(str(job.return_value) for batch in batches for job in batch))
-'''
-
-
 def test_a_sweeper_gets_the_metric_it_optimizes(
     tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "keeping_sweeper.py").write_text(SWEEPER)
-    monkeypatch.syspath_prepend(tmp_path)
-    sweep = ("seed=1,2", "hydra.sweep.dir=out", "hydra.sweeper._target_=keeping_sweeper.Sweeper")
-    ended = command("-m", *SHORT, *sweep, "optimize=test/reconstruction_mse")
+    returned = []
+    (kind,) = (one for one in Plugins.instance().discover(Sweeper) if one.__name__ == "BasicSweeper")
+    sweep = kind.sweep
+
+    def watched(sweeper: Sweeper, arguments: list[str]) -> Any:
+        """Keep what each job returned: that is all that a sweeper such as Optuna's goes by."""
+        batches = sweep(sweeper, arguments)
+        returned.extend(job.return_value for batch in batches for job in batch)
+        return batches
+
+    monkeypatch.setattr(kind, "sweep", watched)
+    ended = command("-m", *SHORT, "seed=1,2", "hydra.sweep.dir=out", "optimize=test/reconstruction_mse")
     assert ended.code == 0, ended.err
     runs = sorted((tmp_path / "out").glob("*/results.json"), key=lambda path: path.parent.name[-1])
     expected = [json.loads(path.read_text())["metrics"]["test/reconstruction_mse"] for path in runs]
-    assert [float(value) for value in (tmp_path / "values.txt").read_text().split()] == expected
+    assert returned == expected
     assert len(set(expected)) == 2
 
 
