@@ -90,7 +90,7 @@ def run(cell: Cell) -> dict[str, Any]:
 
 
 def _budget(settings: Settings) -> list[str]:
-    """Limit of a search with hard structures: instances where they are given, so that a busy machine changes nothing."""
+    """Limit of a search with hard structures: instances where given, else seconds."""
     if settings["instances"]:
         return ["search.seconds=null", f"search.instances={settings['instances']}"]
     return [f"search.seconds={settings['seconds']}"]
@@ -148,8 +148,8 @@ def in_default_network(name: str) -> bool:
 
     import configs
     from expressions.canonical_form import canonical
-    from modules.networks.gumbel_max.architecture import Architecture
-    from modules.networks.gumbel_max.expressible import can_express
+    from expressions.equation_learner.architecture import Architecture
+    from expressions.equation_learner.expressible import can_express
 
     config = OmegaConf.load(Path(configs.__file__).parent / "model" / "gmeql.yaml")
     posed = problem(name)
@@ -189,7 +189,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
         f"{settings.get('seconds')} s. published: share of 20 runs of 3 to 4 hours (without noise).",
         f"Instances a second, median over the cells: {number(median(rates), 4)}.",
         "in the network: whether `hard`'s default network has a structure for the formula, as it is spelled "
-        "or in canonical form (`modules/networks/gumbel_max/expressible.py`).",
+        "or in canonical form (`expressions/equation_learner/expressible.py`).",
         *failures(records),
     ]
 

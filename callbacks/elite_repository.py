@@ -41,7 +41,7 @@ from expressions.simplest_form import simplify
 from foundation.errors import UserError
 from foundation.files import replace_file
 from modules.gmeql_paper import GMEQLPaper
-from modules.networks.gumbel_max.elites import Elites
+from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from modules.networks.gumbel_max.network import selected
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, report_findings
@@ -78,7 +78,7 @@ class EliteRepository(Callback):
         run_dir: where results go.
         deferred: do not report in `on_fit_end`; `search(trainer, module)` will be called later.
         size: elites of a restart.
-        exponent: of the power law by which one is copied, see `modules.networks.gumbel_max.elites`.
+        exponent: of the power law by which one is copied, see `modules.networks.gumbel_max.instance_repository`.
         constants: the equation that is shown first, `shared` or `fitted`; both are in `equations.csv`.
         simplify_seconds: SymPy's time limit for an equation; 0: no SymPy.
 
@@ -104,7 +104,7 @@ class EliteRepository(Callback):
         self.size, self.exponent = size, exponent
         self.constants = constants
         self.simplify_seconds = simplify_seconds
-        self.elites: Elites | None = None
+        self.elites: InstanceRepository | None = None
         self._restored: Mapping[str, Any] | None = None
         self._curve: list[tuple[int, int, float]] = []  # restart, instances of it, best error
         self._improvements: list[dict[str, Any]] = []
@@ -123,7 +123,7 @@ class EliteRepository(Callback):
             raise UserError(
                 "a repository of elites is for modules.gmeql_paper.GMEQLPaper: choose model=gmeql_paper"
             )
-        self.elites = Elites(pl_module.restarts, self.size, self.exponent, pl_module.elite_fields)
+        self.elites = InstanceRepository(pl_module.restarts, self.size, self.exponent, pl_module.elite_fields)
         self._lowest = np.full(pl_module.restarts, np.inf, dtype=np.float32)
         self._told = self._lowest.copy()
         self._curve, self._improvements, self._seconds = [], [], 0.0
@@ -386,7 +386,7 @@ class _Errors:
     hard_now: np.ndarray
 
     @classmethod
-    def of(cls, model: GMEQLPaper, elites: Elites, inputs: np.ndarray, target: np.ndarray) -> _Errors:
+    def of(cls, model: GMEQLPaper, elites: InstanceRepository, inputs: np.ndarray, target: np.ndarray) -> _Errors:
         choices, own = (elites.take(name, elites.slots).to(model.device) for name in ("choices", "weights"))
         now = model.weights.detach().repeat_interleave(elites.size, dim=0)
         network = model.network.to(model.device)

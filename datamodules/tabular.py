@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class TableData(LightningDataModule):
         self._tables: dict[str, Table] = {}
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
         self._times: int | None = None
+        self._training: Callable[[], Iterable[Any]] | None = None
 
     def repeat_table(self, times: int) -> None:
         """From now on an epoch of the training is the whole table, in order, `times` times, on every rank.
@@ -52,6 +53,14 @@ class TableData(LightningDataModule):
         For a model whose loss is of all rows; it asks for this in its `setup`, before there is any loader.
         """
         self._times = times
+
+    def train_on(self, batches: Callable[[], Iterable[Any]]) -> None:
+        """From now on the training's batches are the given ones, for a model that does not learn from rows.
+
+        Args:
+            batches: function that makes the loader of an epoch.
+        """
+        self._training = batches
 
     def make_tables(self) -> dict[str, Table]:
         """The rows of `train`, `validation`, `test` and `all`; called once."""
@@ -89,8 +98,10 @@ class TableData(LightningDataModule):
             return {"offset": [0.0], "scale": [1.0]}
         return input_statistics(target[:, None], scaling)
 
-    def train_dataloader(self) -> BatchLoader | RepeatedTable:
-        """Training rows, in an order of `(seed, epoch)`, or the whole table, where `repeat_table` asked for it."""
+    def train_dataloader(self) -> Iterable[Any]:
+        """Training rows, in an order of `(seed, epoch)`, unless a model asked for the whole table or others."""
+        if self._training is not None:
+            return self._training()
         if self._times is not None:
             return RepeatedTable(self._part("train"), self._times)
         return self._loader("train", shuffle=True)

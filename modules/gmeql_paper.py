@@ -28,11 +28,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from expressions.equation_learner.architecture import Architecture
 from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
-from modules.networks.gumbel_max.architecture import Architecture
 from modules.networks.gumbel_max.draws import Draw, Draws
-from modules.networks.gumbel_max.elites import Elites
+from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from modules.networks.gumbel_max.network import (
     GumbelMaxNetwork,
     Measured,
@@ -78,7 +78,7 @@ class GMEQLPaper(LightningModule):
         self.temperature, self.sampling = settings.temperature, settings.sampling
         self.architecture = Architecture(settings.layers, in_features, settings.constant)
         self.network = GumbelMaxNetwork(self.architecture)
-        self.elites: Elites | None = None
+        self.elites: InstanceRepository | None = None
         """Set by whoever brings a repository, with the fields `elite_fields`."""
         self._make_tensors()
         self._iteration, self._stage = 0, 0
@@ -235,7 +235,7 @@ class GMEQLPaper(LightningModule):
         total.flatten(0, 1).index_add_(0, draw.owners, own)
         return total.div_(self.instances)
 
-    def _offline_gradient(self, elites: Elites, draw: Draw) -> Tensor:
+    def _offline_gradient(self, elites: InstanceRepository, draw: Draw) -> Tensor:
         """Gradient for z whose descent makes the elites more likely. `[R, C, choices]`"""
         choices = elites.take("choices", elites.evenly(draw.recalled))
         choices = choices.view(self.restarts, -1, *self.network.barrier.shape)

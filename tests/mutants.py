@@ -122,7 +122,7 @@ MUTANTS = (
         ("tests/test_cvae.py::test_the_weight_of_the_kl_divergence_rises_from_the_first_step",),
     ),
     Mutant(
-        "uniform-elites", "modules/networks/gumbel_max/elites.py",
+        "uniform-elites", "modules/networks/gumbel_max/instance_repository.py",
         "** -exponent", "** 0",
         ("tests/test_elite_repository.py::test_elites_are_chosen_by_a_power_law_on_their_rank",),
     ),

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expressions.equation_learner.architecture import IDENTITY, SUM, Architecture, ArchitectureError
 from expressions.expression import Expression
 from expressions.operators import BY_NAME
-from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture, ArchitectureError
 
 LAYERS = ["id*2 square sin*2 mul*2 div", "add*2 mul div sum id*2", "mul add sub exp id sum*2"]
 

@@ -20,7 +20,7 @@ from expressions.goodness_of_fit import mae
 from expressions.parsing import parse
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
-from modules.networks.gumbel_max.elites import Elites
+from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from runs.record import read_results
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]
@@ -43,7 +43,7 @@ def offered(restarts: int, count: int, rng: np.random.Generator) -> dict[str, An
     }
 
 
-def held(elites: Elites, restart: int) -> dict[int, tuple[float, float]]:
+def held(elites: InstanceRepository, restart: int) -> dict[int, tuple[float, float]]:
     """Key -> error and field of every elite."""
     slots = elites.slots[restart, : elites.counts[restart]]
     return {
@@ -58,7 +58,7 @@ def held(elites: Elites, restart: int) -> dict[int, tuple[float, float]]:
 @pytest.mark.parametrize("seed", range(6))
 def test_the_lowest_errors_of_different_equations_are_kept(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    elites = Elites(3, 12, 1.5, {"number": (1,)})
+    elites = InstanceRepository(3, 12, 1.5, {"number": (1,)})
     best: list[dict[int, tuple[float, float]]] = [{}, {}, {}]
     for count in (0, 5, 1, 30, 30, 30):
         batch = offered(3, count, rng)
@@ -84,7 +84,7 @@ def test_the_lowest_errors_of_different_equations_are_kept(seed: int) -> None:
 
 
 def test_an_equal_equation_of_lower_error_takes_the_place() -> None:
-    elites = Elites(1, 3, 1.5, {"number": (1,)})
+    elites = InstanceRepository(1, 3, 1.5, {"number": (1,)})
     for key, error in ((1, 5.0), (2, 3.0), (3, 4.0), (1, 6.0), (1, 1.0)):
         elites.add(
             np.zeros(1, int), np.array([error]), np.array([key], np.uint64), {"number": torch.tensor([[error]])}
@@ -95,7 +95,7 @@ def test_an_equal_equation_of_lower_error_takes_the_place() -> None:
 
 def test_elites_are_chosen_by_a_power_law_on_their_rank() -> None:
     rng = np.random.default_rng(0)
-    elites = Elites(2, 8, 1.5, {"number": (1,)})
+    elites = InstanceRepository(2, 8, 1.5, {"number": (1,)})
     count = 5  # of 8 slots, in the second repository only
     elites.add(
         np.ones(count, int),
@@ -116,7 +116,10 @@ def test_elites_are_chosen_by_a_power_law_on_their_rank() -> None:
 
 def test_a_state_is_data_and_comes_back_bit_for_bit() -> None:
     rng = np.random.default_rng(1)
-    elites, other = Elites(3, 12, 1.5, {"number": (1,)}), Elites(3, 12, 1.5, {"number": (1,)})
+    elites, other = (
+        InstanceRepository(3, 12, 1.5, {"number": (1,)}),
+        InstanceRepository(3, 12, 1.5, {"number": (1,)}),
+    )
     elites.add(**offered(3, 40, rng))
     buffer = io.BytesIO()
     torch.save(elites.state_dict(), buffer)
@@ -132,7 +135,7 @@ def test_a_state_is_data_and_comes_back_bit_for_bit() -> None:
         assert torch.equal(value, theirs)
     assert (elites.counts == other.counts).all()
     with pytest.raises(ValueError, match="cannot take over"):
-        Elites(3, 11, 1.5, {"number": (1,)}).load_state_dict(elites.state_dict())
+        InstanceRepository(3, 11, 1.5, {"number": (1,)}).load_state_dict(elites.state_dict())
 
 
 # --- the callback -------------------------------------------------------------------------------------------
@@ -242,7 +245,7 @@ def test_small_terms_are_left_out() -> None:
 
 def test_what_cannot_be_reported_is_said_in_a_sentence(tmp_path: Path) -> None:
     trainer, model, data, search = fitted(tmp_path, line(), epochs=1)
-    search.elites = Elites(2, 30, 1.5, model.elite_fields)
+    search.elites = InstanceRepository(2, 30, 1.5, model.elite_fields)
     with pytest.raises(UserError, match="no elite was finite"):
         search.search(trainer, model, data)
     flat = line("0*x1 + 0*x2 + 2")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from datamodules.tables.problems import problem, suite
 from expressions.canonical_form import canonical
+from expressions.equation_learner.architecture import Architecture
+from expressions.equation_learner.expressible import can_express
 from expressions.parsing import parse
-from modules.networks.gumbel_max.architecture import Architecture
-from modules.networks.gumbel_max.expressible import can_express
 
 DEFAULT = (
     "id*3 square cube pow4 pow5 pow6 sin*2 cos*2 exp log mul*2 div*2",

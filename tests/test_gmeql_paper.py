@@ -22,7 +22,7 @@ from datamodules.problem_data import ProblemData
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.draws import Draws
-from modules.networks.gumbel_max.elites import Elites
+from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from modules.networks.gumbel_max.network import mean_absolute_error, relaxed
 from runs.record import read_results
 
@@ -84,7 +84,7 @@ def standing(**options: Any) -> tuple[GMEQLPaper, Draws]:
             parameter.copy_(0.3 * torch.randn(parameter.shape))
         model.weights.add_(0.1 * torch.randn(model.weights.shape))
     model._stage = 2
-    model.elites = Elites(model.restarts, 20, 1.5, model.elite_fields)
+    model.elites = InstanceRepository(model.restarts, 20, 1.5, model.elite_fields)
     noise = torch.randn(model.restarts, 12, *model.network.barrier.shape)
     choices = relaxed(model.logits[:, None], noise, model.temperature)
     for restart in range(model.restarts):
@@ -274,7 +274,7 @@ def trained_on(inputs: Tensor, target: Tensor) -> GMEQLPaper:
     model = GMEQLPaper(
         inputs.shape[1], **(SHORT | {"stage1_rounds": 0, "layers": ["id sqrt exp square", "mul div sum", "add"]})
     )
-    model.elites = Elites(model.restarts, 20, 1.5, model.elite_fields)
+    model.elites = InstanceRepository(model.restarts, 20, 1.5, model.elite_fields)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import RelaxedOneHotCategorical
 
+from expressions.equation_learner.architecture import IDENTITY, SUM, Architecture
 from expressions.goodness_of_fit import mae
 from expressions.operators import BY_NAME, OPERATORS
 from modules.networks.gumbel_max import network as gumbel_max
-from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture
 from modules.networks.gumbel_max.network import (
     GumbelMaxNetwork,
     distance_gradient,

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from expressions.equation_learner.architecture import IDENTITY, SUM, Architecture
+from expressions.equation_learner.structure_space import StructureSpace
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT
-from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture
-from modules.networks.gumbel_max.skeletons import Skeletons
 
 LAYERS = ["id*2 square sin*2 exp mul*2 div", "add*2 sub mul div exp sin id sum", "add mul inv sqrt id sum cos"]
 ALL = [
@@ -22,8 +22,8 @@ ALL = [
 ]
 
 
-def made(text: str | Sequence[str], features: int = 3) -> Skeletons:
-    return Skeletons(Architecture([text] if isinstance(text, str) else text, features))
+def made(text: str | Sequence[str], features: int = 3) -> StructureSpace:
+    return StructureSpace(Architecture([text] if isinstance(text, str) else text, features))
 
 
 # --- the same function: with numbers instead of origins ---------------------------------------------------------
@@ -39,7 +39,7 @@ class Numbers:
     that comes out.
     """
 
-    def __init__(self, skeletons: Skeletons, structure: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(self, skeletons: StructureSpace, structure: np.ndarray, weights: np.ndarray) -> None:
         self.architecture, self.structure, self.weights = skeletons.architecture, structure, weights
         self.known: dict[tuple[int, int], list[tuple[Expression, float]]] = {}
 
@@ -180,7 +180,7 @@ def joined(terms: list[Expression]) -> Expression:
     return total
 
 
-def literal(skeletons: Skeletons, structure: np.ndarray, weights: np.ndarray) -> Expression:
+def literal(skeletons: StructureSpace, structure: np.ndarray, weights: np.ndarray) -> Expression:
     """The network's own equation, with weight 0 behind every closed gate."""
     architecture, weights = skeletons.architecture, weights.copy()
     first, gate = 0, architecture.connections
@@ -208,7 +208,7 @@ def test_a_skeleton_with_the_right_constants_is_what_the_network_computes(layers
             whole = Numbers(skeletons, structure, weights).expression()
         except ValueError:  # a number on the way is not finite, such as the root of a negative factor
             continue
-        found = skeletons.of(structure)
+        found = skeletons.decode(structure)
         values = whole(inputs)
         if not np.isfinite(values).all():  # the root of a negative factor
             continue
@@ -255,10 +255,10 @@ def test_a_skeleton_with_the_right_constants_is_what_the_network_computes(layers
     ],
 )
 def test_one_node(layer: str, choices: list[int], wanted: str) -> None:
-    assert made(layer).of(np.array([*choices, 0])).expression().infix() == wanted
+    assert made(layer).decode(np.array([*choices, 0])).expression().infix() == wanted
 
 
-def structure(skeletons: Skeletons, *nodes: str) -> np.ndarray:
+def structure(skeletons: StructureSpace, *nodes: str) -> np.ndarray:
     """A structure from texts such as `0 mul 1: 0 2`: in layer 0, the second mul chooses sources 0 and 2.
 
     The gates of a sum that are named are open. What is not named is drawn at random.
@@ -303,16 +303,16 @@ SUMS = ["0 add 0: 0 1", "0 id 0: 2", "1 add 0: 0 1", "1 id 0: 0"]  # x0 + x1 + x
 )
 def test_sums_are_flat_and_factors_pass_outwards(last: str, output: int, wanted: str) -> None:
     nested = made(NESTED)
-    assert nested.of(structure(nested, *SUMS, last, f"3 id 0: {output}")).expression().infix() == wanted
+    assert nested.decode(structure(nested, *SUMS, last, f"3 id 0: {output}")).expression().infix() == wanted
 
 
 def test_the_constant_in_an_exponent_is_a_factor() -> None:
     exponential = made(["add*2", "exp*2", "add"])
     exponent = ["0 add 0: 0 3", "0 add 1: 1 0", "1 exp 0: 0", "1 exp 1: 1", "2 add 0: 0 1", "3 id 0: 0"]
-    equation = exponential.of(structure(exponential, *exponent)).expression().infix()
+    equation = exponential.decode(structure(exponential, *exponent)).expression().infix()
     assert equation == "1*exp(1*x0) + 1*exp(1*x0 + 1*x1) + 1"
     waves = made(["add", "sin"])
-    equation = waves.of(structure(waves, "0 add 0: 0 3", "1 sin 0: 0", "2 id 0: 0")).expression().infix()
+    equation = waves.decode(structure(waves, "0 add 0: 0 3", "1 sin 0: 0", "2 id 0: 0")).expression().infix()
     assert equation == "1*sin(1*x0 + 1) + 1", "in a sine it is a phase"
 
 
@@ -335,7 +335,7 @@ TWINS = made(["sin*2 square*2", "add mul div id"])
 )
 def test_twins_are_two_where_a_constant_tells_them_apart(last: str, output: int, wanted: str) -> None:
     first = ["0 sin 0: 0", "0 sin 1: 0", "0 square 0: 0", "0 square 1: 0"]
-    equation = TWINS.of(structure(TWINS, *first, last, f"2 id 0: {output}")).expression().infix()
+    equation = TWINS.decode(structure(TWINS, *first, last, f"2 id 0: {output}")).expression().infix()
     assert equation == wanted
 
 
@@ -352,7 +352,7 @@ def test_the_order_of_commutative_arguments_does_not_matter(layers: list[str]) -
                 if len(arguments) == 2 and (BY_NAME[name].commutative or name == "sub"):
                     left, right = (layer.first_connection + a for a in arguments)
                     swapped[[left, right]] = chosen[[right, left]]
-        assert skeletons.of(swapped).tokens == skeletons.of(chosen).tokens
+        assert skeletons.decode(swapped).tokens == skeletons.decode(chosen).tokens
 
 
 # --- what it depends on -----------------------------------------------------------------------------------------
@@ -365,9 +365,9 @@ def test_nothing_unused_changes_a_skeleton(layers: list[str]) -> None:
     idle = 0
     for _ in range(300):
         chosen = rng.integers(skeletons.choices)
-        found = skeletons.of(chosen)
+        found = skeletons.decode(chosen)
         for _ in range(3):
-            other = skeletons.of(np.where(found.used, chosen, rng.integers(skeletons.choices)))
+            other = skeletons.decode(np.where(found.used, chosen, rng.integers(skeletons.choices)))
             assert other.tokens == found.tokens
             np.testing.assert_array_equal(other.used, found.used)
         idle += int((~found.used).sum())
@@ -382,9 +382,9 @@ def test_used_is_reachable_where_gates_are_open_and_not_behind_closed_ones() -> 
         chosen = rng.integers(skeletons.choices)
         connections = slice(architecture.connections)
         reachable = architecture.reachable(chosen[None, connections])[0]
-        assert not (skeletons.of(chosen).used[connections] & ~reachable).any()
+        assert not (skeletons.decode(chosen).used[connections] & ~reachable).any()
         chosen[skeletons.is_gate] = 1
-        np.testing.assert_array_equal(skeletons.of(chosen).used[connections], reachable)
+        np.testing.assert_array_equal(skeletons.decode(chosen).used[connections], reachable)
 
 
 def test_places() -> None:
@@ -393,14 +393,14 @@ def test_places() -> None:
     assert skeletons.choices.tolist() == [3, 3, 2, 3, 2, 2, 2, 2, 2, 2, 2]
     assert skeletons.is_gate.tolist() == [False] * 4 + [True] * 7
     first = structure(skeletons, "0 mul 0: 0 1", "0 sum 0: 0", "1 sum 0: 0 1", "1 sum 1:", "2 id 0: 1")
-    assert skeletons.of(first).expression().infix() == "1*x0 + 1*(x0*x1) + 1"
+    assert skeletons.decode(first).expression().infix() == "1*x0 + 1*(x0*x1) + 1"
 
 
 def test_every_constant_is_needed_somewhere() -> None:
     """Skeletons are programs with as many constants as places for them, and short ones are never empty."""
     skeletons = made(LAYERS)
     rng = np.random.default_rng(6)
-    found = [skeletons.of(rng.integers(skeletons.choices)) for _ in range(300)]
+    found = [skeletons.decode(rng.integers(skeletons.choices)) for _ in range(300)]
     equations = [Expression(s.tokens, np.ones(s.tokens.count(CONSTANT))) for s in found]  # checks the program
     assert [e.expression() for e in found] == equations
     assert len({s.tokens for s in found}) > 200

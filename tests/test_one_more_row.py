@@ -37,7 +37,7 @@ from expressions.simplest_form import simplify
 from expressions.skeleton import structure_of, skeleton_of
 from expressions.complexity import complexity
 from expressions.vocabulary import Vocabulary
-from modules.networks.gumbel_max.architecture import Architecture
+from expressions.equation_learner.architecture import Architecture
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.genetic_programming import search
 from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once

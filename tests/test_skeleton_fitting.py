@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expressions.equation_learner.architecture import Architecture
+from expressions.equation_learner.structure_space import StructureSpace
 from expressions.operators import CONSTANT
 from expressions.parsing import parse
-from modules.networks.gumbel_max.architecture import Architecture
-from modules.networks.gumbel_max.skeletons import Skeletons
 from searches.common import skeleton_fitting
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
 from searches.gumbel_structures.repository import Elite, StructureRepository
 
 Tokens = tuple[int, ...]
-SKELETONS = Skeletons(
+SPACE = StructureSpace(
     Architecture(["id*2 square sin*2 cos exp mul div", "add*2 mul*2 div id sum", "add mul sqrt sin id"], 2)
 )
 
@@ -41,7 +41,7 @@ def random_skeletons(count: int, seed: int = 0) -> list[Tokens]:
     rng = np.random.default_rng(seed)
     found: dict[Tokens, None] = {}
     while len(found) < count:
-        found[SKELETONS.of(rng.integers(SKELETONS.choices)).tokens] = None
+        found[SPACE.decode(rng.integers(SPACE.choices)).tokens] = None
     return list(found)
 
 

@@ -84,11 +84,12 @@ def fitted(
 
 def story(search: StructureSearch) -> Any:
     """All that a search found, to the last bit, but not the clock."""
-    assert search.fitter is not None
-    course = {key: value for key, value in vars(search.course).items() if key != "seconds"}
-    history = [{key: value for key, value in entry.items() if key != "seconds"} for entry in search.history]
-    elites = [(e.score, e.tokens, e.structure.tolist(), e.used.tolist()) for e in search.repository.elites]
-    return course, history, elites, sorted(search.fitter.state())
+    course = search.course
+    assert course is not None
+    progress = {key: value for key, value in vars(course.progress).items() if key != "seconds"}
+    history = [{key: value for key, value in entry.items() if key != "seconds"} for entry in course.history]
+    elites = [(e.score, e.tokens, e.structure.tolist(), e.used.tolist()) for e in course.repository.elites]
+    return progress, history, elites, sorted(course.fitter.state())
 
 
 def equations(run_dir: Path) -> list[dict[str, Any]]:
@@ -161,7 +162,7 @@ def test_a_finished_fit_goes_on_only_with_a_larger_budget(whole: Any, tmp_path: 
     fitted(tmp_path, instances=270)  # three epochs of three generations
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 3
     search, _, _ = fitted(tmp_path, instances=270)
-    assert search.course.instances == 270
+    assert search.course.progress.instances == 270
     search, _, _ = fitted(tmp_path)
     assert story(search) == whole[1]
 
@@ -189,14 +190,13 @@ def test_checkpoints_that_do_not_name_their_operators_are_refused(tmp_path: Path
 
 def test_logits_learn_from_elites() -> None:
     model = GMEQL(2, layers=LAYERS, learning_rate=0.5)
-    model.initialise(np.random.default_rng(0))
-    structures = torch.from_numpy(model.sample(4, np.random.default_rng(1)))
+    model.begin(np.random.default_rng(0))
+    structures = torch.from_numpy(model.propose(4, np.random.default_rng(1)))
     counts = torch.zeros(structures.shape, dtype=torch.bool)
     counts[:, :3] = True
-    model.examples = (structures, counts)
     before, logits = model.log_likelihood(structures).detach(), model.logits.detach().clone()
     optimizer = model.configure_optimizers()
-    model.training_step((), 0).backward()
+    model.training_step((structures, counts), 0).backward()
     optimizer.step()
     after = model.log_likelihood(structures).detach()
     assert after[:, :3].sum() > before[:, :3].sum()
@@ -205,10 +205,10 @@ def test_logits_learn_from_elites() -> None:
 
 def test_samples_follow_the_logits() -> None:
     model = GMEQL(2, layers=["id sin sum"], constant=False, gate_logit=-1.0)
-    model.initialise(np.random.default_rng(0))
-    drawn = model.sample(20_000, np.random.default_rng(1))
+    model.begin(np.random.default_rng(0))
+    drawn = model.propose(20_000, np.random.default_rng(1))
     expected = torch.softmax(model.logits + model.barrier, dim=-1).detach().numpy()
-    for place, choices in enumerate(model.skeletons.choices):
+    for place, choices in enumerate(model.space.choices):
         shares = np.bincount(drawn[:, place], minlength=int(choices)) / len(drawn)
         np.testing.assert_allclose(shares, expected[place, :choices], atol=0.015)
         assert len(shares) == choices
@@ -234,10 +234,10 @@ def test_a_search_without_an_end_is_refused() -> None:
 
 def test_nothing_to_tell_is_told(tmp_path: Path) -> None:
     search, trainer, model = fitted(tmp_path, longest=3, instances=60)
-    search.fitter.best.clear()  # type: ignore[union-attr]
+    search.course.fitter.best.clear()  # type: ignore[union-attr]
     with pytest.raises(UserError, match="no equation was finite"):
         search.search(trainer, model)
-    search.course.stopped = "interrupted"
+    search.course.progress.stopped = "interrupted"
     with pytest.raises(UserError, match="interrupted before there was an equation: resume="):
         search.search(trainer, model)
 
@@ -255,7 +255,7 @@ class Witness(pl.Callback):
         (search,) = [c for c in trainer.callbacks if isinstance(c, StructureSearch)]
         path = self.folder / f"rank_{trainer.global_rank}.pt"
         course, _, elites, best = map(str, story(search))
-        torch.save([course, elites, best, pl_module.logits.tolist(), len(search._seen)], path)
+        torch.save([course, elites, best, pl_module.logits.tolist(), len(search.course._seen)], path)
 
 
 def test_two_processes_share_what_they_find(tmp_path: Path) -> None:
@@ -264,8 +264,8 @@ def test_two_processes_share_what_they_find(tmp_path: Path) -> None:
     assert first == second
     data = ProblemData("b4", train_rows=80, seed=3)
     (finding,) = search.search(trainer, model, data)  # what was found is in the checkpoint
-    assert str({k: v for k, v in vars(search.course).items() if k != "seconds"}) == first[0]
-    assert search.course.instances == 600
+    assert str({k: v for k, v in vars(search.course.progress).items() if k != "seconds"}) == first[0]
+    assert search.course.progress.instances == 600
     assert finding.evaluations == 600
     assert (tmp_path / "equations.csv").exists()
 
@@ -282,7 +282,7 @@ def test_two_processes_that_were_cut_off_go_on(tmp_path: Path) -> None:
 
 def test_without_a_checkpoint_forked_processes_leave_nothing(tmp_path: Path) -> None:
     search, trainer, model = fitted(tmp_path, instances=60)
-    search.fitter = None
+    search.course = None
     trainer.callbacks = [search]  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="strategy=ddp"):
         search.search(trainer, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expressions.equation_learner.architecture import DEFAULT_LAYERS
 from foundation.settings import Rule, Settings, setting
 
 __all__ = ["GMEQLPaperSettings", "GMEQLSettings"]
@@ -13,13 +14,6 @@ LAYERS = Rule(
         isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(one, str) for one in value)
     ),
     "a list of layers, such as ['id*2 mul sin', 'add sum']",
-)
-# One network for all problems: polynomials, products and quotients, and one function inside another.
-ALL_PROBLEMS = (
-    "id*3 square cube pow4 pow5 pow6 sin*2 cos*2 exp log mul*2 div*2",
-    "add*2 mul*2 div id*4 square sin cos exp sum",
-    "add mul*2 div sqrt exp log sin id*3 sum",
-    "add*2 mul div id",
 )
 # The network of the paper's public code, for b1 to b4. The one for b5 to b8 is unpublished.
 PUBLISHED = ("id square cube pow4 pow5 pow6 sin cos", "add mul div sum", "add mul")
@@ -31,7 +25,7 @@ class GMEQLSettings(Settings):
 
     Attributes:
         layers: functions of every layer's nodes, with multiplicities, from the inputs to the output, see
-            `modules.networks.gumbel_max.architecture`.
+            `expressions.equation_learner.architecture`.
         constant: whether the first layer may choose the constant 1, too.
         learning_rate: step along the gradient of the log likelihood.
         logit_std: standard deviation of the logits at a start.
@@ -41,7 +35,7 @@ class GMEQLSettings(Settings):
 
     group = "model"
 
-    layers: tuple[str, ...] = setting(ALL_PROBLEMS, rule=LAYERS)
+    layers: tuple[str, ...] = setting(DEFAULT_LAYERS, rule=LAYERS)
     constant: bool = setting(True)
     learning_rate: float = setting(0.1, least=0)
     logit_std: float = setting(0.5, least=0)
@@ -55,7 +49,7 @@ class GMEQLPaperSettings(Settings):
 
     Attributes:
         layers: functions of every layer's nodes, with multiplicities, see
-            `modules.networks.gumbel_max.architecture`.
+            `expressions.equation_learner.architecture`.
         constant: whether the first layer may choose the constant 1, too.
         restarts: number of runs side by side, each with parameters and a repository of its own.
         instances: number p of new instances in every iteration and restart.

@@ -2,7 +2,7 @@
 
 Source: G. Chen, "Learning Symbolic Expressions via Gumbel-Max Equation Learner Networks", arXiv 2012.06921v2,
     Algorithm 1: a new instance copies an elite, chosen by a power law on its rank, and draws 20 % of its
-    connections anew. Here structures are hard, no two elites have the same skeleton, and some instances are drawn
+    connections anew. Here structures are hard, no two elites have the same skeleton, and some structures are drawn
     wholly anew.
 """
 
@@ -23,10 +23,10 @@ class Elite:
     """A structure among the best.
 
     Attributes:
-        score: lower is better.
-        tokens: its skeleton.
-        structure: `[connections + gates]`, its choices.
-        used: `[connections + gates]` bool, those that its skeleton depends on.
+        score: score of its fitted skeleton; lower is better.
+        tokens: program of its skeleton.
+        structure: choices of its places. `[places]`
+        used: mask of the places that its skeleton depends on. `[places]` bool
     """
 
     score: float
@@ -39,10 +39,10 @@ class StructureRepository:
     """Elites by rank, each with a skeleton of its own.
 
     Args:
-        capacity: how many are kept.
-        power: of the power law by which one is chosen, `rank ** -power`.
-        resampled: share of an instance's connections that are drawn anew.
-        fresh: share of the instances that copy no elite.
+        capacity: most elites that are kept.
+        power: exponent of the power law by which one is chosen, `rank ** -power`.
+        resampled: share of a copy's places that are drawn anew.
+        fresh: share of the new structures that copy no elite.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class StructureRepository:
         self.elites, self._known = [], set()
 
     def parents(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """What new instances copy, and which of it they draw anew.
+        """What new structures copy, and which places of it they draw anew.
 
-        Of a copy, at least one connection that matters is drawn anew: most of a large network is idle.
+        At least one place that matters is drawn anew: most of a large network is idle.
 
         Returns:
-            structures: `[count, connections + gates]`.
-            anew: `[count, connections + gates]` bool.
+            structures: copies of elites. `[count, places]`
+            anew: mask of the places to draw anew. `[count, places]` bool
         """
         weights = np.arange(1.0, len(self.elites) + 1) ** -self.power
         chosen = [self.elites[k] for k in rng.choice(len(self.elites), count, p=weights / weights.sum())]
@@ -99,8 +99,8 @@ class StructureRepository:
         """Elites to learn from, all with the same probability.
 
         Returns:
-            structures: `[count, connections + gates]`.
-            used: `[count, connections + gates]` bool.
+            structures: choices of the elites. `[count, places]`
+            used: mask of the places that their skeletons depend on. `[count, places]` bool
         """
         chosen = [self.elites[k] for k in rng.integers(len(self.elites), size=count)]
         return np.stack([elite.structure for elite in chosen]), np.stack([elite.used for elite in chosen])

@@ -9,7 +9,7 @@ dimension, `choices`; entries that stand for no source are excluded by `GumbelMa
 
     z [R, C, choices]       logits of the choices, shared by the instances of a restart
     V [R, p, C, choices]    what a connection takes of each source (eq. 2): a soft sample, or one-hot
-    w [instances, W]        weights, see `modules.networks.gumbel_max.architecture`
+    w [instances, W]        weights, see `expressions.equation_learner.architecture`
 
 Gradients are written by hand. `GumbelMaxNetwork.forward` is the same network for autograd, and their test.
 
@@ -29,8 +29,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from expressions.equation_learner.architecture import IDENTITY, SUM, Architecture, Layer
 from expressions.operators import BY_NAME, Operator
-from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture, Layer
 
 __all__ = [
     "SAMPLINGS",

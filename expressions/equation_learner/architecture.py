@@ -1,4 +1,4 @@
-"""What a Gumbel-max equation learner is made of: layers of function nodes, and connections that choose.
+"""Layers of an equation learner: function nodes, and connections that choose among the nodes before.
 
 Source: G. Chen, "Learning Symbolic Expressions via Gumbel-Max Equation Learner Networks", arXiv 2012.06921v2,
     section 3. Every input of a function node is a *connection*: it chooses one output of the layer before and
@@ -27,8 +27,15 @@ from expressions.expression import Expression
 from expressions.operators import BY_NAME
 from foundation.errors import UserError, near
 
-__all__ = ["Architecture", "ArchitectureError", "Layer"]
+__all__ = ["DEFAULT_LAYERS", "IDENTITY", "SUM", "Architecture", "ArchitectureError", "Layer"]
 
+DEFAULT_LAYERS = (
+    "id*3 square cube pow4 pow5 pow6 sin*2 cos*2 exp log mul*2 div*2",
+    "add*2 mul*2 div id*4 square sin cos exp sum",
+    "add mul*2 div sqrt exp log sin id*3 sum",
+    "add*2 mul div id",
+)
+"""One network for all problems: polynomials, products and quotients, and one function inside another."""
 IDENTITY, SUM = "id", "sum"
 _MOST_NODES = 200  # of a layer
 _MIX = 0x9E3779B97F4A7C15
@@ -43,13 +50,13 @@ class Layer:
     """One layer of nodes and the connections into it.
 
     Attributes:
-        nodes: function of each node, nodes of the same function beside each other, sums last.
-        sources: outputs of the layer before that a connection chooses from.
+        nodes: functions of the nodes, nodes of the same function beside each other, sums last.
+        sources: number of outputs of the layer before that a connection chooses from.
         first_connection: number of this layer's first connection among those of the whole network.
-        arguments: for every node its connections, counted within the layer; empty for a sum. The first arguments
+        arguments: connections of every node, counted within the layer; empty for a sum. The first arguments
             of neighbours with the same function are neighbours, and so are the second ones.
-        connections: how many connections lead into the layer.
-        sums: how many of the nodes are dense.
+        connections: number of connections that lead into the layer.
+        sums: number of dense nodes.
     """
 
     nodes: tuple[str, ...]
@@ -73,7 +80,7 @@ class Architecture:
     each source of each sum.
 
     Args:
-        layers: texts as in the module's description, from the input to the output.
+        layers: one text for each layer, as above, from the input to the output.
         features: number of input columns.
         constant: whether the first layer may also choose the constant 1, which is the last of its sources.
 
@@ -235,9 +242,9 @@ class _Mixing:
 
     Attributes:
         left, right: `[nodes]` connection of the first and of the second argument; of a unary function the first.
-        factor: `[nodes]` what tells the second argument from the first: 1 where they may be swapped, 0 where there
-            is none.
-        number: `[nodes]` of the function.
+        factor: `[nodes]` multiplier that tells the second argument from the first: 1 where they may be swapped,
+            0 where there is none.
+        number: `[nodes]` number of the function.
         passes_on: `[nodes]` whether the key is the argument's own.
     """
 

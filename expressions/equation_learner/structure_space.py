@@ -5,7 +5,7 @@ constants only where they make a difference (`expressions.constant_placement`), 
 the same mostly have the same skeleton. The whole equation may have an offset.
 
 A dense `sum` node has a *gate* for each of its sources here, so that a structure says which terms it has. The
-gates come behind the connections: 0 is closed, 1 is open.
+gates come behind the connections: 0 is closed, 1 is open. Connections and gates are the *places* of a structure.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from expressions.constant_placement import ONE, Tokens, Value, applied, summed, variable
+from expressions.equation_learner.architecture import SUM, Architecture
 from expressions.expression import Expression
 from expressions.operators import CONSTANT
-from modules.networks.gumbel_max.architecture import SUM, Architecture
 
-__all__ = ["Skeleton", "Skeletons"]
+__all__ = ["DecodedStructure", "StructureSpace"]
 
 
 @dataclass(frozen=True)
-class Skeleton:
-    """An equation whose constants are still to be fitted.
+class DecodedStructure:
+    """Skeleton of a structure, all of whose constants are still to be fitted.
 
     Attributes:
-        tokens: its prefix program.
-        used: `[connections + gates]` bool, what of the structure it depends on.
+        tokens: prefix program of the skeleton.
+        used: mask of the places that the skeleton depends on. `[places]` bool
     """
 
     tokens: Tokens
@@ -39,18 +39,18 @@ class Skeleton:
         return Expression._trusted(np.array(self.tokens, dtype=np.int16), np.ones(self.tokens.count(CONSTANT)))
 
 
-class Skeletons:
-    """The skeletons of an architecture.
+class StructureSpace:
+    """All hard structures of an architecture, and their skeletons.
 
     Args:
-        architecture: of the network.
+        architecture: layers of the network.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
         gates = sum(layer.sums * layer.sources for layer in architecture.layers)
         self.choices = np.concatenate([architecture.choices, np.full(gates, 2)]).astype(np.int64)
-        """`[connections + gates]` how many choices each has."""
+        """Number of choices of every place. `[places]`"""
         self.is_gate = np.arange(len(self.choices)) >= architecture.connections
         self._layers = self._places()
         self._inputs = [variable(j) for j in range(architecture.features)]
@@ -58,7 +58,7 @@ class Skeletons:
             self._inputs.append(ONE)
 
     def _places(self) -> list[list[tuple[str, list[int]]]]:
-        """For every layer and node: its function, and where its connections or gates are in a structure."""
+        """For every layer and node: its function, and the places of its connections or gates."""
         gate = self.architecture.connections
         layers = []
         for layer in self.architecture.layers:
@@ -72,11 +72,11 @@ class Skeletons:
             layers.append(nodes)
         return layers
 
-    def of(self, structure: np.ndarray) -> Skeleton:
+    def decode(self, structure: np.ndarray) -> DecodedStructure:
         """The skeleton of one structure.
 
         Args:
-            structure: `[connections + gates]`, what each connection chooses and which gates are open.
+            structure: source that each connection chooses, and 1 for each open gate. `[places]`
         """
         choice = structure.tolist()
         used: list[int] = []
@@ -99,4 +99,4 @@ class Skeletons:
         whole = summed([value(len(self._layers) - 1, 0), ONE], None)
         mask = np.zeros(len(choice), dtype=bool)
         mask[used] = True
-        return Skeleton(whole.with_coefficients(), mask)
+        return DecodedStructure(whole.with_coefficients(), mask)

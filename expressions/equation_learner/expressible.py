@@ -19,14 +19,14 @@ from functools import cache
 from itertools import product
 from typing import Any
 
+from expressions.equation_learner.architecture import IDENTITY, SUM, Architecture
 from expressions.expression import Expression
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
-from modules.networks.gumbel_max.architecture import IDENTITY, SUM, Architecture
 
 __all__ = ["can_express"]
 
 _POWERS = {name: exponent for exponent, name in POWER_ROWS.items()}
-_MOST_SPLITS = 200  # of one sum or product into two
+_MOST_SPLITS = 200  # ways to split one sum or product in two
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Form:
 
     Attributes:
         kind: `one`, `variable`, `sum`, `product`, or the name of a function.
-        parts: The variable's number; the argument; the terms; or pairs of base and exponent.
+        parts: number of the variable, argument, terms, or pairs of base and exponent.
     """
 
     kind: str
@@ -50,8 +50,8 @@ def can_express(architecture: Architecture, equation: Expression) -> bool:
     """Whether some structure and weights of a network are the equation, up to an offset.
 
     Args:
-        architecture: Of the network.
-        equation: With variables that are columns of the network; its constants may have any value but 0.
+        architecture: layers of the network.
+        equation: equation whose variables are columns of the network; its constants may have any value but 0.
     """
     wanted = equation.fold(_leaf, _applied)
     if wanted.kind == "sum":

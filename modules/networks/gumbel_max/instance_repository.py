@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Elites"]
+__all__ = ["InstanceRepository"]
 
 
-class Elites:
+class InstanceRepository:
     """The best instances of each of R restarts.
 
     An elite keeps the error that it had when it came in, as published; parameters that it shares with others may
