@@ -181,7 +181,7 @@ def test_checkpoints_are_data(whole: Any) -> None:
 
 
 def test_checkpoints_that_do_not_name_their_operators_are_refused(tmp_path: Path) -> None:
-    model = GMEQL(2, LAYERS)
+    model = GMEQL(2, layers=LAYERS)
     with pytest.raises(UserError, match=r"^the checkpoint's equation does not name .*: fit again$"):
         model.on_load_checkpoint({"equation": [[18, 31], []]})
     with pytest.raises(UserError, match=r"^the checkpoint's search does not name .*: fit again, without resume$"):
