@@ -103,7 +103,7 @@ MUTANTS = (
     Mutant(
         "uniform-latent-elites", "searches/latent_space/skeleton_scores.py",
         "(1.0 + np.arange(elites)) ** -power", "(1.0 + np.arange(elites)) ** 0",
-        ("tests/test_latent_cmaes.py::test_elites_are_drawn_by_a_power_law_on_their_rank",),
+        ("tests/test_skeleton_scores.py::test_elites_are_drawn_by_a_power_law_on_their_rank",),
     ),
     Mutant(
         "archive-worst-first", "searches/evolution/archive.py",
@@ -118,7 +118,7 @@ MUTANTS = (
     # --- modules ------------------------------------------------------------------------------------------------
     Mutant(
         "no-kl-warm-up", "modules/cvae.py",
-        'min(1.0, (self.trainer.global_step + 1) / max(1, hparams["kl_warmup_steps"]))', "1.0",
+        'min(1.0, (self.trainer.global_step + 1) / max(1, settings.kl_warmup_steps))', "1.0",
         ("tests/test_cvae.py::test_the_weight_of_the_kl_divergence_rises_from_the_first_step",),
     ),
     Mutant(

@@ -64,6 +64,18 @@ def test_a_node_more_must_lower_the_error_by_its_share(nodes: int) -> None:
     assert pick(ParetoFront.of([candidate(5, 0.1), candidate(5 + nodes, 1.01 * needed)])).complexity == 5
 
 
+@pytest.mark.parametrize(("nodes", "fall"), [(10, 0.40), (40, 0.87)])
+def test_length_costs_what_is_promised(nodes: int, fall: float) -> None:
+    worth, not_worth = (candidate(5 + nodes, 0.1 * (1.0 - fall + change)) for change in (-0.01, 0.01))
+    assert pick(ParetoFront.of([candidate(5, 0.1), worth])) is worth
+    assert pick(ParetoFront.of([candidate(5, 0.1), not_worth])).complexity == 5
+
+
+def test_rounding_is_exact_and_a_cosine_in_the_place_of_a_square_is_not() -> None:
+    assert pick(ParetoFront.of([candidate(3, 1e-19), candidate(60, 1e-30)])).complexity == 60
+    assert pick(ParetoFront.of([candidate(3, 1e-28), candidate(60, 1e-32)])).complexity == 3
+
+
 def test_an_empty_front_has_nothing_to_pick() -> None:
     with pytest.raises(ValueError, match="no equation was finite"):
         pick(ParetoFront.of([candidate(1, math.inf)]))
