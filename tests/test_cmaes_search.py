@@ -416,7 +416,7 @@ TINY = (
     "data.variables=2", "data.longest=8", "data.batch_size=16", "data.epoch_samples=32",
     "data.held_out_samples=16", "data.programs=2048", "search.heldout=1", "search.problems=[I.12.1]",
     "search.seconds=1.5", "search.workers=1",
-    "+search.simplify_seconds=0",
+    "search.simplify_seconds=0",
 )  # fmt: skip
 
 

@@ -36,8 +36,8 @@ SHORT: dict[str, Any] = {
 # The same through the command line; the search is long enough to be caught in its midst.
 COMMAND = (
     "experiment=smoke", "trainer.accelerator=cpu", "search.seconds=null", "search.generations=25",
-    "search.population=30", "search.workers=2", "search.islands=1", "+search.simplify_seconds=0",
-    "+search.stop_when_exact=false", "+search.bank_size=50", "+search.greedy_terms=1", "search.linked_sums=0",
+    "search.population=30", "search.workers=2", "search.islands=1", "search.simplify_seconds=0",
+    "search.stop_when_exact=false", "search.bank_size=50", "search.greedy_terms=1", "search.linked_sums=0",
 )  # fmt: skip
 FOUR = [("latent_0", 0), ("latent_0", 1), ("latent_1", 0), ("latent_1", 1)]
 

@@ -347,7 +347,7 @@ def test_arguments_of_a_suite() -> None:
         (["data.train_rows=1"], ["data.train_rows=1", "at least 2"]),
         (["data.problem=strogatz_lv1", "data.train_rows=350"], ["has 400 rows, not 450"]),
         (["data.problm=b1"], ["did you mean data.problem"]),
-        (["data.problem=[b1,b2]"], ["data.problem=['b1', 'b2']", "name"]),
+        (["data.problem=[b1,b2]"], ["data.problem=[b1,b2] is not allowed", "name"]),
     ],
     ids=lambda value: " ".join(value) if "=" in value[0] else None,
 )
