@@ -59,9 +59,10 @@ class Fitted:
     """What a method returned.
 
     Attributes:
-        chosen: the model it would give its user.
-        front: all that a user could pick from, the chosen one included.
-        wall_seconds, cpu_seconds: of the search, without importing the method or scoring what it found.
+        chosen: model that the method presents first.
+        front: all models that the method presents, the chosen one included.
+        wall_seconds: seconds of the search by the clock, without the import of the method and the scoring.
+        cpu_seconds: processor seconds of the search, without the import of the method and the scoring.
     """
 
     chosen: Model

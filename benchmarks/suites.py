@@ -36,7 +36,7 @@ class Suite:
     """A suite of benchmarks.
 
     Attributes:
-        name: as on the command line.
+        name: name on the command line.
         summary: one sentence for `--help`.
         methods: all methods, in the order of the table.
         seeds: default seeds.

@@ -78,7 +78,8 @@ class EliteRepository(Callback):
         run_dir: where results go.
         deferred: do not report in `on_fit_end`; `search(trainer, module)` will be called later.
         size: elites of a restart.
-        exponent: of the power law by which one is copied, see `modules.networks.gumbel_max.instance_repository`.
+        exponent: exponent of the power law by which an elite is copied, see
+            `modules.networks.gumbel_max.instance_repository`.
         constants: the equation that is shown first, `shared` or `fitted`; both are in `equations.csv`.
         simplify_seconds: SymPy's time limit for an equation; 0: no SymPy.
 
@@ -247,7 +248,7 @@ class EliteRepository(Callback):
         Nothing here is collective.
 
         Args:
-            trainer: of the fit.
+            trainer: trainer of the fit.
             module: the model.
             datamodule: gives the rows; the one of the fit when not given.
 
@@ -376,9 +377,9 @@ class _Errors:
     """Mean absolute errors on the training rows of all elites, by rank. `[R, size]` each
 
     Attributes:
-        soft_now: as they were sampled, with the weights that their restart has now.
-        hard: with hard choices and the weights that they were measured with.
-        hard_now: with hard choices and the weights that their restart has now.
+        soft_now: errors of the elites as sampled, with the current weights of their restart.
+        hard: errors with hard choices and the weights with which the elites were measured.
+        hard_now: errors with hard choices and the current weights of their restart.
     """
 
     soft_now: np.ndarray
@@ -436,7 +437,7 @@ def _without_small_terms(equation: Expression, inputs: np.ndarray, smallest: flo
     """An equation without the terms that hardly change it.
 
     Args:
-        equation: in its canonical form, so that every term has one coefficient.
+        equation: equation in canonical form, so that every term has one coefficient.
         inputs: rows to compare on. `[rows, variables]`
         smallest: root mean square that all changes together may have.
     """

@@ -66,6 +66,7 @@ class LatentJob(SearchJob):
 
     @property
     def title(self) -> str:
+        """Name of the job in a sentence."""
         return self.label.replace("_", " ")
 
     @property

@@ -97,9 +97,9 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = MEASU
     """Operations a second of square matrix products.
 
     Args:
-        device: where.
-        dtype: of the factors.
-        seconds: how long to measure.
+        device: device of the matrices.
+        dtype: type of the factors.
+        seconds: duration of the measurement.
     """
     size = _SIZES.get(device.type, 1024)
     with torch.no_grad():

@@ -128,14 +128,15 @@ class StreamLoader(NumberedBatches):
     """Batches of a stream: those of one rank, epoch by epoch.
 
     Args:
-        stream: Where samples come from; its block is a batch.
-        vocabulary: Of the ids.
-        samples: Of an epoch, of all ranks together; rounded up to whole batches, as many on every rank.
-        num_workers: Processes that make the batches; these are the same with any number.
-        fixed: Whether all epochs are the first.
-        rank: This process among the sharing ones; None asks `torch.distributed`.
-        world_size: How many processes share the samples; None asks `torch.distributed`.
-        structures: Of the stream's skeletons, if it has one pool for all epochs; None works them out.
+        stream: Stream of samples; its block is a batch.
+        vocabulary: Vocabulary of the ids.
+        samples: Number of samples in an epoch, over all ranks; rounded up to the same number of whole batches on
+            every rank.
+        num_workers: Number of processes that make the batches, which do not depend on it.
+        fixed: Whether every epoch repeats the first one.
+        rank: Rank of this process; None asks `torch.distributed`.
+        world_size: Number of processes that share the samples; None asks `torch.distributed`.
+        structures: Structures of the stream's skeletons, if it has one pool for all epochs; None computes them.
     """
 
     def __init__(

@@ -62,7 +62,9 @@ def renumbered(tokens: np.ndarray, numbers: object, source: str, remedy: str) ->
 
     Args:
         tokens: programs of any shape as they lie in the file; negative numbers are padding.
-        numbers: as for `check_numbers`, as are the other two.
+        numbers: numbers of the operators that the file stores, see `check_numbers`.
+        source: name of the file in an error sentence, see `check_numbers`.
+        remedy: advice in an error sentence, see `check_numbers`.
 
     Raises:
         NumberingError: the numbers are missing or damaged, or an operator of the file is unknown here.

@@ -122,6 +122,7 @@ class GMEQL(LightningModule):
 
     @memory.setter
     def memory(self, memory: np.ndarray) -> None:
+        """Restore the logits. `[places, choices]`"""
         with torch.no_grad():
             self.logits.copy_(torch.from_numpy(memory))
 

@@ -79,7 +79,7 @@ class GMEQLPaper(LightningModule):
         self.architecture = Architecture(settings.layers, in_features, settings.constant)
         self.network = GumbelMaxNetwork(self.architecture)
         self.elites: InstanceRepository | None = None
-        """Set by whoever brings a repository, with the fields `elite_fields`."""
+        """Repository with the fields `elite_fields`; the callback that adds it sets this attribute."""
         self._make_tensors()
         self._iteration, self._stage = 0, 0
         self._draws: Draws | None = None

@@ -1,7 +1,8 @@
-"""System 3: a small network's weights in, its equation out.
+"""System 3: a transformer that reads a small network's equation from its weights.
 
-Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights". The network and how ours differs:
-`modules.networks.weights.reader`. What it learns from is a zoo of small networks, see the data `network_weights`.
+Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights". `modules.networks.weights.reader`
+holds the network and says how it differs from the paper's. It learns from a zoo of small networks, see the data
+`network_weights`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WAYS = ("greedy", "beam", "sampled", "refit", "least_squares")
 
 
 class WeightsToTokens(AveragedModule):
-    """A reader of weights, and an average of its weights, which is what validation, test and readings use.
+    """A reader of weights and its averaged weights, which validation, test and readings use.
 
     A batch is weights `[batch, P]` and the ids of their equations `[batch, T]`; the loss is the cross entropy of
     the characters.
@@ -50,7 +51,7 @@ class WeightsToTokens(AveragedModule):
             say, and of `modules.settings.weights_to_tokens.WeightsToTokensSettings`.
 
     Raises:
-        UserError: a setting is unknown or its value not allowed, or there are no such first weights.
+        UserError: a setting is unknown, its value is not allowed, or the initial weights do not exist.
     """
 
     settings: WeightsToTokensSettings
@@ -81,7 +82,7 @@ class WeightsToTokens(AveragedModule):
 
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, Any]:
-        """What of the constructor is the data's to say."""
+        """Constructor arguments that the data determine."""
         task: ReadingTask = datamodule.task()
         return task.as_mapping()
 
@@ -105,11 +106,11 @@ class WeightsToTokens(AveragedModule):
         return loss
 
     def on_train_epoch_start(self) -> None:
-        """An epoch that was cut off leaves nothing behind."""
+        """Discard the measurements of an epoch that was interrupted."""
         self._losses, self._rows, self._began = [], 0, time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Log once an epoch: `self.log` in every step is not free."""
+        """Log once an epoch, because `self.log` in every step costs time."""
         if self._losses:
             self.log("fit/loss", torch.stack(self._losses).mean(), sync_dist=True)
             rate = self._rows / max(time.perf_counter() - self._began, 1e-9)
@@ -131,7 +132,7 @@ class WeightsToTokens(AveragedModule):
             measures.update(self.average, getattr(read, way), ids, read.outputs)
 
     def _ways(self) -> Iterator[tuple[str, ReadingMeasures]]:
-        """The ways to read, and the measures of each."""
+        """The ways of reading with their measures."""
         for way, measures in zip(_WAYS, self.readings, strict=True):
             yield way, cast(ReadingMeasures, measures)
 
@@ -143,7 +144,7 @@ class WeightsToTokens(AveragedModule):
     def on_test_epoch_end(self) -> None:
         """Log the test measures."""
         measures = self.test_measures.compute()
-        measures.pop("exact_match")  # here, as it is written and not after the right characters
+        measures.pop("exact_match")  # the test logs the match of greedily decoded equations instead
         self._log_measures("test", measures)
         self.test_measures.reset()
         for way, readings in self._ways():
@@ -159,7 +160,7 @@ class WeightsToTokens(AveragedModule):
 
 
 class TokenMeasures(Metric):
-    """How well characters are predicted, each after the right ones, over a whole set and all ranks."""
+    """Accuracy of predicted characters, each after the true ones, over a whole data set and all ranks."""
 
     full_state_update = False
     counts: Tensor
@@ -170,7 +171,7 @@ class TokenMeasures(Metric):
         self.add_state("counts", torch.zeros(5, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, ids: Tensor) -> None:
-        """Take a batch in. `[batch, T - 1, size]`, `[batch, T]`"""
+        """Add the scores, `[batch, T - 1, size]`, and the true ids, `[batch, T]`, of a batch."""
         nats, counted = token_losses(scores, ids)
         right = (scores.argmax(dim=-1) == ids[:, 1:]) & counted
         whole = (right | ~counted).all(dim=1)
@@ -184,10 +185,10 @@ class TokenMeasures(Metric):
 
 
 class ReadingMeasures(Metric):
-    """How good equations are that were read, over a whole set and all ranks.
+    """Quality of the equations that were read, over a whole data set and all ranks.
 
     Args:
-        lengths: one more than the characters of the longest string.
+        lengths: number of possible lengths, one more than the characters of the longest string.
     """
 
     full_state_update = False
@@ -202,13 +203,13 @@ class ReadingMeasures(Metric):
         self.add_state("r2", [], dist_reduce_fx="cat")
 
     def update(self, reader: WeightReader, read: Tensor, ids: Tensor, outputs: Tensor) -> None:
-        """Take a batch in.
+        """Add a batch.
 
         Args:
-            reader: whose grammar it is.
-            read: `[batch, T]`
-            ids: the true equations. `[batch, T]`
-            outputs: of the networks, at `reader.points()`. `[batch, X]`
+            reader: reader, whose grammar the ids follow.
+            read: equations that were read. `[batch, T]`
+            ids: true equations. `[batch, T]`
+            outputs: outputs of the networks at `reader.points()`. `[batch, X]`
         """
         found, true = reader.coefficients(read), reader.coefficients(ids)
         r2 = r2_rows(reader.values(ids), reader.values(read))

@@ -232,7 +232,7 @@ def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "") -
     """Losses and errors by epoch.
 
     Args:
-        metrics_csv: As Lightning's CSVLogger writes it, torn or not.
+        metrics_csv: The file that Lightning's CSVLogger writes, even with an incomplete last line.
         path: The PNG file to write.
         title: One line above the plot.
 
@@ -312,7 +312,8 @@ def error_bands(
         curves: Method -> instances, mean and standard deviation, `[points]` each.
         path: The PNG file to write.
         title: One line above the plot.
-        x_label, y_label: Of the axes.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
 
     Returns:
         The path.

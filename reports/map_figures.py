@@ -28,7 +28,7 @@ class Course:
         x: `[points]`
         curves: `[steps, points]`, standardised; NaN where an equation is not defined.
         equations: `[steps]` as text.
-        name: Of the variable.
+        name: Name of the variable.
         note: One line on the pair.
     """
 
@@ -55,7 +55,7 @@ def atlas(
         kinds: `[equations]` of `expressions.operators.LEADING`.
         lengths: `[equations]`, tokens.
         means: `[equations]`, of the targets over their root mean square, -1 to 1.
-        shares: Of the variance, of both components.
+        shares: Shares of the variance that the two components explain.
         path: The PNG file to write.
         title: One line above the plots.
 

@@ -43,14 +43,14 @@ class SearchProgress:
         self._progress.stop()
 
     def update(self, label: str, share: float, generation: int, nmse: float, length: int) -> None:
-        """Show that a search has got further.
+        """Show the progress of a search.
 
         Args:
-            label: of the search.
-            share: of its budget that is spent, 0 to 1.
-            generation: the last finished one.
-            nmse: of its most accurate equation.
-            length: tokens of that equation's program.
+            label: label of the search.
+            share: share of its budget that is spent, 0 to 1.
+            generation: number of the last finished generation.
+            nmse: normalised squared error of its most accurate equation.
+            length: number of tokens of that equation's program.
         """
         task = self._tasks[label]
         if label not in self._started:

@@ -143,11 +143,11 @@ class EquationStream:
     """Blocks of samples by epoch and number.
 
     Args:
-        settings: What they are made of.
-        seed: Of everything.
-        split: `train`, `validation` or `test`: which skeletons.
-        block: Samples of a block.
-        kept: The skeletons of all epochs; None draws new ones every `pool_epochs` epochs.
+        settings: Settings of the samples.
+        seed: Random seed for every draw.
+        split: Name of the share of the skeletons: `train`, `validation` or `test`.
+        block: Number of samples in a block.
+        kept: Skeletons of all epochs; None draws new ones every `pool_epochs` epochs.
     """
 
     def __init__(

@@ -41,18 +41,20 @@ def heldout_problems(
     """Problems of the test's skeletons.
 
     Args:
-        count: How many.
-        settings: What skeletons are drawn.
-        seed: random seed for skeletons, constants and ranges.
-        fewest_variables, most_variables: That an equation uses.
-        shortest, longest: Tokens of its skeleton.
+        count: Number of problems.
+        settings: Settings of the pool of skeletons.
+        seed: Random seed for skeletons, constants and ranges.
+        fewest_variables: Smallest number of variables in an equation.
+        most_variables: Largest number of variables in an equation.
+        shortest: Smallest number of tokens in a skeleton.
+        longest: Largest number of tokens in a skeleton.
 
     Returns:
         Problems called `heldout_0`, …, with 200 rows to search on and 200 to judge by, each variable uniform in a
         range of its own, and free constants log-uniform between 0.1 and 10.
 
     Raises:
-        UserError: There are not so many.
+        UserError: The test has fewer such skeletons than `count`.
     """
     found: list[Problem] = []
     known: set[Skeleton] = set()

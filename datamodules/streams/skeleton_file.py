@@ -64,15 +64,15 @@ def structures_of(pool: SkeletonPool) -> np.ndarray:
 
 
 def keep_skeletons(path: str | Path, programs: int, seed: int, settings: PoolSettings) -> None:
-    """Draw the skeletons of the training and write them; nothing where the file is there.
+    """Draw the training skeletons and write them to a file, unless the file exists.
 
-    Any number of processes may call this at once: one of them draws, with all cores, the others wait for it.
+    Any number of processes may call this at once: one of them draws on all cores, the others wait for it.
 
     Args:
-        path: Of the file.
-        programs: Random programs that they are drawn from.
-        seed: Of the draws.
-        settings: What to draw.
+        path: Path of the file.
+        programs: Number of random programs from which the skeletons are drawn.
+        seed: Random seed for the programs.
+        settings: Settings of the pool of skeletons.
 
     Raises:
         UserError: The file cannot be written.
@@ -172,12 +172,12 @@ def _header_settings(settings: PoolSettings) -> dict[str, Any]:
 
 
 def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> KeptSkeletons:
-    """Read a file that `keep_skeletons` wrote, and make sure that it is the one that is wanted.
+    """Read a file that `keep_skeletons` wrote, and check that it holds the expected skeletons.
 
     Args:
-        path: Of the file.
-        programs: That its skeletons were drawn from.
-        settings: What was drawn.
+        path: Path of the file.
+        programs: Number of random programs from which the skeletons were drawn.
+        settings: Settings of the pool of skeletons.
 
     Raises:
         UserError: There is no such file, it is damaged or another kind of file, it holds other skeletons, or

@@ -65,19 +65,19 @@ def initial_weights(
 def train_networks(
     shape: NetworkShape, start: Tensor, x: Tensor, targets: Tensor, settings: TrainingSettings
 ) -> Tensor:
-    """Train every network to its own target, by mean squared error.
+    """Train every network on its own target, by mean squared error.
 
-    What becomes of one network does not depend on which others are beside it, up to the last bits.
+    The result for one network does not depend on the other networks of the batch, up to the last bits.
 
     Args:
-        shape: of all networks.
-        start: their weights. `[N, P]`
-        x: points, the same for all. `[X]`
-        targets: `[N, X]`
-        settings: how.
+        shape: shape of all networks.
+        start: initial weights. `[N, P]`
+        x: points, the same ones for all networks. `[X]`
+        targets: values that the networks learn. `[N, X]`
+        settings: settings of the training.
 
     Returns:
-        The weights, `[N, P]`.
+        The trained weights. `[N, P]`
     """
     train = _gauss_newton if settings.optimizer == "gauss_newton" else _adam
     layers = [(m.contiguous(), None if b is None else b.contiguous()) for m, b in shape.split(start)]
@@ -86,16 +86,16 @@ def train_networks(
 
 
 def network_r2(shape: NetworkShape, flat: Tensor, x: Tensor, values: Tensor) -> Tensor:
-    """R2 of networks against what they should compute; of a constant, relative to 0 instead of its mean.
+    """R2 of networks against target values; for a constant target, relative to 0 instead of its mean.
 
     Args:
-        shape: of all networks.
-        flat: their weights. `[N, P]`
-        x: where they are compared. `[X]`
-        values: what they should compute there. `[N, X]`
+        shape: shape of all networks.
+        flat: weights of the networks. `[N, P]`
+        x: points of the comparison. `[X]`
+        values: target values at the points. `[N, X]`
 
     Returns:
-        `[N]`; -inf where it is not finite.
+        R2 of every network, -inf where it is not finite. `[N]`
     """
     error = (shape.run(flat, x) - values).square().sum(dim=1)
     spread = (values - values.mean(dim=1, keepdim=True)).square().sum(dim=1)

@@ -91,6 +91,7 @@ class Algebra:
         return stack[0]
 
     def apply(self, token: int, a: Node, b: Node | None = None) -> Node:
+        """The node of an operator's value; the plain function where a rewritten constant leaves its range."""
         try:
             if b is None:
                 return self.unary(token, a)
@@ -99,6 +100,7 @@ class Algebra:
             return self.function(token, a) if b is None else self.function(token, a, b)
 
     def binary(self, token: int, a: Node, b: Node) -> Node:
+        """The node of an operator of two arguments."""
         if token == _ADD:
             return self.add(a, b, 1.0)
         if token == _SUB:
@@ -116,6 +118,7 @@ class Algebra:
         return self.function(token, a, b)
 
     def unary(self, token: int, a: Node) -> Node:
+        """The node of an operator of one argument."""
         if token == _NEG:
             return self.scale(a, -1.0)
         if token == _INV:
@@ -137,6 +140,7 @@ class Algebra:
     # --- leaves and functions -------------------------------------------------------------------------------
 
     def variable(self, token: int) -> Node:
+        """The node of a variable."""
         node = Node(ATOM)
         node.tokens, node.constants = (token,), ()
         node.stand_alone()
@@ -145,6 +149,7 @@ class Algebra:
         return node
 
     def number(self, value: float) -> Node:
+        """The node of a constant."""
         value = value + 0.0  # no negative zero
         node = self.numbers.get(value)
         if node is None:
@@ -184,11 +189,13 @@ class Algebra:
         return node
 
     def plain_function(self, token: int, a: Node) -> Node:
+        """The node of a function; its argument's own argument where the function undoes the argument."""
         if a.kind == FUNCTION and (token, a.operator) in _UNDOES:
             return a.arguments[0]
         return self.function(token, a)
 
     def magnitude(self, a: Node) -> Node:
+        """The node of `abs(a)`."""
         coefficient, factors = self.as_product(a)
         core = self.product(1.0, dict(factors))
         if not core.not_negative:
@@ -196,6 +203,7 @@ class Algebra:
         return self.scale(core, abs(coefficient))
 
     def square_root(self, a: Node) -> Node:
+        """The node of `sqrt(a)`."""
         if a.kind == PRODUCT or (a.kind == SUM and len(a.terms) == 1 and a.constant == 0.0):
             coefficient, factors = self.as_product(a)
             if len(factors) == 1 and coefficient > 0.0:
@@ -206,6 +214,7 @@ class Algebra:
         return self.function(_SQRT, a)
 
     def real_power(self, a: Node, b: Node) -> Node:
+        """The node of `a**b` for any exponent."""
         if not b.terms:
             exponent = b.constant
             if exponent == 0.0:
@@ -221,6 +230,7 @@ class Algebra:
         return self.function(_POW, a, b)
 
     def extremum(self, token: int, a: Node, b: Node) -> Node:
+        """The node of `min(a, b)` or `max(a, b)`."""
         numbers: list[float] = []
         found: set[Node] = set()
         work = [a, b]
@@ -243,6 +253,7 @@ class Algebra:
     # --- sums -----------------------------------------------------------------------------------------------
 
     def add(self, a: Node, b: Node, sign: float) -> Node:
+        """The node of `a + sign * b`."""
         terms = dict(a.terms)
         for node, coefficient in b.terms.items():
             coefficient *= sign
@@ -321,6 +332,7 @@ class Algebra:
         return a.coefficient, a.factors
 
     def multiply(self, a: Node, b: Node) -> Node:
+        """The node of `a * b`."""
         if not a.terms:
             return self.scale(b, a.constant)
         if not b.terms:
@@ -330,6 +342,7 @@ class Algebra:
         return self.product(_checked(left * right, left, right), _merge(factors, others))
 
     def divide(self, a: Node, b: Node) -> Node:
+        """The node of `a / b`."""
         if not b.terms and b.constant != 0.0:
             return self.scale(a, b.constant, divide=True)
         right, others = self.as_product(b)
@@ -341,6 +354,7 @@ class Algebra:
         return self.product(_checked(left / right, left), _merge(factors, self.inverted(others)))
 
     def inverse(self, a: Node) -> Node:
+        """The node of `1 / a`."""
         if not a.terms:
             if a.constant == 0.0:
                 return self.function(_INV, a)
@@ -361,6 +375,7 @@ class Algebra:
         }
 
     def power(self, a: Node, exponent: int) -> Node:
+        """The node of `a**exponent` for an integer exponent."""
         if not a.terms:
             return self.number(_checked(_float_power(a.constant, exponent), a.constant))
         if exponent == 1:

@@ -87,6 +87,7 @@ class Node:
 
 
 def new_product(factors: dict[Node, int]) -> Node:
+    """The node of a product of powers, its factors in canonical order, negative exponents in the divisor."""
     above: list[tuple[Node, int]] = []
     below: list[tuple[Node, int]] = []
     for base, exponent in sorted(factors.items(), key=lambda item: item[0].factor_order):

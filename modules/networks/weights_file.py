@@ -24,11 +24,11 @@ __all__ = ["WeightsFile", "read_weights_file", "write_weights_file"]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file holds.
+    """Content of a file of weights.
 
     Attributes:
         settings: settings of the network.
-        tensors: its state dict, in float32 also where the file has float16.
+        tensors: state dict of the network, in float32 even where the file has float16.
         card: facts that were written beside the weights.
     """
 
@@ -48,12 +48,12 @@ def write_weights_file(
     """Write a file, whole or not at all.
 
     Args:
-        path: path of the file, which is replaced if it is there.
+        path: path of the file, which is replaced if it exists.
         kind: name of the kind of network and of the version of its file.
         settings: settings of the network, JSON values.
-        tensors: its state dict.
+        tensors: state dict of the network.
         card: facts about the weights, JSON values: data, steps, measures.
-        half: write float32 as float16, in half the room.
+        half: whether float32 is written as float16, which halves the file.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     if half:
@@ -65,13 +65,14 @@ def write_weights_file(
 def read_weights_file(
     path: str | Path, kind: str, wrong_kind: str, fits: Callable[[Any, Mapping[str, tuple[int, ...]]], bool]
 ) -> WeightsFile:
-    """Read a file, after making sure that it is one and that everything in it fits together.
+    """Read a file of weights and check that its parts fit together.
 
     Args:
         path: path of the file.
         kind: kind that the file must hold.
         wrong_kind: the rest of a sentence that begins with the path of a file of another kind.
-        fits: whether settings are sound and shapes of tensors, by name, are those of a network of the settings.
+        fits: function that says whether settings are allowed and whether the shapes of the tensors, by name, are
+            those of a network with these settings.
 
     Raises:
         UserError: there is no such file, or it is another kind of file, or it is damaged.

@@ -1,6 +1,6 @@
-"""What the training of both transformers has in common: AdamW, a warm-up and a cosine, an average of the weights.
+"""Training that both transformers share: AdamW, a warm-up and a cosine, a moving average of the weights.
 
-Also where their first weights come from: chance, the file that comes with the package, or another one.
+It also chooses their initial weights: random ones, those that come with the package, or those of another file.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from modules.settings.averaged import AveragedTrainingSettings
 
 __all__ = ["AveragedModule", "initialise", "keep_freed_memory", "learning_rate_schedule"]
 
-LOWEST_SHARE = 0.05  # of the learning rate, at the end of the cosine
-_CLOCK_STEPS = 16  # after which the clock is looked at again
-_NOT_DECAYED = ("embedding.weight", "positions", "queries")  # rows that are looked up, not matrices
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-_KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # the most that they take
+LOWEST_SHARE = 0.05  # share of the learning rate at the end of the cosine
+_CLOCK_STEPS = 16  # number of steps between two readings of the clock
+_NOT_DECAYED = ("embedding.weight", "positions", "queries")  # tables of vectors, not matrices
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names from <malloc.h>
+_KEPT_BYTES, _LARGEST_KEPT = 2**31 - 1, 2**25  # their largest values
 
 
 class AveragedModule(LightningModule):
-    """Trains a network, and keeps an exponential moving average of its weights beside it.
+    """Trains a network and keeps an exponential moving average of its weights.
 
-    What the cosine of the learning rate does where it ends with the time depends on the clock, step by step: for a
-    run that can be repeated bit by bit, give `total_steps` or `max_epochs`.
+    Where the cosine of the learning rate ends with `max_time`, every step's learning rate depends on the clock. A
+    run that must repeat bit by bit needs `total_steps` or `max_epochs`.
 
     Attributes:
         settings: settings of the training.
@@ -79,7 +79,7 @@ class AveragedModule(LightningModule):
         return int(steps) if math.isfinite(steps) and steps > 0 else None
 
     def _share_of_time(self) -> Callable[[int], float] | None:
-        """How much of `max_time` has gone at a step; the same on all ranks, whose weights would drift apart."""
+        """Spent share of `max_time` at a step, the same on all ranks, or their weights would drift apart."""
         timer = next((one for one in vars(self.trainer)["callbacks"] if isinstance(one, Timer)), None)
         left = None if timer is None else timer.time_remaining()
         if timer is None or left is None:
@@ -98,7 +98,7 @@ class AveragedModule(LightningModule):
         return share
 
     def _scaler(self) -> Any:
-        """What scales the gradients, in float16 alone."""
+        """The scaler of the gradients, None unless training runs in float16."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def configure_gradient_clipping(
@@ -107,14 +107,14 @@ class AveragedModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """As Lightning does, which however refuses a fused optimiser under autocast even if nothing is scaled."""
+        """Clip gradients; Lightning's method refuses a fused optimiser under autocast even without a scaler."""
         if gradient_clip_val and str(gradient_clip_algorithm or "norm") == "norm" and self._scaler() is None:
             nn.utils.clip_grad_norm_(self.learned.parameters(), gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and let the average follow; it follows faster at the beginning, when weights change fast."""
+        """Step and update the average, which follows faster at the beginning, when weights change fast."""
         step = self.trainer.global_step
         super().optimizer_step(*args, **kwargs)
         decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
@@ -124,7 +124,7 @@ class AveragedModule(LightningModule):
                 mine.copy_(theirs)
 
     def on_fit_start(self) -> None:
-        """Memory of a step serves the next one."""
+        """Let a step reuse the memory of the step before."""
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -136,18 +136,18 @@ def initialise(
     read: Callable[[Path], WeightsFile],
     irrelevant: Collection[str] = (),
 ) -> bool:
-    """Give networks the weights that `init` names; whether there were any.
+    """Load the weights that `init` names into networks, and return whether there were any.
 
     Args:
-        networks: alike, with `settings`.
-        init: `scratch`; `pretrained`, the weights that come with the package; `auto`, those if they fit; or the
-            path of a file.
-        packaged: the file that comes with the package.
-        read: reads and checks a file.
-        irrelevant: settings that may differ.
+        networks: networks of the same shape, each with `settings`.
+        init: source of the weights: `scratch`; `pretrained`, those that come with the package; `auto`, those if
+            they fit; or the path of a file.
+        packaged: path of the file that comes with the package.
+        read: function that reads and checks a file.
+        irrelevant: names of settings that may differ.
 
     Raises:
-        UserError: there are no such weights, or they are of another network.
+        UserError: the weights do not exist, or belong to another network.
     """
     if init == "scratch" or (init == "auto" and not packaged.is_file()):
         return False
@@ -173,8 +173,8 @@ def initialise(
 def keep_freed_memory() -> None:
     """Tell the GNU allocator to keep what a step frees.
 
-    It gives it back to the system, page by page, to ask for it again in the next step: 9,000 page faults a step,
-    5 % of its time.
+    By default the allocator returns the memory to the system page by page and requests it again in the next step:
+    9,000 page faults a step, 5 % of its time.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
@@ -186,9 +186,9 @@ def learning_rate_schedule(warmup_steps: int, end: int | Callable[[int], float] 
     """Factor of the learning rate at a step: a linear rise, and a cosine to 5 %, or constant without an end.
 
     Args:
-        warmup_steps: of the rise.
-        end: the step at which the cosine ends, which begins after the rise; or what share of the training is done
-            at a step; None: there is no end.
+        warmup_steps: number of steps of the linear rise.
+        end: step at which the cosine ends, which begins after the rise; or a function that gives the share of the
+            training that is done at a step; None: no end.
     """
 
     def factor(step: int) -> float:

@@ -13,8 +13,8 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from searches.pareto_front import Candidate
 
-_FINAL_ROWS = 4_000  # of the last fit: ten constants gain nothing from more, and it would take a third of the time
-_CHUNK_ELEMENTS = 1 << 20  # of a matrix of values at a time: 4 MB of float32, which the outer cache holds
+_FINAL_ROWS = 4_000  # rows of the last fit: ten constants gain nothing from more
+_CHUNK_ELEMENTS = 1 << 20  # values computed at a time: 4 MB of float32, which the outer cache holds
 _SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
 _PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
@@ -26,13 +26,13 @@ class RegressionTask:
     """A table, a target, and the rows that the search looks at.
 
     Args:
-        inputs: `[rows, variables]`, finite.
-        target: `[rows]`, finite and not constant.
-        validation: held-out `(inputs, target)`, None to judge on the training rows alone.
-        search_rows: how many rows the search looks at; all when there are fewer.
+        inputs: finite values of the variables. `[rows, variables]`
+        target: finite values, not all equal. `[rows]`
+        validation: held-out `(inputs, target)`; None: equations are scored on the training rows alone.
+        search_rows: number of rows that the search uses; all when there are fewer.
         linear_scaling: whether every equation f stands for the best `a*f + b`
             (Keijzer, Improving Symbolic Regression with Interval Arithmetic and Linear Scaling, EuroGP 2003).
-        seed: of the choice of rows.
+        seed: random seed for the choice of rows.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -152,11 +152,11 @@ class RegressionTask:
         """Fit constants on the search rows by batched Levenberg-Marquardt.
 
         Args:
-            expressions: what to fit.
-            iterations: trial steps per start.
-            rng: of the starts.
-            starts: starting points per expression.
-            fixed: for every expression `[constants]` bool, the constants that keep their value.
+            expressions: expressions to fit.
+            iterations: number of trial steps from each starting point.
+            rng: random generator for the starting points.
+            starts: number of starting points of each expression.
+            fixed: masks of the constants that keep their value, one for every expression. `[constants]` bool each
 
         Returns:
             The fitted expressions, without outer scale and offset, and their normalised errors. `[expressions]`
@@ -181,8 +181,8 @@ class RegressionTask:
         """Fit constants on the search rows in float64, each from where it is.
 
         Args:
-            expressions: what to fit.
-            iterations: trial steps.
+            expressions: expressions to fit.
+            iterations: number of trial steps.
 
         Returns:
             Normalised errors `[expressions]`, and the fitted expressions, without outer scale and offset.
@@ -203,12 +203,12 @@ class RegressionTask:
         iterations: int,
         fixed: Sequence[np.ndarray] | None = None,
     ) -> list[Expression]:
-        """Equations as a user gets them: constants fitted on up to 4,000 rows, scale and offset written in.
+        """Complete equations: constants fitted on up to 4,000 rows, scale and offset written in.
 
         Args:
-            expressions: what to complete; those that are not finite are left out.
-            iterations: trial steps.
-            fixed: for every expression `[constants]` bool, the constants that keep their value.
+            expressions: expressions to complete; those that are not finite are left out.
+            iterations: number of trial steps.
+            fixed: masks of the constants that keep their value, one for every expression. `[constants]` bool each
         """
         rows = self._final_rows
         target = (self.target[rows] - self._fit_centre) / self._fit_unit
@@ -238,8 +238,9 @@ class RegressionTask:
     def judge(self, expression: Expression, complexity: int) -> Candidate:
         """Score an equation as it stands, in float64, on every training row and on the held-out ones.
 
-        An error is divided by the variance of the rows that it is the error on. Held-out rows of one value have no
-        variance: they only rule out an equation that is not finite there.
+        Every error is divided by the variance of the target on the same rows. A held-out target of one value has
+        no
+        variance: it only rules out equations that are not finite there.
         """
         with np.errstate(all="ignore"):
             error = float(np.mean((expression(self.inputs) - self.target) ** 2) / self.variance)

@@ -1,10 +1,10 @@
-"""Skeletons to be scored, a generation at a time: constants fitted by batched Levenberg-Marquardt, in two steps.
+"""Scores of skeletons, a generation at a time: constants are fitted by batched Levenberg-Marquardt in two steps.
 
 First every new skeleton is *screened*: few rows, float32, few steps; one that turns a constant inside a sine or
-cosine gets several starts, since a frequency in the wrong basin never leaves it. Only those that would get among
-the best are *fitted*: all search rows, float64, from the constants of the screening. A skeleton is worked on once;
-both results are remembered, and are a function of the skeleton, the data and the seed alone, so forgetting them
-changes nothing but the time: a run that is resumed, which remembers none, finds what the uninterrupted one finds.
+cosine gets several starts, since a frequency in the wrong basin never leaves it. Only skeletons that would be
+among the best are *fitted*: all search rows, float64, from the constants of the screening. Every skeleton is
+computed once and its results are cached. They depend on the skeleton, the data and the seed alone, so a resumed
+run, whose cache is empty, finds the same equations as the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -48,18 +48,19 @@ class SkeletonFitter:
     """Fits and scores skeletons, and keeps the best equation of every length.
 
     Args:
-        inputs: `[rows, variables]`.
-        target: `[rows]`.
-        validation: held-out `(inputs, target)` for the final choice, None for none.
-        seed: of the rows and of the starting points.
-        parsimony: what a token more must lower the logarithm of the error by.
-        longest: tokens beyond which a skeleton is not looked at.
-        search_rows: rows to fit on.
-        screen_rows: rows to screen on.
-        frequency_starts: starting points where a constant turns a sine or cosine.
-        starts: starting points of all others with nonlinear constants.
+        inputs: finite values of the variables. `[rows, variables]`
+        target: finite values, not all equal. `[rows]`
+        validation: held-out `(inputs, target)` for the final choice; None: no held-out rows.
+        seed: random seed for the rows and the starting points.
+        parsimony: decrease of the logarithm of the error that one token more must bring.
+        longest: largest number of tokens of a skeleton; longer ones are not fitted.
+        search_rows: number of rows to fit on.
+        screen_rows: number of rows to screen on.
+        frequency_starts: number of starting points where a constant is a frequency of a sine or cosine.
+        starts: number of starting points of all other skeletons with nonlinear constants.
         linear_scaling: whether every skeleton stands for its best `a*f + b`.
-        screen_iterations, fit_iterations: steps of Levenberg-Marquardt at most.
+        screen_iterations: largest number of Levenberg-Marquardt steps of the screening.
+        fit_iterations: largest number of Levenberg-Marquardt steps of the fit.
     """
 
     def __init__(
@@ -99,16 +100,16 @@ class SkeletonFitter:
         self._fitted: dict[Tokens, Fitted | None] = {}
 
     def fit(self, skeletons: Sequence[Tokens], bar: float) -> list[Fitted | None]:
-        """The fits of those skeletons that score better than `bar` when they are screened.
+        """Fit those skeletons whose screening scores better than `bar`.
 
-        What else was fitted before, under a higher bar, is not told: it would depend on what is remembered.
+        Fits under an earlier, higher bar are not returned: the result would depend on the cache.
 
         Args:
             skeletons: programs with constants to be fitted; may repeat.
-            bar: score to beat.
+            bar: score that the screening must beat.
 
         Returns:
-            For every skeleton its fit, or None if it is too long, not finite, or did not get that far.
+            The fit of every skeleton, None if it is too long, not finite, or not better than `bar`.
         """
         if len(self._screened) > _MOST_REMEMBERED:
             self.forget()
@@ -120,12 +121,12 @@ class SkeletonFitter:
         return [fits.get(each) for each in skeletons]
 
     def screened(self, skeleton: Tokens) -> float:
-        """The normalised error of a skeleton that `fit` has seen, on the rows of the screening; inf if none."""
+        """Normalised error of a skeleton that `fit` was given, on the screening rows; inf where not finite."""
         return self._screened[skeleton][0] if skeleton in self._screened else math.inf
 
     @property
     def evaluations(self) -> float:
-        """How often one equation was computed on all search rows; the screening counts by its rows."""
+        """Computations of one equation on all search rows; a screening counts as its share of the rows."""
         share = len(self._screening.search_target) / len(self.task.search_target)
         return self.task.evaluations + share * self._screening.evaluations
 
@@ -152,7 +153,7 @@ class SkeletonFitter:
         ]
 
     def load(self, state: Sequence[Sequence[Any]]) -> None:
-        """Take up the best equations of an earlier run."""
+        """Restore the best equations of an earlier run."""
         self.best = {
             int(length): (float(error), Expression(tokens, constants))
             for length, error, tokens, constants in state
@@ -189,7 +190,7 @@ class SkeletonFitter:
 
 
 def _turns(skeleton: Tokens) -> bool:
-    """Whether a constant may be a frequency: one that comes soon after a sine or cosine."""
+    """Whether a constant may be a frequency, because it follows soon after a sine or cosine."""
     return any(token in _TURNS and CONSTANT in skeleton[k + 1 : k + 4] for k, token in enumerate(skeleton))
 
 

@@ -81,10 +81,10 @@ def seeds_from(path: Path, names: Sequence[str], fingerprint: str, limit: int = 
     """Equations to start a search from: those of the same data first, then of others, the most accurate first.
 
     Args:
-        path: the archive.
-        names: variables of the search; entries that use another are passed over.
-        fingerprint: of the search's data.
-        limit: how many at the most.
+        path: path of the archive.
+        names: names of the search's variables; entries with other variables are skipped.
+        fingerprint: fingerprint of the search's data.
+        limit: largest number of equations.
     """
     entries, _ = read_archive(path)
     entries.sort(key=lambda entry: (entry.fingerprint != fingerprint, entry.nmse))
@@ -120,10 +120,10 @@ def add_to_archive(path: Path, entries: Sequence[Entry]) -> None:
 
 
 def check_archive(path: Path) -> None:
-    """Make sure, before hours of work, that an archive can be read and added to; nothing is created.
+    """Check, before hours of work, that an archive can be read and written; nothing is created.
 
     Raises:
-        ArchiveError: it cannot.
+        ArchiveError: the archive cannot be read or written.
     """
     read_archive(path)
     place = path

@@ -33,8 +33,8 @@ class Island:
 
     Args:
         task: data and scoring.
-        settings: of the search.
-        seed: of this island's own two random generators.
+        settings: settings of the search.
+        seed: random seed for the island's own two generators.
     """
 
     def __init__(self, task: RegressionTask, settings: GeneticProgrammingSettings, seed: Sequence[int]) -> None:
@@ -64,7 +64,7 @@ class Island:
         """Make and score the first population.
 
         Args:
-            seeds: expressions to start from, beside random trees.
+            seeds: expressions that the population holds beside random trees.
         """
         self._renew_bank()
         with self._own_random_state():

@@ -22,13 +22,13 @@ _LARGEST_POWER = 12
 def adapted(
     expressions: Iterable[Expression], operators: Collection[str], *, constants: bool, linear_scaling: bool
 ) -> list[Expression]:
-    """The expressions in these operators; those that cannot be written in them are left out.
+    """The expressions in other operators; those that cannot be written in them are left out.
 
     Args:
-        expressions: of other searches.
-        operators: names that may occur.
+        expressions: equations of other searches.
+        operators: names of the operators that may occur.
         constants: whether constants may occur.
-        linear_scaling: whether an outer scale and offset goes without saying, and is taken off.
+        linear_scaling: whether the search fits an outer scale and offset itself, so that they are removed here.
     """
     rewriter = _Rewriter(frozenset(operators), constants)
     kept: list[Expression] = []
@@ -41,7 +41,7 @@ def adapted(
 
 
 class _NotPossibleError(Exception):
-    """There is no way to write it."""
+    """An expression that the operators cannot write."""
 
 
 def _name(expression: Expression) -> str | None:
@@ -72,10 +72,10 @@ class _Rewriter:
     constants: bool
 
     def rewritten(self, expression: Expression) -> Expression:
-        """The same function in the operators there are.
+        """The same function in the available operators.
 
         Raises:
-            _NotPossibleError: there is no way that is known here.
+            _NotPossibleError: no rewriting rule leads to the available operators.
         """
         name = _name(expression)
         if name is None:
@@ -116,7 +116,7 @@ class _Rewriter:
         return power if value > 0 else self._apply("inv", power)
 
     def _product(self, factors: list[Expression]) -> Expression:
-        """A product of equal factors, by squares where there are any."""
+        """A product of equal factors, by squares where the operators include them."""
         count, factor = len(factors), factors[0]
         if count == 1:
             return factor

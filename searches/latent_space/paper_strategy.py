@@ -121,11 +121,13 @@ class PaperStrategy:
         self.mean = mean
 
     def state(self) -> dict[str, Any]:
+        """Mean, paths, variances, step size and best R2."""
         arrays = {name: text_of(getattr(self, name)) for name in ("mean", "step_path", "path", "variance")}
         moving = getattr(self, "_moving", np.empty(0, dtype=bool))
         return {**arrays, "moving": moving.tolist(), "sigma": self.sigma, "best_r2": self.best_r2}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
         for name in ("mean", "step_path", "path", "variance"):
             setattr(self, name, array_of(state[name], np.float64))
         self._moving = np.array(state["moving"], dtype=bool)

@@ -35,9 +35,9 @@ class LatentSearchSettings(Settings):
         decodes: largest number of decoded latents; None: no limit.
         views: number of versions of the table (sub-samples, noise) whose priors are taken; the first is clean.
         dimensions: number of latents that move, those of largest prior deviation.
-        population: number of latents in a generation. As many as go through the decoder and the fits at once are
-            cheapest: of 64, each takes 8 to 10 ms on one core, of 16, 28 ms. Where decodes are counted and not
-            seconds, small generations learn more often: 16, with `prior_share=0`, `rewritten_share=0.6`,
+        population: number of latents in a generation. Large generations are cheaper: on one core a latent takes 8
+            to 10 ms in a generation of 64, and 28 ms in one of 16. Under a budget of decodes instead of seconds,
+            small generations learn more often: 16, with `prior_share=0`, `rewritten_share=0.6`,
             `question_samples=1`.
         prior_share: share of a generation of `cmaes` that is fresh samples of the prior, nothing learned.
         step: initial step of CMA-ES, in prior standard deviations.

@@ -1,10 +1,9 @@
-"""Scores of what a decoder writes: each is brought into canonical form, completed by constants and fitted once.
+"""Scores of decoded skeletons: each is brought into canonical form, completed by constants and fitted once.
 
-Two latents often decode to the same skeleton, and two spellings of it (`c*(x + c)` and `x + c`, where scale and
-offset go without saying) are the same equation. A decoder's guess of where constants are is the least of what it
-knows: they are put wherever they make a difference (`expressions.skeleton.completed`). What was scored once is
-looked up: its score is that of the first time, whether it was then only screened or fitted (see
-`searches.common.skeleton_fitting`).
+Two latents often decode to the same skeleton, and two spellings of it (`c*(x + c)` and `x + c`, whose outer scale
+and offset are always fitted) are the same equation. A decoder is least reliable about the places of constants, so
+they are put wherever they make a difference (`expressions.skeleton.completed`). Scores are cached: a skeleton
+keeps its first score, whether it was then only screened or also fitted (see `searches.common.skeleton_fitting`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from searches.common.skeleton_fitting import SkeletonFitter
 
 __all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit", "shares_by_rank"]
 
-PENALTY = 1e3  # score of what is too long or not finite on every row: finite, since CMA-ES ranks and averages
+PENALTY = 1e3  # score of skeletons that are too long or not finite: finite, because CMA-ES averages scores
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _CHUNK = 500  # scores that are packed together for the state on disk
 _GOLDEN = 0.6180339887498949
@@ -40,9 +39,9 @@ class Elite:
     Attributes:
         score: `log(nmse) + parsimony * length`, lower is better.
         nmse: mean squared error over the target's variance on the search rows.
-        program: in canonical form, completed; all its constants are free.
-        decoded: as the decoder first wrote it: its own language, where the canonical form may have other words.
-        expression: the equation, without outer scale and offset.
+        program: program in canonical form, completed; all its constants are free.
+        decoded: program that the decoder first wrote; the canonical form may use operators that the map lacks.
+        expression: equation without outer scale and offset.
     """
 
     score: float
@@ -62,10 +61,10 @@ class SkeletonScores:
     """Scores skeletons, and keeps the best.
 
     Args:
-        fitter: fits the constants, with linear scaling.
-        capacity: elites to keep.
-        fitted_share: a screened skeleton is fitted if its score is better than that of the elite at this share of
-            `capacity`; while there are fewer elites, or where it is None, every one is.
+        fitter: fitter of the constants, with linear scaling.
+        capacity: number of elites to keep.
+        fitted_share: rank, as a share of `capacity`, of the elite that a screened skeleton must beat to be fitted;
+            while there are fewer elites, or with None, every skeleton is fitted.
     """
 
     def __init__(self, fitter: SkeletonFitter, capacity: int = 64, fitted_share: float | None = 0.5) -> None:
@@ -79,32 +78,32 @@ class SkeletonScores:
         self._evaluations_before = 0.0
 
     def __len__(self) -> int:
-        """How many different skeletons were scored."""
+        """Number of different skeletons that were scored."""
         return len(self._known)
 
     @property
     def evaluations(self) -> float:
-        """How often one equation was computed on all search rows."""
+        """Computations of one equation on all search rows."""
         return self._evaluations_before + self.fitter.evaluations
 
     def errors(self, decoded: Sequence[Skeleton]) -> np.ndarray:
-        """Normalised squared errors, inf where there is none. `[skeletons]`"""
+        """Normalised squared errors, inf where an equation is not finite. `[skeletons]`"""
         plain = [self.program(each) for each in decoded]
         new = [each for each in dict.fromkeys(plain) if each not in self._known]
         self._fit(new, dict(zip(reversed(plain), reversed(decoded), strict=True)))
         return np.array([self._known[each] for each in plain])
 
     def scores(self, decoded: Sequence[Skeleton]) -> np.ndarray:
-        """What a search minimises: `log(nmse) + parsimony * length`, `PENALTY` where there is no error."""
+        """Scores to minimise: `log(nmse) + parsimony * length`, or `PENALTY` without an error. `[skeletons]`"""
         errors = self.errors(decoded)
         return np.array([self._score(nmse, self.program(s)) for nmse, s in zip(errors, decoded, strict=True)])
 
     def is_known(self, decoded: Skeleton) -> bool:
-        """Whether its skeleton has been scored."""
+        """Whether the skeleton has been scored before."""
         return self.program(decoded) in self._known
 
     def program(self, decoded: Skeleton) -> Tokens:
-        """`program_to_fit`, remembered."""
+        """The cached `program_to_fit` of a skeleton."""
         if decoded not in self._programs:
             if len(self._programs) > 4 * max(_CHUNK, len(self._known)):
                 self._programs.clear()
@@ -146,10 +145,10 @@ class SkeletonScores:
     # --- on disk ------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that is remembered, as texts and numbers.
+        """Scores and elites as texts and numbers.
 
-        The scores are packed five hundred at a time, once each: a state that is written after every generation
-        must not take longer and longer to write.
+        Scores are packed five hundred at a time, and each pack only once, so that writing the state does not take
+        longer with every generation.
         """
         known = list(self._known.items())
         for start in range(_CHUNK * len(self._packed), len(known) - _CHUNK + 1, _CHUNK):
@@ -172,7 +171,7 @@ class SkeletonScores:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up what an earlier run remembered."""
+        """Restore the scores and elites of an earlier run."""
         self._packed = list(state["packed"])
         self._known = {}
         for chunk in [*map(_unpack, self._packed), state["known"]]:
@@ -186,11 +185,11 @@ class SkeletonScores:
 
 
 def program_to_fit(decoded: Skeleton) -> Tokens:
-    """What is fitted for a skeleton that a decoder has written in some spelling.
+    """The program to fit for a skeleton that a decoder has written.
 
-    It is completed, its constants are given values that no sum or product brings back to an integer or makes
-    equal, so that the canonical form does away with those that stand for nothing, and what is left is completed
-    again: `(x + y)*(x + y)`, which is not written as a square, stands for `(x + c*y)*(x + d*y)`.
+    First the skeleton is completed. Then its constants get different values whose sums and products are no
+    integers, so that the canonical form removes the superfluous ones. The result is completed again: `(x + y)*(x +
+    y)`, which is not written as a square, stands for `(x + c*y)*(x + d*y)`.
     """
     general = completed(decoded)
     filled = [_filling(number) for number in range(general.free)]
@@ -198,7 +197,7 @@ def program_to_fit(decoded: Skeleton) -> Tokens:
 
 
 def _filling(number: int) -> float:
-    """Between 0.5 and 1, a different one for every number, and far from simple fractions."""
+    """A value between 0.5 and 1, different for every number and far from simple fractions."""
     return 0.5 + (_GOLDEN * (number + 1)) % 1.0 / 2.0
 
 

@@ -100,15 +100,19 @@ class PriorStrategy:
         self.population, self.temperature = settings.population, settings.temperature
 
     def ask(self, generation: int) -> np.ndarray:
+        """Samples of the prior. `[population, latents]`"""
         return self.prior.samples(self.population, prior_draws(self.seed, generation))
 
     def tell(self, outcome: Outcome) -> None:
+        """Learn nothing."""
         pass
 
     def state(self) -> dict[str, Any]:
+        """No state: the generation alone determines the samples."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Restore nothing."""
         pass
 
 
@@ -127,13 +131,17 @@ class GreedyStrategy:
         self.ended: str | None = None
 
     def ask(self, generation: int) -> np.ndarray:
+        """The mean of the clean view's prior. `[1, latents]`"""
         return self.prior.means[:1]
 
     def tell(self, outcome: Outcome) -> None:
+        """End after this one generation."""
         self.ended = "greedy"
 
     def state(self) -> dict[str, Any]:
+        """Whether the mean has been decoded."""
         return {"ended": self.ended}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
         self.ended = state["ended"]

@@ -1,8 +1,8 @@
-"""A table made ready for a map of equations: its columns, their units, and views of it.
+"""A table prepared for a map of equations: its columns, their units, and views of it.
 
-A map has been trained on numbers of ordinary size and on a few variables. Columns of other sizes are divided by a
-power of ten, which is written back into what is found; of more variables than the map knows, those that have most
-to do with the target are shown to it.
+A map is trained on numbers of ordinary size and on a few variables. Columns of other sizes are divided by a power
+of ten, which is written back into the equations. Where a table has more variables than the map knows, the map gets
+the ones most relevant to the target.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ __all__ = ["PreparedTable", "Table", "of_ordinary_size", "relevance"]
 Table = tuple[np.ndarray, np.ndarray]
 """Inputs `[rows, variables]` and target `[rows]`."""
 
-_ORDINARY = (1e-2, 1e2)  # root mean squares that are left alone
-_VIEW_ROWS = 200  # that a map looks at
-_FEWEST_ROWS = 8  # of a view that leaves rows out
-_SHARES = (0.5, 0.8)  # of the rows that such a view has
-_NOISES = (0.0, 0.01, 0.03)  # standard deviations of the noise of views, in those of the target
+_ORDINARY = (1e-2, 1e2)  # root mean squares that are not rescaled
+_VIEW_ROWS = 200  # number of rows in a view
+_FEWEST_ROWS = 8  # smallest number of rows in a sub-sample
+_SHARES = (0.5, 0.8)  # shares of the rows in sub-samples
+_NOISES = (0.0, 0.01, 0.03)  # standard deviations of the noise of views, in units of the target's
 _BINS = 10
 
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """What a map is shown of a table.
+    """The part of a table that a map gets, in ordinary units.
 
     Attributes:
-        inputs: `[rows, columns]`, the columns shown, in their own units.
-        target: `[rows]`, in its own units.
-        columns: which of the table's columns these are.
-        exponents: the powers of ten that the columns were divided by.
-        notes: a sentence for whatever is not as it was given.
+        inputs: selected columns in their own units. `[rows, columns]`
+        target: target in its own units. `[rows]`
+        columns: indices of the selected columns in the table.
+        exponents: exponents of the powers of ten by which the columns are divided.
+        notes: one sentence for every change of the table.
     """
 
     inputs: np.ndarray
@@ -52,13 +52,13 @@ class PreparedTable:
     def of(
         cls, inputs: np.ndarray, target: np.ndarray, variables: int, names: Sequence[str] | None = None
     ) -> PreparedTable:
-        """Choose and scale the columns.
+        """Select and scale the columns.
 
         Args:
-            inputs: `[rows, columns]`, finite.
-            target: `[rows]`, finite and not constant.
-            variables: that the map knows.
-            names: of the columns; x0, x1, … when not given.
+            inputs: finite columns of the table. `[rows, columns]`
+            target: finite values, not all equal. `[rows]`
+            variables: number of variables that the map knows.
+            names: names of the columns; x0, x1, … when not given.
         """
         columns = np.arange(inputs.shape[1])
         notes: tuple[str, ...] = ()
@@ -112,8 +112,8 @@ class PreparedTable:
         """Versions of the table: the first is clean and spread over the target, the others lack rows or are noisy.
 
         Args:
-            count: how many.
-            seed: of the rows and of the noise.
+            count: number of views.
+            seed: random seed for the rows and the noise.
         """
         order = np.argsort(self.target, kind="stable")
         kept = np.unique(np.linspace(0, len(order) - 1, min(len(order), _VIEW_ROWS)).round().astype(int))
@@ -140,11 +140,11 @@ def of_ordinary_size(target: np.ndarray) -> np.ndarray:
 
 
 def relevance(inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """How much each column says about the target by itself, from 0 to about 1. `[columns]`
+    """Relevance of each column by itself for the target, from 0 to about 1. `[columns]`
 
-    The larger of two numbers: the squared correlation of the ranks, which sees what is monotone, and the share of
-    the target's variance that lies between the means of ten bins of equally many rows, less what chance would
-    give, which sees what is not.
+    The relevance is the larger of two numbers. The squared correlation of the ranks detects monotone relations.
+    The share of the target's variance between the means of ten bins of equal size, less its expectation under
+    chance, detects other relations.
     """
     ranks = _ranks(target)
     return np.array(

@@ -1,13 +1,15 @@
-"""Other questions about the same table, whose answers are written back into answers to the first.
+"""Rewritten targets: the target after inverting one operator, whose equations are turned back into equations of
+it.
 
-A map of equations knows short equations best. So it is also asked what is left when one step of the answer is
-guessed: of y = 1 / v, what v is; of y = v * x0; of y = f + v, where f is an equation that the search has found.
-Any of these has a target of its own, of which the prior is taken as of the table itself; the equations that it
-decodes to get the guessed step around them.
+A map of equations knows short equations best. So the search also looks for a part v of the equation, where the
+rest is
+assumed: y = 1 / v, y = v * x0, or y = f + v with an equation f that the search has found. Every assumption gives a
+rewritten target v with a prior of its own. Latents are sampled from that prior, and the assumed operator is
+applied to the decoded equations.
 
-The idea of taking a problem apart is that of S.-M. Udrescu and M. Tegmark, "AI Feynman: a physics-inspired method
-for symbolic regression", Science Advances 2020; here nothing is decided: a question gets a share of the samples,
-and its answers compete with all others.
+S.-M. Udrescu and M. Tegmark, "AI Feynman: a physics-inspired method for symbolic regression", Science Advances
+2020, divide a problem in this way. Here no assumption is final: each gets a share of the samples, and its
+equations compete with all others.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 
 __all__ = ["Rewriter", "Rewriting", "leftover", "transformations"]
 
-_LARGEST = 1e8  # of a rewritten target, relative to its median: beyond, one row is all that is left of the table
-_FLATTEST = 1e-9  # spread relative to the size, below which nothing is left but rounding
-_REMEMBERED = 512  # priors
+_LARGEST = 1e8  # largest magnitude of a rewritten target over its median: beyond, one row dominates all others
+_FLATTEST = 1e-9  # spread over magnitude below which a target is rounding
+_REMEMBERED = 512  # number of cached priors
 _LEFTOVERS = ("add", "mul")
 _INVERTED = ("inv", "square", "sqrt", "exp", "log")
 _TAKE_UP_OFFSETS = ("add", "exp")  # as the offset, and as the factor, of the whole equation
@@ -41,13 +43,13 @@ PriorOf = Callable[[Table], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Rewriting:
-    """A question, and how an answer to it answers the first.
+    """A rewritten target, and the operator that turns its equations into equations of the original target.
 
     Attributes:
-        operator: what the answer is put into.
-        first: what comes before it, if the operator has two arguments and the answer is the second.
-        second: what comes after it, if the answer is the first.
-        table: inputs `[rows, columns]`, and the rewritten target `[rows]`.
+        operator: operator that is applied to an equation of the rewritten target.
+        first: first argument of the operator, if the equation is the second one.
+        second: second argument of the operator, if the equation is the first one.
+        table: inputs `[rows, columns]` and rewritten target `[rows]`.
     """
 
     operator: str
@@ -57,13 +59,13 @@ class Rewriting:
 
     @property
     def name(self) -> tuple[str, Skeleton | None, Skeleton | None]:
-        """What it is remembered by."""
+        """Key of the cached prior."""
         return self.operator, self.first, self.second
 
     def answered(self, decoded: Skeleton) -> Skeleton:
-        """The answer to the first question that an answer to this one gives.
+        """The skeleton of the original target that a decoded skeleton of the rewritten target gives.
 
-        The offset of an answer goes without saying only as long as the answer stands alone.
+        A skeleton alone needs no offset, because the offset is always fitted; inside an operator it needs one.
         """
         if self.operator not in _TAKE_UP_OFFSETS:
             decoded = Skeleton((TOKEN["add"], CONSTANT, *decoded.tokens), (None, *decoded.values))
@@ -73,10 +75,9 @@ class Rewriting:
 
 
 def transformations(table: Table) -> list[Rewriting]:
-    """The questions that a table allows by itself: one operator or one variable is inverted.
+    """Rewritten targets that a table allows by itself: one operator or one variable is inverted.
 
-    A factor of the whole equation goes without saying, so a target that is negative throughout is as good as a
-    positive one.
+    An outer factor is always fitted, so a target that is negative on all rows is treated as a positive one.
     """
     inputs, target = table
     variables = Divisors.of([Expression.variable(number) for number in range(inputs.shape[1])], inputs)
@@ -89,17 +90,17 @@ def transformations(table: Table) -> list[Rewriting]:
 
 
 def leftover(table: Table, elite: Elite, operator: str) -> Rewriting | None:
-    """What an elite leaves: y - a f - b with the best a and b for `add`, y / f for `mul`; None if that is nothing.
+    """The target that an elite f leaves: y - a f - b with the best a and b, or y / f; None if it is not usable.
 
     Args:
         table: inputs and target.
-        elite: f.
-        operator: `add` or `mul`.
+        elite: elite, whose equation is f.
+        operator: name of the operator that joins f and the rest, `add` or `mul`.
     """
     inputs, target = table
     with np.errstate(all="ignore"):
         values = np.broadcast_to(elite.expression(inputs), target.shape).astype(np.float64)
-        if not np.isfinite(values).all() or np.ptp(values) == 0:  # a constant takes nothing away
+        if not np.isfinite(values).all() or np.ptp(values) == 0:  # a constant changes nothing
             return None
         if operator == "add":
             basis = np.stack([values, np.ones_like(values)], axis=1)
@@ -127,11 +128,11 @@ class Rewriter:
     """Draws latents from the priors of rewritten targets.
 
     Args:
-        table: that all questions are about.
-        prior: of a table.
-        elites: gives the elites there are, best first.
-        power: of the power law on its rank by which an elite is drawn.
-        seed: of the search.
+        table: inputs and original target.
+        prior: function that gives the prior of a table.
+        elites: function that gives the elites, best first.
+        power: exponent of the power law on its rank by which an elite is drawn.
+        seed: random seed of the search.
     """
 
     def __init__(
@@ -142,12 +143,12 @@ class Rewriter:
         self._priors: dict[object, tuple[np.ndarray, np.ndarray] | None] = {}
 
     def ask(self, generation: int, count: int, each: int = 1) -> list[tuple[np.ndarray, Rewriting]]:
-        """Latents with the questions that they answer: half transformations, half what elites leave.
+        """Latents with their rewritten targets: half `transformations`, half targets that elites leave.
 
         Args:
-            generation: its number, of which the draws are a function.
-            count: how many; fewer are returned where a question turns out to be none.
-            each: of one question: to take it through the encoder takes as long as a few samples.
+            generation: number of the generation, which seeds the draws.
+            count: number of latents; fewer are returned where a rewritten target is not usable.
+            each: number of latents for one rewritten target, whose encoding takes as long as a few samples.
         """
         rng = np.random.default_rng([self.seed, STREAMS["rewriting"], generation])
         elites = self.elites()
@@ -171,7 +172,7 @@ class Rewriter:
         return leftover(self.table, elite, _LEFTOVERS[rng.integers(len(_LEFTOVERS))])
 
     def _prior(self, question: Rewriting) -> tuple[np.ndarray, np.ndarray] | None:
-        """Remembered; None where there is none. One table a call: in a batch, last bits depend on the others."""
+        """The cached prior, None where there is none; encoded alone, because batches change the last bits."""
         if question.name not in self._priors:
             if len(self._priors) >= _REMEMBERED:
                 self._priors.clear()

@@ -1,4 +1,4 @@
-"""What regression chooses from: functions with their values, and what a target may be divided by.
+"""Libraries of functions with their values, from which regression chooses terms, and divisors of targets.
 
 Either all small functions of the variables (`searches.links.terms`), or the parts of equations that a search
 has found.
@@ -20,11 +20,11 @@ from searches.links.terms import factors, small_functions
 __all__ = ["Library", "Material"]
 
 _FUNCTIONS = 3000
-_VARIABLES = 10  # that matter most
+_VARIABLES = 10  # number of the most relevant variables
 _DIVISOR_FUNCTIONS = ("sin", "cos", "exp")
-_PARTS = 1000  # of equations
+_PARTS = 1000  # largest number of parts of equations
 _LONGEST_PART = 15  # tokens
-_TWIN = 3  # digits to which two parts are the same, but for scale and offset: constants are fitted in any case
+_TWIN = 3  # digits to which two parts must agree, up to scale and offset, to count as one
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Library:
 
     @classmethod
     def of(cls, functions: Sequence[Expression], inputs: np.ndarray) -> Library:
-        """Those of the functions that are finite and differ from row to row."""
+        """The library of those functions that are finite and not constant."""
         values = Evaluator(inputs, np.float64).values(functions)
         size = np.abs(values).max(axis=1)
         kept = np.flatnonzero(np.isfinite(size) & (np.ptp(values, axis=1) > 1e-9 * size))
         return cls([functions[k] for k in kept.tolist()], values[kept] / size[kept, None])
 
     def without_twins(self) -> Library:
-        """Of functions that are nearly the same but for scale and offset, the first."""
+        """The library without functions that equal an earlier one up to scale, offset and rounding."""
         centred = self.values - self.values.mean(axis=1, keepdims=True)
         largest = np.take_along_axis(centred, np.abs(centred).argmax(axis=1)[:, None], axis=1)
         _, first = np.unique((centred / largest).round(_TWIN) + 0.0, axis=0, return_index=True)
@@ -53,14 +53,14 @@ class Library:
 
 @dataclass(frozen=True)
 class Material:
-    """What equations are put together from.
+    """Operators, terms and factors from which regression builds equations.
 
     Attributes:
-        operators: names that may occur.
-        libraries: functions to choose terms from, each of them by itself.
-        factors: by which the functions of the last library may be multiplied.
-        divisors: by which a target may be divided or multiplied in the first steps.
-        powers: the same in later ones.
+        operators: names of the operators that may occur.
+        libraries: libraries to choose terms from, each used by itself.
+        factors: functions by which the functions of the last library may be multiplied.
+        divisors: functions by which a target may be divided or multiplied in the first steps.
+        powers: functions by which a target may be divided or multiplied in later steps.
     """
 
     operators: frozenset[str]
@@ -71,7 +71,7 @@ class Material:
 
     @classmethod
     def of_small_functions(cls, inputs: np.ndarray, target: np.ndarray, operators: Collection[str]) -> Material:
-        """All functions of `searches.links.terms` of the variables that matter."""
+        """All functions of `searches.links.terms` of the most relevant variables."""
         available = _available(operators)
         variables = _variables_that_matter(inputs, target, available)
         # Among many functions that are alike a regression takes wrong turns, so the simple ones get their own.
@@ -113,14 +113,14 @@ def _parts(equation: Expression) -> Iterator[Expression]:
 
 
 def _variables_that_matter(inputs: np.ndarray, target: np.ndarray, available: Collection[str]) -> list[int]:
-    """Those of which a single function comes closest to the target, in the table's order."""
+    """Variables of which a single function comes closest to the target, in the table's order."""
     centred = target - target.mean()
     found = []
     for variable in range(inputs.shape[1]):
         library = Library.of(next(small_functions([variable], available)), inputs)
         values = library.values - library.values.mean(axis=1, keepdims=True)
         gains = np.square(values @ centred) / np.square(values).sum(axis=1)
-        if len(gains):  # there are none of a constant column
+        if len(gains):  # a constant column has none
             found.append((-float(np.nan_to_num(gains).max()), variable))
     return sorted(variable for _, variable in sorted(found)[:_VARIABLES])
 

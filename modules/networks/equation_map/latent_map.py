@@ -28,28 +28,28 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained" / "cvae_small.safetensors"
 
 FORMAT = "rediscover latent map 3"
 MOST_ROWS = 200
-_ROWS_AT_ONCE = 512  # of latents that are decoded together
+_ROWS_AT_ONCE = 512  # number of latents that are decoded together
 _TABLES_AT_ONCE = 64
-_LARGEST = 1e30  # of an input, so that float32 holds its square root and its sums
-# A file must not make this machine allocate what it does not hold; `MapSize` limits the rest.
+_LARGEST = 1e30  # largest magnitude of an input, so that float32 holds its sums
+# A file must not make this machine allocate more than the file holds; `MapSize` limits the rest.
 _LIMITS = {"variables": 4096, "longest": 4096}
 
 Table = tuple[np.ndarray, np.ndarray]
 
 
 class LatentMap:
-    """The space of equations: where data lie in it, where equations lie in it, and what lies at a place of it.
+    """A trained latent space of equations: priors of tables, posteriors of equations, and decoded latents.
 
     Args:
-        network: a trained network; it is used on the device it is on.
-        card: what is to be said of it, JSON values.
+        network: trained network; it stays on its device.
+        card: facts about the network, JSON values.
 
     Attributes:
-        variables: columns that a table may have at most.
-        latents: dimensions of the space.
-        longest: tokens of an equation at most.
-        vocabulary: what equations are written with.
-        card: what was said of it when it was saved.
+        variables: largest number of columns of a table.
+        latents: number of dimensions of the space.
+        longest: largest number of tokens of an equation.
+        vocabulary: vocabulary of the equations.
+        card: facts about the network, as they were saved.
     """
 
     def __init__(self, network: ConditionalVAE, card: Mapping[str, Any] | None = None) -> None:
@@ -61,17 +61,17 @@ class LatentMap:
         self.longest = network.longest
         self._last: tuple[Table, Tensor] | None = None
 
-    # --- where things lie -----------------------------------------------------------------------------------
+    # --- priors and posteriors ------------------------------------------------------------------------------
 
     def prior(self, tables: Sequence[Table]) -> tuple[np.ndarray, np.ndarray]:
-        """Where the equations of some tables may lie, from the numbers alone.
+        """Priors p(z | numbers) of the equations of tables.
 
         Args:
-            tables: of each the inputs `[rows, v]` and the target `[rows]`, in raw units, with as many rows and
-                columns as it has; the first 200 rows are used, and of these those that are finite.
+            tables: inputs `[rows, v]` and target `[rows]` of each table, in raw units; the numbers of rows and
+                columns may differ. Only the finite ones of the first 200 rows are used.
 
         Returns:
-            Mean and standard deviation, `[tables, latents]` float64 each.
+            Means and standard deviations. `[tables, latents]` float64 each
 
         Raises:
             UserError: a table has more columns than there are variables, or no row is finite.
@@ -92,17 +92,18 @@ class LatentMap:
         return mean, std
 
     def posterior(self, table: Table, skeletons: Sequence[Skeleton]) -> tuple[np.ndarray, np.ndarray]:
-        """Where some equations lie, given a table that they might describe.
+        """Posteriors q(z | numbers, equation) of equations, given a table.
 
         Args:
-            table: as for `prior`.
-            skeletons: whose structures the vocabulary has the operators and variables for.
+            table: inputs `[rows, v]` and target `[rows]`, as for `prior`.
+            skeletons: skeletons in operators and variables of the vocabulary.
 
         Returns:
-            Mean and standard deviation, `[skeletons, latents]` float64 each.
+            Means and standard deviations. `[skeletons, latents]` float64 each
 
         Raises:
-            UserError: as `prior`; or a skeleton is too long, or holds what the vocabulary has no id for.
+            UserError: the table is refused as by `prior`, a skeleton is too long, or the vocabulary has no id for
+                one of its tokens.
         """
         structures = [structure_of(skeleton) for skeleton in skeletons]
         ids = torch.from_numpy(self.vocabulary.encode_skeletons(structures, self.longest + 2)).to(self._device)
@@ -117,18 +118,18 @@ class LatentMap:
                 )
         return mean, std
 
-    # --- what lies there ------------------------------------------------------------------------------------
+    # --- decoding -------------------------------------------------------------------------------------------
 
     def decode(
         self, latents: np.ndarray, variables: int, *, temperature: float = 1.0, seed: int = 0
     ) -> list[Skeleton]:
-        """An equation of each place; it is complete and uses the first `variables` variables alone.
+        """One complete equation for each latent vector, in the first `variables` variables alone.
 
         Args:
-            latents: `[n, latents]`
-            variables: columns of the table that is searched.
-            temperature: of the draws; 0 takes the likeliest token of each step.
-            seed: of the draws, which take nothing from any other generator.
+            latents: latent vectors. `[n, latents]`
+            variables: number of columns of the table that is searched.
+            temperature: temperature of the draws; 0 takes the likeliest token of each step.
+            seed: random seed for the draws, which use a generator of their own.
         """
         generator = torch.Generator(self._device).manual_seed(seed)
         skeletons: list[Skeleton] = []
@@ -140,12 +141,12 @@ class LatentMap:
         return skeletons
 
     def beam(self, latents: np.ndarray, variables: int, width: int) -> list[list[Skeleton]]:
-        """The likeliest equations of each place that a beam search finds, best first.
+        """The likeliest equations of each latent vector that a beam search finds, best first.
 
         Args:
-            latents: `[n, latents]`
-            variables: columns of the table that is searched.
-            width: beams, and equations of each place at most; at least 1.
+            latents: latent vectors. `[n, latents]`
+            variables: number of columns of the table that is searched.
+            width: number of beams, at least 1; also the largest number of equations for a latent vector.
         """
         if width < 1:
             raise UserError(f"width={width} must be at least 1")
@@ -175,9 +176,10 @@ class LatentMap:
         """Write the weights, their settings and a card, whole or not at all.
 
         Args:
-            path: of the file, which is replaced if it is there.
-            card: what is to be said of the weights, JSON values: data, steps, measures.
-            half: in float16, in half the room; a weight is then off by up to 1 part in 2,048.
+            path: path of the file, which is replaced if it exists.
+            card: facts about the weights, JSON values: data, steps, measures.
+            half: whether weights are written as float16, which halves the file and rounds each by up to 1 part in
+                2,048.
         """
         write_weights_file(path, FORMAT, self.network.settings, self.network.state_dict(), card, half)
 
@@ -189,12 +191,12 @@ class LatentMap:
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """No gradients; and float32, whatever autocast surrounds: places are compared by small differences."""
+        """No gradients, and float32 even under autocast, because searches compare latents by small differences."""
         with torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
             yield
 
     def _encoded(self, tables: Sequence[Table]) -> Tensor:
-        """Tables with as many rows each, through the set encoder. `[tables, queries, width]`"""
+        """Encoded tables that have the same number of rows. `[tables, queries, width]`"""
         rows = len(tables[0][1])
         inputs = np.zeros((len(tables), rows, self.variables), dtype=np.float32)
         present = np.zeros((len(tables), self.variables), dtype=bool)
@@ -207,7 +209,7 @@ class LatentMap:
         return self.network.encode(point_features(*parts))
 
     def _encoded_last(self, table: Table) -> Tensor:
-        """The same for one table, remembered: a search asks about the same one hundreds of times."""
+        """The encoded table, cached: a search encodes the same table hundreds of times."""
         if self._last is None or self._last[0] is not table:
             self._last = (table, self._encoded([_finite_rows(*table)]))
         return self._last[1]
@@ -228,7 +230,7 @@ class LatentMap:
 
 
 def _finite_rows(inputs: np.ndarray, target: np.ndarray) -> Table:
-    """The first rows that are finite, within what float32 holds; a target's scale does not matter."""
+    """The finite ones of the first rows, clipped to the range of float32; the target's scale does not matter."""
     inputs, target = np.asarray(inputs[:MOST_ROWS], np.float64), np.asarray(target[:MOST_ROWS], np.float64)
     good = np.isfinite(target) & np.isfinite(inputs).all(axis=1)
     if not good.any():
@@ -248,7 +250,7 @@ def _as_numpy(distribution: Gaussian) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_weights(path: str | Path) -> WeightsFile:
-    """Read a weights file, after making sure that it is one and that everything in it fits together.
+    """Read a weights file and check that its parts fit together.
 
     Raises:
         UserError: there is no such file, or it is another kind of file, or it is damaged.

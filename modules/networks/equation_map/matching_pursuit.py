@@ -1,10 +1,12 @@
-"""Sums of products, found by orthogonal matching pursuit: rows that an encoder looks at beside the points.
+"""Sums of products, found by orthogonal matching pursuit: features of a table that the encoder reads beside
+points.
 
-The last step of an equation is undone in many ways: some function of the target, alone, times a variable or over
-one. What comes out is a sum of products of two simple functions more often than the target is: of generated
-equations of 12 tokens at most, three such products explain 65 % to 1 part in 10,000, the guesses of
-`modules.networks.equation_map.term_screening` 45 %; of longer ones 35 and 7 %. The most promising of these
-targets are pursued; all of them would make that 66 and 36 %.
+The outermost operator of an equation is inverted in many ways: a function of the target, alone, times a variable
+or divided by one. An inverted target is a sum of products of two simple functions more often than the target
+itself. For 65 % of the generated equations of at most 12 tokens, three such products explain all but 1 part in
+10,000 of the variance; the terms of `modules.networks.equation_map.term_screening` do so for 45 %. For longer
+equations the shares are 35 % and 7 %. Only the most promising inverted targets are pursued; all of them would
+reach 66 % and 36 %.
 
 Source: Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, "Orthogonal matching pursuit", 1993.
 
@@ -32,15 +34,15 @@ from modules.networks.equation_map.scaling import standardised
 
 __all__ = ["PURSUED", "TERMS", "pursuit_width", "pursuits"]
 
-PURSUED = 6  # targets of a table
+PURSUED = 6  # number of targets of a table that are pursued
 TERMS = 3  # products of a sum
-_STEPS = 3  # nothing, times a variable, over a variable
+_STEPS = 3  # the target alone, times a variable, over a variable
 _GROUP = 11  # targets whose correlations are in memory at a time
-_NEW = 1e-6  # of a product's variance that those before it do not have: less is rounding
+_NEW = 1e-6  # new share of a product's variance below which it is rounding
 
 
 def pursuit_width(variables: int) -> int:
-    """How many numbers a row holds: which target is pursued, and the terms, each by name with what it is worth."""
+    """Numbers in a row: the name of the pursued target, and the name and worth of every term."""
     term = 2 * (len(ATOM_FUNCTIONS) + variables + 1) + 3
     return len(TARGET_FUNCTIONS) + _STEPS + variables + TERMS * term
 
@@ -48,15 +50,15 @@ def pursuit_width(variables: int) -> int:
 def pursuits(moments: Moments, inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
     """The sums of the most promising targets, whatever the order of the points; all finite.
 
-    Of a sum: function, step and variable of its target; and of every term function and variable of both atoms (or
-    that one is the constant), the share of the variance that it and those before it explain, what that is worth
-    (`modules.networks.equation_map.atoms.worth`), and the sign of its factor when it came in. A term is all 0
-    where those before it leave nothing.
+    A row holds the function, step and variable of the sum's target. For every term it holds the function and
+    variable of both atoms (or the constant), the share of the variance that the terms so far explain, its worth
+    (`modules.networks.equation_map.atoms.worth`), and the sign of the term's factor when it was chosen. A term is
+    all 0 where the terms before it leave nothing.
 
     Args:
         moments: moments of the table's atoms.
         inputs: inputs in raw units, 0 in absent columns. `[B, N, V]`
-        target: over its largest magnitude. `[B, N]`
+        target: target divided by its largest magnitude. `[B, N]`
         present: whether the table has each variable. `[B, V]` bool
 
     Returns:
@@ -86,9 +88,9 @@ def pursuits(moments: Moments, inputs: Tensor, target: Tensor, present: Tensor) 
 
 
 def _undone(inputs: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """All targets, standardised, 0 where undefined; see `_target_names`. `[B, N, 5 (1 + 2 V)]`"""
+    """All inverted targets, standardised, 0 where undefined; see `_target_names`. `[B, N, 5 (1 + 2 V)]`"""
     functions = target_functions(target)
-    x = torch.where(present[:, None], inputs, torch.nan)[:, :, None]  # of absent variables nothing is defined
+    x = torch.where(present[:, None], inputs, torch.nan)[:, :, None]  # absent variables make it undefined
     whole = torch.cat([functions[..., None], functions[..., None] * x, functions[..., None] / x], dim=3)
     return standardised(whole.flatten(2))
 
@@ -112,7 +114,7 @@ def _promising(moments: Moments, wanted: Tensor) -> Tensor:
 
 
 def _orthogonal(terms: Tensor, basis: list[Tensor]) -> Tensor:
-    """What is new in terms, of variance 1; 0 where nothing is. `[B, N, K]`, `[B, N, K]` each"""
+    """The parts of terms that are orthogonal to a basis, with variance 1; 0 where nothing is left. `[B, N, K]`"""
     for other in basis:
         terms = terms - (terms * other).mean(dim=1, keepdim=True) * other
     size = terms.square().mean(dim=1, keepdim=True)

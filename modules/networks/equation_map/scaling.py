@@ -1,4 +1,4 @@
-"""Columns of numbers brought to the same size, whatever they were: what every reader of a table begins with."""
+"""Scaling of columns, the first step of every encoder of a table."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 __all__ = ["SMALLEST_SPREAD", "over_largest", "standardised"]
 
-SMALLEST_SPREAD = 1e-6  # of a column's largest magnitude: float32 cannot tell less from a constant
+SMALLEST_SPREAD = 1e-6  # share of a column's largest magnitude below which float32 sees a constant
 
 
 def over_largest(values: Tensor) -> Tensor:
-    """Over the largest magnitude along dimension 1, so that no square leaves float32.
+    """Values divided by the largest magnitude along dimension 1, so that no square leaves float32.
 
     All 0 where one value is not finite, or all are 0.
     """
@@ -21,7 +21,7 @@ def over_largest(values: Tensor) -> Tensor:
 
 
 def standardised(values: Tensor) -> Tensor:
-    """Mean 0 and variance 1 along dimension 1; 0 where they are all the same, or one is not finite."""
+    """Values with mean 0 and variance 1 along dimension 1; 0 where all are equal or one is not finite."""
     scaled = over_largest(values)
     centred = scaled - scaled.mean(dim=1, keepdim=True)
     deviation = centred.square().mean(dim=1, keepdim=True).sqrt()

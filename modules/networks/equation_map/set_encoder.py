@@ -1,4 +1,4 @@
-"""From a table of points to a few vectors that say what they say, whatever the order of the points.
+"""The set encoder: from a table of points to a few vectors that do not depend on the order of the points.
 
 Source: the latent queries are those of Jaegle et al., "Perceiver", 2021; E2E and SNIP encode points in a sequence
 model instead, which is quadratic in the points.
@@ -30,12 +30,12 @@ from modules.networks.transformer.attention import (
 
 __all__ = ["Features", "SetEncoder", "point_features"]
 
-_SMALLEST_LOG = -8.0  # of a magnitude, and the largest with the other sign
-_FARTHEST = 10.0  # standard deviations, and the same in asinh of robust ones; what is beyond is clipped
+_SMALLEST_LOG = -8.0  # smallest logarithm of a magnitude; the largest is its negative
+_FARTHEST = 10.0  # standard deviations, or asinh of robust ones, beyond which values are clipped
 
 
 class Features(NamedTuple):
-    """What the network sees of a table, in rows of four kinds.
+    """Features of a table, in rows of four kinds.
 
     Attributes:
         points: numbers of each point, first 3 V of the variables, then those of the standardised target.
@@ -58,13 +58,14 @@ def _widths(variables: int) -> tuple[int, ...]:
 
 @torch.no_grad()
 def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
-    """What the network sees of each point and of the whole table: finite for whatever is finite.
+    """Features of each point and of the whole table, finite for every finite table.
 
-    Of each variable: its standardised value (0 where the column is constant), asinh of the raw value, in which the
-    scale and the place of zero are seen, whether the table has it, and the logarithm of its magnitude; all 0 where
-    it has not. Of the target, whose scale does not matter: the standardised value, clipped; asinh of the distance
-    from the median in robust standard deviations, clipped, in which poles do not hide the rest; its rank from -1
-    to 1; the logarithm of its magnitude over the root mean square; and its sign.
+    Features of each variable: its standardised value (0 where the column is constant); asinh of the raw value,
+    which shows the scale and zero; whether the table has it; and the logarithm of its magnitude. All are 0 where
+    the table lacks the variable. Features of the target, whose scale does not matter: the standardised value,
+    clipped; asinh of the distance from the median in robust standard deviations, clipped, so that poles do not
+    hide the other values; its rank from -1 to 1; the logarithm of its magnitude over the root mean square; and its
+    sign.
 
     Args:
         inputs: inputs in raw units. `[B, N, V]`
@@ -72,7 +73,7 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
         present: whether the table has each variable. `[B, V]` bool
 
     Returns:
-        All float32.
+        The features, float32.
     """
     inputs, target = inputs.float(), target.float()
     variables = inputs.shape[2]
@@ -100,7 +101,7 @@ def point_features(inputs: Tensor, target: Tensor, present: Tensor) -> Features:
 
 
 def _logarithm(values: Tensor) -> Tensor:
-    """Of the magnitude, clipped."""
+    """Logarithm of the magnitude, clipped."""
     return values.abs().clamp(min=torch.finfo(values.dtype).tiny).log().clamp(_SMALLEST_LOG, -_SMALLEST_LOG)
 
 
@@ -121,7 +122,7 @@ def _order_statistics(scaled: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class PerceiverBlock(nn.Module):
-    """The queries look at the points, then at each other.
+    """Cross-attention of the queries to the points, then self-attention of the queries.
 
     Args:
         width: size D of every state.
@@ -140,19 +141,19 @@ class PerceiverBlock(nn.Module):
 
 
 class SetEncoder(nn.Module):
-    """Points to Q vectors, which do not depend on the order of the points.
+    """Map from points to Q vectors that do not depend on the order of the points.
 
-    The points go through one network each. All blocks look at the same keys and values of them, each with queries
-    of its own: a map in every layer was a sixth of a training step.
+    One network maps each row to keys and values. All blocks share them and have queries of their own: separate
+    keys and values in every layer would take a sixth of a training step.
 
     Args:
         variables: number V of variables.
         width: size D of every state.
         queries: number Q of learned queries.
         heads: number of attention heads.
-        layers: how often the queries look at the points.
+        layers: number of blocks.
         mlp_ratio: width of the feed-forward networks over D.
-        checkpoint_activations: work the blocks out again in the backward pass, to save memory.
+        checkpoint_activations: whether blocks are computed again in the backward pass, to save memory.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class SetEncoder(nn.Module):
         scaled_initialisation(self, 3 * layers)
 
     def forward(self, features: Features) -> Tensor:
-        """What `point_features` makes of tables, to `[B, Q, D]`."""
+        """Encode the features that `point_features` returns. `[B, Q, D]`"""
         networks = (self.points, self.statistics, self.probes, self.pursuits)
         parts = zip(networks, features, strict=True)
         seen = torch.cat([network(rows) for network, rows in parts], dim=1)

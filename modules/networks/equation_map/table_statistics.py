@@ -1,9 +1,9 @@
-"""What plain statistics say about a table: rows that an encoder looks at beside the points.
+"""Plain statistics of a table: features that the encoder reads beside the points.
 
-An encoder of points must learn to correlate and to regress before it can tell a power from a sine. Here that is
-done for it: how well single functions of a variable, and of a pair of variables, go with the target, and the
-coefficients of two regressions on all variables, of the target and of its logarithm, in which a product of powers
-is linear.
+An encoder of points must learn to correlate and to regress before it can tell a power from a sine. These features
+spare it that: the correlations of single functions of a variable, and of a pair of variables, with the target, and
+the coefficients of two regressions on all variables, one of the target and one of its logarithm, in which a
+product of powers is linear.
 
 Notation, in shapes: batch B, points N, variables V, pairs P = V (V - 1) / 2.
 """
@@ -21,14 +21,14 @@ from modules.networks.equation_map.scaling import standardised
 __all__ = ["statistic_width", "table_statistics"]
 
 _OF_A_VARIABLE, _OF_A_PAIR = 22, 9
-_RIDGE = 1e-3  # of unit variance: absent and collinear columns have finite coefficients
+_RIDGE = 1e-3  # ridge on unit variance: absent and collinear columns have finite coefficients
 _SMALLEST, _LARGEST = 1e-6, 1e4  # magnitudes that powers and logarithms are taken of
 _STEEPEST = 10.0  # argument of an exponential
 _CLIPPED = 8.0
 
 
 def statistic_width(variables: int) -> int:
-    """How many numbers a row holds: statistics, which variables they are of, and whether these are present."""
+    """Numbers in a row: statistics, the names of their variables, and the presence of these."""
     return _OF_A_VARIABLE + variables + 1
 
 
@@ -38,14 +38,14 @@ def table_statistics(
     """Statistics of each variable, then of each pair, whatever the order of the points; all finite.
 
     Args:
-        inputs: in raw units, 0 in absent columns. `[B, N, V]`
-        target: over its largest magnitude. `[B, N]`
-        unit_inputs: standardised. `[B, N, V]`
-        unit_target: standardised and clipped. `[B, N]`
-        present: which variables the table has. `[B, V]` bool
+        inputs: inputs in raw units, 0 in absent columns. `[B, N, V]`
+        target: target divided by its largest magnitude. `[B, N]`
+        unit_inputs: standardised inputs. `[B, N, V]`
+        unit_target: standardised and clipped target. `[B, N]`
+        present: whether the table has each variable. `[B, V]` bool
 
     Returns:
-        `[B, V + P, statistic_width(V)]` float32; rows of absent variables are 0.
+        Statistics, 0 in rows of absent variables. `[B, V + P, statistic_width(V)]` float32
     """
     batch, _, variables = inputs.shape
     wanted = standardised(unit_target[..., None])
@@ -63,7 +63,7 @@ def table_statistics(
 
 
 def _of_variables(inputs: Tensor, target: Tensor, unit_inputs: Tensor, wanted: Tensor) -> Tensor:
-    """`[B, V, 22]`"""
+    """Statistics of each variable. `[B, V, 22]`"""
     x = inputs.clamp(-_LARGEST, _LARGEST)
     size = x.abs().clamp(min=_SMALLEST)
     logarithm, steep = size.log(), x.clamp(-_STEEPEST, _STEEPEST)
@@ -89,7 +89,7 @@ def _of_variables(inputs: Tensor, target: Tensor, unit_inputs: Tensor, wanted: T
 
 
 def _of_pairs(inputs: Tensor, unit_inputs: Tensor, wanted: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """`[B, P, 9]`"""
+    """Statistics of each pair of variables. `[B, P, 9]`"""
     x = inputs.clamp(-_LARGEST, _LARGEST)
     a, b = x[..., first], x[..., second]
     divisor_a, divisor_b = (part.abs().clamp(min=_SMALLEST) * part.sign() for part in (a, b))
@@ -103,7 +103,7 @@ def _of_pairs(inputs: Tensor, unit_inputs: Tensor, wanted: Tensor, first: Tensor
 
 @cache
 def _names(variables: int) -> tuple[Tensor, Tensor]:
-    """Which variables a row is of, and a 1: of the rows of one and of two. `[V, V + 1]`, `[P, V + 1]`"""
+    """One-hot names of the variables, and a 1, for rows of one variable and of two. `[V, V + 1]`, `[P, V + 1]`"""
     eye = torch.eye(variables)
     first, second = torch.triu_indices(variables, variables, 1)
     one, two = eye, eye[first] + eye[second]
@@ -111,13 +111,13 @@ def _names(variables: int) -> tuple[Tensor, Tensor]:
 
 
 def _correlations(values: Tensor, wanted: Tensor) -> Tensor:
-    """Of columns `[B, N, columns, functions]` with a target `[B, N, 1]`. `[B, columns, functions]`"""
+    """Correlations of `[B, N, columns, functions]` with a target `[B, N, 1]`. `[B, columns, functions]`"""
     unit = standardised(values.flatten(2))
     return (unit * wanted).mean(dim=1).unflatten(1, values.shape[2:])
 
 
 def _regression(columns: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Coefficients `[B, columns]` of all columns together, and the explained share `[B, 1]`."""
+    """Coefficients `[B, columns]` of a regression on all columns, and the explained share `[B, 1]`."""
     points = columns.shape[1]
     gram = columns.transpose(1, 2) @ columns / points
     gram = gram + _RIDGE * torch.eye(columns.shape[2], dtype=columns.dtype, device=columns.device)

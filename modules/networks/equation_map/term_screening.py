@@ -1,9 +1,9 @@
-"""What thousands of guesses about a table are worth: rows that an encoder looks at beside the points.
+"""Screening of thousands of candidate terms of a table: features that the encoder reads beside the points.
 
-A guess is a product or a sum of two simple functions of the variables, for the target or for some function of it.
-All guesses of a table are judged together (`modules.networks.equation_map.atoms`). The best of every family are
-written down by name, so that an encoder need not find out from points alone what a regression tells at once; it
-starts where the guesses end.
+A candidate is a product or a sum of two simple functions of the variables, for the target or for a function of it.
+All candidates of a table are scored together (`modules.networks.equation_map.atoms`). The best ones of every
+family are written down by name, so that the encoder need not learn from points alone what a regression shows at
+once.
 
 Notation, in shapes: batch B, points N, variables V, atoms M, pairs of atoms P.
 """
@@ -27,34 +27,34 @@ from modules.networks.equation_map.scaling import standardised
 
 __all__ = ["FAMILIES", "KEPT", "screened_terms", "screening_width"]
 
-KEPT = 3  # guesses of a family
+KEPT = 3  # candidates kept of each family
 FAMILIES = (
-    *(f"product_{name}" for name in TARGET_FUNCTIONS),  # of the target, its inverse, …: one term
-    *(f"sum_{name}" for name in TARGET_FUNCTIONS),  # two terms
-    "rest",  # of what the best product leaves of the target: one term more
+    *(f"product_{name}" for name in TARGET_FUNCTIONS),  # the target, its inverse, … as one product
+    *(f"sum_{name}" for name in TARGET_FUNCTIONS),  # the same as a sum of two atoms
+    "rest",  # the residual of the best product, as one product more
 )
 _COLLINEAR = 1e-3
 
 
 def screening_width(variables: int) -> int:
-    """How many numbers a row holds: its family, two atoms by name, and what the guess is worth."""
+    """Numbers in a row: the family, the names of two atoms, and the worth of the candidate."""
     return len(FAMILIES) + 2 * (len(ATOM_FUNCTIONS) + variables + 1) + 3
 
 
 def screened_terms(moments: Moments, target: Tensor, variables: int) -> Tensor:
-    """The best guesses of every family, best first, whatever the order of the points; all finite.
+    """The best candidates of every family, best first, in any order of the points; all numbers are finite.
 
-    Of a guess: its family, function and variable of both atoms (or that one is the constant), the explained share
-    of the variance, what that is worth (`modules.networks.equation_map.atoms.worth`), and the sign of the
-    correlation of a product; all 0 where there is no guess.
+    A row holds the family, the function and variable of both atoms (or the constant), the explained share of the
+    variance, its worth (`modules.networks.equation_map.atoms.worth`), and the sign of a product's correlation; all
+    are 0 where there is no candidate.
 
     Args:
         moments: moments of the table's atoms.
-        target: over its largest magnitude. `[B, N]`
+        target: target divided by its largest magnitude. `[B, N]`
         variables: number V of variables.
 
     Returns:
-        `[B, KEPT * len(FAMILIES), screening_width(V)]` float32
+        Rows of the candidates. `[B, KEPT * len(FAMILIES), screening_width(V)]` float32
     """
     sums = sum_pairs(variables).to(target.device)
     targets = standardised(target_functions(target))
@@ -83,7 +83,7 @@ def _explained_by_sums(moments: Moments, correlations: list[Tensor], sums: Tenso
         sums: pairs of atoms. `[P]`
 
     Returns:
-        Of every target, `[B, P]`.
+        Explained shares for every target. `[B, P]` each
     """
     count = moments.scale.shape[-1]
     i, j = sums // count, sums % count
@@ -99,7 +99,7 @@ def _explained_by_sums(moments: Moments, correlations: list[Tensor], sums: Tenso
 
 
 def _rest(moments: Moments, wanted: Tensor, best: Tensor) -> Tensor:
-    """What a product leaves of a standardised target, standardised. `[B, N, 1]`, `[B, 1] -> [B, N, 1]`"""
+    """The standardised residual of a standardised target after a product. `[B, N, 1]`, `[B, 1] -> [B, N, 1]`"""
     product = moments.products(best)
     rest = wanted - (product * wanted).mean(dim=1, keepdim=True) * product
     left = rest.square().mean(dim=1, keepdim=True)
@@ -107,13 +107,13 @@ def _rest(moments: Moments, wanted: Tensor, best: Tensor) -> Tensor:
 
 
 def _best(explained: Tensor) -> tuple[Tensor, Tensor]:
-    """The best guesses, and their places. `[B, P] -> [B, KEPT]` each"""
+    """The largest explained shares and their indices. `[B, P] -> [B, KEPT]` each"""
     shares, places = explained.topk(KEPT, dim=1)
     return shares, places
 
 
 def _rows(explained: Tensor, signs: Tensor, best: Tensor, names: Tensor) -> Tensor:
-    """Guesses by name. `[B, families, KEPT]` each -> `[B, families * KEPT, screening_width(V)]`"""
+    """Rows of the candidates. `[B, families, KEPT]` each -> `[B, families * KEPT, screening_width(V)]`"""
     families = torch.eye(len(FAMILIES), device=best.device)[None, :, None].expand(*best.shape, -1)
     values = torch.stack([explained, worth(explained), signs], dim=-1)
     one, other = best // len(names), best % len(names)

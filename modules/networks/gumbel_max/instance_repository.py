@@ -29,15 +29,16 @@ class InstanceRepository:
     Args:
         restarts: R, the number of repositories.
         size: most elites of a repository.
-        exponent: of the power law: the elite of rank k = 1, 2, … is chosen with probability ~ k^-exponent.
-        fields: name -> shape of what an elite consists of, float32.
+        exponent: exponent of the power law: the elite of rank k = 1, 2, … is chosen with probability ~
+            k^-exponent.
+        fields: shapes of the float32 tensors that an elite consists of, by name.
 
     Attributes:
-        errors: by rank, lowest first, inf where there is no elite. `[R, size]` float32
-        slots: by rank, where the elite is kept. `[R, size]`
-        keys: of the equations, by slot. `[R, size]` uint64
-        counts: elites there are. `[R]`
-        fields: what the elites consist of, by slot. `[R, size, ...]` each
+        errors: errors of the elites by rank, lowest first, inf where there is no elite. `[R, size]` float32
+        slots: slots of the elites by rank. `[R, size]`
+        keys: keys of the equations by slot. `[R, size]` uint64
+        counts: numbers of elites. `[R]`
+        fields: tensors of the elites by slot. `[R, size, ...]` each
     """
 
     def __init__(self, restarts: int, size: int, exponent: float, fields: Mapping[str, Sequence[int]]) -> None:
@@ -62,16 +63,16 @@ class InstanceRepository:
         return self.errors[:, -1]
 
     def add(self, restarts: np.ndarray, errors: np.ndarray, keys: np.ndarray, fields: Mapping[str, Tensor]) -> int:
-        """Take in what is better than what is there; of equal equations the one of lowest error stays.
+        """Add the instances that are better than present elites; of equal equations the most accurate stays.
 
         Args:
-            restarts: whose instances they are. `[instances]`
-            errors: an error that is not finite keeps an instance out. `[instances]`
-            keys: of their equations. `[instances]` uint64
-            fields: what they consist of. `[instances, ...]` each
+            restarts: restarts of the instances. `[instances]`
+            errors: errors of the instances; an instance whose error is not finite is left out. `[instances]`
+            keys: keys of the instances' equations. `[instances]` uint64
+            fields: tensors of the instances. `[instances, ...]` each
 
         Returns:
-            How many slots were written.
+            The number of slots that were written.
         """
         taken: dict[int, int] = {}  # slot, over all repositories, -> instance; the last one there stays
         offers = zip(restarts.tolist(), errors.tolist(), keys.tolist(), strict=True)

@@ -105,8 +105,8 @@ def soft_gradient(log_choices: Tensor, gradient: Tensor, temperature: float) -> 
 
     Args:
         log_choices: log V. `[..., choices]`
-        gradient: of the loss, for V. `[..., choices]`
-        temperature: lambda.
+        gradient: gradient of the loss for V. `[..., choices]`
+        temperature: temperature lambda.
 
     Returns:
         Gradient for z. `[..., choices]`
@@ -164,8 +164,9 @@ class Measured:
 
     Attributes:
         errors: mean absolute errors (eq. 1), inf where not finite. `[instances]`
-        selection_gradient: of each instance's error, for V; 0 where it is not usable. `[instances, C, choices]`
-        weight_gradient: of each instance's error, for its weights. `[instances, W]`
+        selection_gradient: gradient of each instance's error for V; 0 where it is not usable.
+            `[instances, C, choices]`
+        weight_gradient: gradient of each instance's error for its weights. `[instances, W]`
     """
 
     errors: Tensor
@@ -178,9 +179,9 @@ class _Group:
     """Nodes of one function, beside each other.
 
     Attributes:
-        row: of the operator table; None for nodes that pass on what they get (identities and sums).
-        nodes: which of the layer's outputs they are.
-        arguments: for each argument, which of the layer's inputs it is of all of them.
+        row: row of the operator table; None for nodes that return their input (identities and sums).
+        nodes: range of the nodes among the layer's outputs.
+        arguments: range of the nodes' inputs among the layer's inputs, for each argument.
     """
 
     row: Operator | None
@@ -215,7 +216,7 @@ class _Stage:
 class GumbelMaxNetwork:
     """The values and gradients of many instances of an architecture, on one table.
 
-    It holds no parameters: whoever trains it keeps logits and weights.
+    It holds no parameters: the module that trains it keeps logits and weights.
 
     Args:
         architecture: nodes and connections.
@@ -401,13 +402,15 @@ class _Passed:
     """What one layer keeps between the passes, for a fixed number of instances and rows.
 
     Attributes:
-        matrix: what takes sources to inputs; `chosen` is its part for connections, `dense` the one for sums.
+        matrix: matrix from sources to inputs; `chosen` is its part for connections, `dense` its part for sums.
             `[instances, inputs, sources]`
-        inputs: `[instances, inputs, rows]`
-        outputs: of the nodes, the same memory as `inputs` where all nodes pass on what they get.
+        inputs: inputs of the nodes. `[instances, inputs, rows]`
+        outputs: outputs of the nodes, the same memory as `inputs` where all nodes return their input.
             `[instances, outputs, rows]`
-        matrix_slopes, input_slopes, output_slopes: of the error, for each of them.
-        selection_slopes: where the slopes for V of this layer's connections are wanted.
+        matrix_slopes: gradient of the error for `matrix`.
+        input_slopes: gradient of the error for `inputs`.
+        output_slopes: gradient of the error for `outputs`.
+        selection_slopes: memory for the gradient for V of this layer's connections.
     """
 
     def __init__(self, stage: _Stage, instances: int, rows: int, selection_slopes: Tensor) -> None:
@@ -460,9 +463,10 @@ class _Workspace:
     """Memory for both passes, allocated once.
 
     Attributes:
-        layers: of every layer.
-        slopes: of the error for V, but for the factor w; 0 where there is no source. `[instances, C, choices]`
-        error_slopes: of the error for the network's output. `[instances, rows]`
+        layers: memory of every layer.
+        slopes: gradient of the error for V without the factor w; 0 where there is no source.
+            `[instances, C, choices]`
+        error_slopes: gradient of the error for the network's output. `[instances, rows]`
     """
 
     def __init__(self, stages: Sequence[_Stage], barrier: Tensor, instances: int, rows: int) -> None:

@@ -54,14 +54,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = 
 
 
 def split_heads(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Take projections that lie side by side apart. `[B, L, parts * D] -> parts x [B, H, L, D / H]`"""
+    """Split projections that are stored side by side. `[B, L, parts * D] -> parts x [B, H, L, D / H]`"""
     batch, length, width = projected.shape
     split = projected.view(batch, length, parts, heads, width // (parts * heads))
     return split.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def in_working_precision(states: Tensor) -> Tensor:
-    """In the type that products have under autocast, if there is one: sums of them then take no more room."""
+    """States in autocast's type, if there is one, so that sums of products take no more memory than these."""
     kind = states.device.type
     return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
 
@@ -111,13 +111,13 @@ class Block(nn.Module):
         """All positions at once.
 
         Args:
-            states: `[B, L, D]`
+            states: states of all positions. `[B, L, D]`
             bias: numbers added to the attention scores; broadcasts to `[B, H, L, L]`.
-            kept: the positions that are wanted, all when not given: the last block of a stack need not work out
-                what nobody reads. `bias` is that of the kept rows, then.
+            kept: positions whose new states are returned, all when not given: the last block of a stack computes
+                no others. `bias` then has the rows of the kept positions alone.
 
         Returns:
-            `[B, kept, D]`
+            New states. `[B, kept, D]`
         """
         queries, keys, values = split_heads(self.project_in(self.attention_norm(states)), 3, self.heads)
         if kept is not None:
@@ -129,12 +129,12 @@ class Block(nn.Module):
         """Positions that follow on those in the cache and see all of them, and each other.
 
         Args:
-            states: `[B, new, D]`
-            cache: takes up the new positions.
+            states: states of the new positions. `[B, new, D]`
+            cache: keys and values, to which those of the new positions are added.
             start: number of positions that the cache holds.
 
         Returns:
-            `[B, new, D]`
+            New states. `[B, new, D]`
         """
         end = start + states.shape[1]
         queries, keys, values = split_heads(self.project_in(self.attention_norm(states)), 3, self.heads)
@@ -145,7 +145,7 @@ class Block(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Some positions look at others, whose keys and values are given; pre-norm, added to the inputs.
+    """Attention to other positions, whose keys and values are given; pre-norm, added to the inputs.
 
     Args:
         width: size D of every state.
@@ -169,7 +169,7 @@ def scaled_initialisation(module: nn.Module, depth: int) -> None:
     """Small weights, and smaller ones where blocks add to the residual stream, so that its size is that of one.
 
     Args:
-        module: a stack of blocks; all its linear layers and embeddings are set.
+        module: stack of blocks, whose linear layers and embeddings are all set.
         depth: number of sums along the residual stream.
     """
     for name, part in module.named_modules():

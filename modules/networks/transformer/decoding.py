@@ -19,19 +19,19 @@ from modules.networks.transformer.equation_transformer import EquationDecoder
 
 __all__ = ["Grammar", "beams", "decoded"]
 
-_TINY = 1e-30  # of an exponential variate, whose logarithm must be finite
-_OPEN_SHARE = 0.75  # of the rows in hand; if fewer are still being written, the others are put aside
+_TINY = 1e-30  # smallest exponential variate, so that its logarithm is finite
+_OPEN_SHARE = 0.75  # share of unfinished rows below which the finished ones are put aside
 
 
 class Grammar(Protocol):
-    """What is asked of a vocabulary; a row's state is 1 before its first id, and negative when it is complete."""
+    """Grammar of a vocabulary; a row's state is 1 before its first id, and negative when it is complete."""
 
     start: int
 
     def __len__(self) -> int: ...
 
     def allowed_next(self, state: Any, left: int, variables: Any, /) -> Any:
-        """Which ids may come next, where `left` more may be written. `[rows] -> [rows, S]`"""
+        """Whether each id may come next, if at most `left` more may be written. `[rows] -> [rows, S]`"""
 
     def advance(self, state: Any, ids: Any, /) -> Any:
         """The states after these ids. `[rows], [rows] -> [rows]`"""
@@ -82,7 +82,7 @@ def decoded(
 
 
 def _chosen(scores: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """An id a row: the best one, or a draw by the Gumbel-max trick. `[rows, S] -> [rows]`"""
+    """One id for each row: the likeliest, or a draw by the Gumbel-max trick. `[rows, S] -> [rows]`"""
     if temperature > 0:
         arrivals = torch.empty_like(scores).exponential_(generator=generator).clamp_(min=_TINY)
         scores = scores / temperature - arrivals.log_()
@@ -105,7 +105,7 @@ def beams(
 
     Returns:
         Ids `[B, W, T]`, all different and the likeliest first, and their log probabilities `[B, W]`, -inf for
-        beams that are none because the grammar knows fewer equations than W.
+        unused beams, where the grammar allows fewer than W equations.
     """
     batch, size = len(latents), len(vocabulary)
     device = latents.device
@@ -121,7 +121,7 @@ def beams(
         variables = present[:, None, :].expand(-1, count, -1).flatten(0, 1)
         allowed = vocabulary.allowed_next(missing.flatten(), longest - position, variables)
         logs = scores.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1)
-        logs = logs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # of beams that are none
+        logs = logs.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # unused beams
         candidates = (total[:, :, None] + logs.view(batch, count, size)).flatten(1)
         total, place = candidates.topk(min(width, candidates.shape[1]), dim=1)
         parents, chosen = place // size, place % size

@@ -17,11 +17,11 @@ __all__ = ["EquationDecoder", "EquationEncoder"]
 
 
 class EquationEncoder(nn.Module):
-    """What the data say and the equation, together: full attention over both.
+    """Encoder of the data and the equation together, by full attention over both.
 
     Args:
         size: size of the vocabulary; id 0 is padding.
-        longest: T at most.
+        longest: largest number T of ids.
         width: size D of every state.
         heads: number of attention heads.
         layers: number of blocks, at least 1.
@@ -48,14 +48,14 @@ class EquationEncoder(nn.Module):
         scaled_initialisation(self, 2 * layers)
 
     def forward(self, data: Tensor, ids: Tensor) -> Tensor:
-        """What comes out in the places of the data.
+        """New states of the data.
 
         Args:
             data: states from the set encoder. `[B, Q, D]`
-            ids: padded with 0. `[B, T]`
+            ids: equations with start and end, padded with 0. `[B, T]`
 
         Returns:
-            `[B, Q, D]`
+            New states. `[B, Q, D]`
         """
         queries = data.shape[1]
         tokens = self.embedding(ids) + self.positions[: ids.shape[1]]
@@ -76,7 +76,7 @@ class EquationDecoder(nn.Module):
 
     Args:
         size: size of the vocabulary.
-        longest: ids that are read at most, the start included.
+        longest: largest number of ids that are read, the start included.
         latents: number Z of latents.
         width: size D of every state.
         heads: number of attention heads.
@@ -117,14 +117,14 @@ class EquationDecoder(nn.Module):
         self.register_buffer("bias", torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf), persistent=False)
 
     def forward(self, latents: Tensor, ids: Tensor) -> Tensor:
-        """Scores of what follows each id, all ids at once.
+        """Scores of the id after each id, all ids at once.
 
         Args:
-            latents: `[B, Z]`
-            ids: `[B, T]`, beginning with the start.
+            latents: latent vectors. `[B, Z]`
+            ids: ids, beginning with the start. `[B, T]`
 
         Returns:
-            `[B, T, size]` float32
+            Scores. `[B, T, size]` float32
         """
         states = in_working_precision(torch.cat([self._prefix(latents), self._tokens(ids, 0)], dim=1))
         total = states.shape[1]
@@ -147,15 +147,15 @@ class EquationDecoder(nn.Module):
         return caches
 
     def advance(self, ids: Tensor, caches: list[Cache], position: int) -> Tensor:
-        """Scores of what follows one more id.
+        """Scores of the next id after one more id.
 
         Args:
-            ids: the ids at `position`. `[B]`
-            caches: caches from `begin`, which take up the id.
-            position: 0 for the start.
+            ids: ids at `position`. `[B]`
+            caches: caches from `begin`, to which the id is added.
+            position: position of the id, 0 for the start.
 
         Returns:
-            `[B, size]` float32
+            Scores. `[B, size]` float32
         """
         states = self._tokens(ids[:, None], position)
         for block, cache in zip(self.blocks, caches, strict=True):
@@ -178,7 +178,7 @@ class EquationDecoder(nn.Module):
 
 
 def _through(block: nn.Module, again: bool, *arguments: object) -> Tensor:
-    """Call a block; with `again`, it is worked out a second time in the backward pass instead of kept."""
+    """Call a block; with `again`, the backward pass computes it a second time instead of storing it."""
     if again and torch.is_grad_enabled():
         states: Tensor = checkpoint(block, *arguments, use_reentrant=False)
     else:

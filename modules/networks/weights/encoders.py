@@ -1,9 +1,9 @@
-"""What a small network's weights say, as a vector: five ways to read them.
+"""Five encoders of a small network's weights as a vector.
 
-`flat`, `flat_bias` and `canonical` look at the weights as a row of numbers. `graph` looks at a graph whose
-nodes are units and whose edges are weights; what it says does not depend on the order of the units, and it reads
-networks of other widths and depths. `probe` runs the network that the weights describe on a few inputs that it
-learns; what it says depends on nothing but the function.
+`flat`, `flat_bias` and `canonical` read the weights as a row of numbers. `graph` reads a graph whose nodes are
+units and whose edges are weights; its vector does not depend on the order of the units, and it reads networks of
+other widths and depths. `probe` runs the network that the weights describe on a few learned inputs; its vector
+depends on the network's function alone.
 
 Sources: `flat` is the encoder of B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights"; `graph`
 follows D. Lim et al., "Graph metanetworks for processing diverse neural architectures", ICLR 2024; `probe` follows
@@ -27,7 +27,7 @@ from modules.settings.weights_to_tokens import ReaderSize
 __all__ = ["GraphEncoder", "ProbeEncoder", "RowEncoder", "WeightEncoder", "build_encoder"]
 
 _LEAST_DEVIATION = 1e-12
-_OCTAVES = 7  # of the waves in which a probe's numbers are written: the shortest resolves the last decimal
+_OCTAVES = 7  # octaves of the waves of a probe's numbers: the shortest resolves the last decimal
 
 
 def build_encoder(size: ReaderSize, shape: NetworkShape, low: float, high: float, scale: float) -> WeightEncoder:
@@ -50,7 +50,7 @@ def build_encoder(size: ReaderSize, shape: NetworkShape, low: float, high: float
 
 
 class WeightEncoder(nn.Module):
-    """What all encoders have in common.
+    """Base class of all encoders.
 
     Attributes:
         any_shape: whether networks of other widths and depths than those of the training can be read.
@@ -66,18 +66,18 @@ class WeightEncoder(nn.Module):
 
 
 class RowEncoder(WeightEncoder):
-    """A residual network on the row of weights, each in units of its own deviation over the zoo.
+    """A residual network on the row of weights, each divided by its standard deviation over the zoo.
 
-    It is also shown sums of these and waves of the sums, since digits are to be read (see `ProbeEncoder`).
+    It also reads sums of the weights and waves of the sums, because it must tell digits (see `ProbeEncoder`).
 
     Args:
-        shape: of all networks.
-        latents: Z.
-        width: D.
-        layers: residual blocks.
-        sums: K, of which waves are taken.
-        biases: whether biases are looked at.
-        sorted_units: whether units are brought into an order first.
+        shape: shape of all networks.
+        latents: number Z of latents.
+        width: width D of the layers.
+        layers: number of residual blocks.
+        sums: number K of sums whose waves are read.
+        biases: whether biases are read.
+        sorted_units: whether units are sorted first.
     """
 
     def __init__(
@@ -109,19 +109,20 @@ class RowEncoder(WeightEncoder):
 
 
 class ProbeEncoder(WeightEncoder):
-    """Runs the network on K inputs, and reads what comes out, the numbers themselves and waves of them.
+    """Runs the network on K inputs and reads its outputs, the numbers themselves and waves of them.
 
     A digit of a coefficient is a function that rises and falls many times over the range of the outputs, which a
     network learns slowly from a number and fast from waves of it (M. Tancik et al., "Fourier features let networks
     learn high frequency functions in low dimensional domains", NeurIPS 2020).
 
     Args:
-        low, high: the range of inputs.
+        low: lower end of the range of inputs.
+        high: upper end of that range.
         scale: size of the outputs.
-        latents: Z.
-        width: D.
-        layers: residual blocks.
-        probes: K.
+        latents: number Z of latents.
+        width: width D of the layers.
+        layers: number of residual blocks.
+        probes: number K of inputs.
     """
 
     any_shape = runs = True
@@ -138,7 +139,7 @@ class ProbeEncoder(WeightEncoder):
 
     @property
     def inputs(self) -> Tensor:
-        """Where networks are run, `[K]`: always inside the range."""
+        """Inputs on which networks are run, always inside the range. `[K]`"""
         return self.low + (self.high - self.low) * (torch.tanh(self.places) + 1) / 2
 
     def forward(self, shape: NetworkShape, flat: Tensor) -> Tensor:
@@ -149,15 +150,15 @@ class ProbeEncoder(WeightEncoder):
 
 
 class GraphEncoder(WeightEncoder):
-    """Messages along the weights, forwards and backwards, from every unit to every unit it is connected with.
+    """A graph network that sends messages along the weights, forwards and backwards, between connected units.
 
-    Nothing depends on the order of a layer's units. What a layer is, is said by whether it is the input, a hidden
-    layer or the output, so that networks of any depth are read with the same parameters.
+    Its vector does not depend on the order of a layer's units. A layer is marked as the input, a hidden layer or
+    the output, so that the same parameters read networks of any depth.
 
     Args:
-        latents: Z.
-        width: D.
-        layers: rounds of messages.
+        latents: number Z of latents.
+        width: width D of the units' states.
+        layers: number of rounds of messages.
     """
 
     any_shape = True
@@ -188,7 +189,7 @@ class GraphEncoder(WeightEncoder):
 
 
 class _Round(nn.Module):
-    """One round of messages: a unit hears every unit before and behind it, through its weights."""
+    """One round of messages: a unit receives a message from every connected unit, scaled by the weight."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -197,7 +198,7 @@ class _Round(nn.Module):
         self.join = _feed_forward(5 * width, width)
 
     def forward(self, matrices: list[Tensor], states: list[Tensor]) -> list[Tensor]:
-        """Matrices `[B, out, in]` of each layer, states `[B, H, D]` of each layer and the input."""
+        """New states of the units, from each layer's matrix `[B, out, in]` and states `[B, H, D]`."""
         normed = [self.norm(state) for state in states]
         updated = []
         for place, state in enumerate(states):
@@ -215,7 +216,7 @@ class _Round(nn.Module):
 
     @staticmethod
     def _heard(weights: Tensor, said: Tensor) -> list[Tensor]:
-        """What is said, times the weights and times their squashed copies. `[B, H, other] x [B, other, 2 D]`"""
+        """Messages times the weights and times the squashed weights. `[B, H, other] x [B, other, 2 D]`"""
         first, second = said.chunk(2, dim=2)
         return [weights @ first, torch.tanh(weights) @ second]
 
@@ -227,12 +228,12 @@ def _with_waves(numbers: Tensor, mixed: Tensor) -> Tensor:
 
 
 class _Standardised(nn.Module):
-    """Numbers less their mean over all networks that training has shown, in units of their deviation.
+    """Numbers standardised by their mean and deviation over all networks of the training so far.
 
-    A batch's own mean, as batch normalisation takes it, is off by a tenth of a deviation: digits are finer.
+    A batch's own mean, as batch normalisation takes it, is off by a tenth of a deviation, which hides digits.
 
     Args:
-        size: numbers.
+        size: number of columns.
     """
 
     def __init__(self, size: int) -> None:
@@ -245,14 +246,14 @@ class _Standardised(nn.Module):
         self.register_buffer("squares", torch.zeros(size))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """`[B, size]`, and so is what is returned."""
+        """Standardised numbers. `[B, size] -> [B, size]`"""
         if self.training:
             self._look_at(numbers.detach())
         deviation = (self.squares / self.count.clamp(min=1)).sqrt().clamp(min=_LEAST_DEVIATION)
         return (numbers - self.mean) / deviation
 
     def _look_at(self, numbers: Tensor) -> None:
-        """Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983."""
+        """Update mean and variance (Chan, Golub, LeVeque, "Algorithms for computing the sample variance", 1983)"""
         count = self.count + len(numbers)
         mean = numbers.mean(dim=0)
         apart = mean - self.mean
@@ -263,13 +264,13 @@ class _Standardised(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Numbers in, numbers out: a linear layer, residual blocks, a linear layer.
+    """A linear layer, residual blocks, and a linear layer.
 
     Args:
-        inputs: numbers in.
-        outputs: numbers out.
-        width: D.
-        layers: blocks.
+        inputs: number of inputs.
+        outputs: number of outputs.
+        width: width D of the blocks.
+        layers: number of blocks.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, layers: int) -> None:
@@ -295,5 +296,5 @@ def _feed_forward(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _both(numbers: Tensor) -> Tensor:
-    """A number and its squashed copy, which large ones do not drown. `[...] -> [..., 2]`"""
+    """A number and its squashed copy, in which large numbers do not hide small ones. `[...] -> [..., 2]`"""
     return torch.stack([numbers, torch.tanh(numbers)], dim=-1)

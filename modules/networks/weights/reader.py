@@ -1,9 +1,10 @@
-"""Reads the equation of a small network from its weights: an encoder, a decoder, a choice among what they say.
+"""Reads the equation of a small network from its weights: an encoder, a decoder, and a choice among equations.
 
 Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights": weights, an encoder, a
-transformer decoder that writes characters. Other than there: the grammar is masked, so that whatever is written is
-an equation; other encoders (`modules.networks.weights.encoders`); and of several equations that a beam search
-finds or that are drawn, the one is taken that agrees best with the network itself.
+transformer decoder that writes characters. Three things differ from the paper. The grammar masks the decoder, so
+that every decoded string is an equation. There are further encoders (`modules.networks.weights.encoders`). Among
+several equations, drawn or found by beam search, the reader takes the one that agrees best with the network
+itself.
 
 Notation, in shapes: networks B, weights P of each, latents Z, ids T of an equation with start and end, beams W,
 points X, terms that an equation can have.
@@ -35,23 +36,24 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained" / "weights_to_tokens_small
 """The weights that come with the package."""
 
 FORMAT = "rediscover weight reader 1"
-COMPARED = 64  # points on which equations and networks are compared
+COMPARED = 64  # number of points on which equations and networks are compared
 _ROWS_AT_ONCE = 512
-_CONSTANT = 1e-9  # spread, relative to the size, of what does not change
+_CONSTANT = 1e-9  # spread, relative to the magnitude, below which values are constant
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read.
+    """Equations that were read from networks, in five ways.
 
     Attributes:
-        greedy: the likeliest character of each step. `[B, T]`
-        beam: of the equations of a beam search, the one that agrees best with the network. `[B, T]`
-        sampled: the same of as many equations that are drawn, and `greedy`. `[B, T]`
-        refit: the better of these two, or one with its terms and with coefficients fitted to the network's outputs
-            and rounded, if that agrees better. `[B, T]`
-        least_squares: what takes no learning: all terms fitted to the network's outputs, rounded. `[B, T]`
-        outputs: of the networks. `[B, X]`
+        greedy: equation of the likeliest character in each step. `[B, T]`
+        beam: equation of a beam search that agrees best with the network. `[B, T]`
+        sampled: best equation among the drawn ones, as many as beams, and `greedy`. `[B, T]`
+        refit: the better of `beam` and `sampled`, or the equation with its terms and with rounded coefficients
+            fitted to the network's outputs, if that agrees better. `[B, T]`
+        least_squares: sum of all terms, fitted to the network's outputs and rounded; nothing in it is learned.
+            `[B, T]`
+        outputs: outputs of the networks. `[B, X]`
     """
 
     greedy: Tensor
@@ -63,10 +65,10 @@ class Reading:
 
 
 class WeightReader(nn.Module):
-    """Encoder and decoder.
+    """Encoder of weights and decoder of equations.
 
     Args:
-        task: what the data say about the networks of the training and their equations.
+        task: facts about the networks of the training and their equations.
         size: size of the encoder and the decoder.
 
     Raises:
@@ -98,7 +100,7 @@ class WeightReader(nn.Module):
 
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> WeightReader:
-        """A reader of the settings of another.
+        """A reader built from the settings of another reader.
 
         Raises:
             SettingsError: a setting is unknown, missing or not allowed.
@@ -109,20 +111,20 @@ class WeightReader(nn.Module):
         return cls(ReadingTask.of(task), ReaderSize.of(size))
 
     def scores(self, flat: Tensor, ids: Tensor) -> Tensor:
-        """Scores of what follows each id but the last, of networks of the training's shape.
+        """Scores of the id after each id but the last, for networks of the training's shape.
 
         Args:
-            flat: `[B, P]`
-            ids: with start and end, padded with 0. `[B, T]`
+            flat: weights of the networks. `[B, P]`
+            ids: equations with start and end, padded with 0. `[B, T]`
 
         Returns:
-            `[B, T - 1, size]`
+            Scores. `[B, T - 1, size]`
         """
         scores: Tensor = self.decoder(self.encoder(self.shape, flat), ids[:, :-1])
         return scores
 
     def check(self, shape: NetworkShape) -> None:
-        """Make sure that networks of a shape can be read.
+        """Check that networks of a shape can be read.
 
         Raises:
             UserError: the encoder knows no other shape than that of its training.
@@ -138,9 +140,9 @@ class WeightReader(nn.Module):
         """The equations of networks.
 
         Args:
-            shape: of all of them.
-            flat: `[B, P]`
-            width: W, beams, and as many draws.
+            shape: shape of all networks.
+            flat: weights of the networks. `[B, P]`
+            width: number W of beams, and of draws.
 
         Raises:
             UserError: see `check`.
@@ -156,7 +158,7 @@ class WeightReader(nn.Module):
         greedy = decoded(self.decoder, self.vocabulary, self.longest, latents, present)
         outputs = shape.run(flat, self.points(flat.device))
         found, logs = beams(self.decoder, self.vocabulary, self.longest, latents, present, width)
-        found = torch.where(logs.isinf()[:, :, None], found[:, :1], found)  # the likeliest once more
+        found = torch.where(logs.isinf()[:, :, None], found[:, :1], found)  # unused beams repeat the likeliest
         beam = self._best(torch.cat([greedy[:, None], found], dim=1), outputs)
         drawn = self._drawn(latents, present, width)
         sampled = self._best(torch.cat([greedy[:, None], drawn], dim=1), outputs)
@@ -166,31 +168,31 @@ class WeightReader(nn.Module):
         return Reading(greedy, beam, sampled, refit, self._fitted(outputs, None), outputs)
 
     def _drawn(self, latents: Tensor, present: Tensor, count: int) -> Tensor:
-        """Equations drawn from the decoder; the same ones whenever it is asked. `[B, count, T]`"""
+        """Equations drawn from the decoder, the same ones in every call. `[B, count, T]`"""
         generator = torch.Generator(latents.device).manual_seed(0)
         several, of_each = (part.repeat_interleave(count, dim=0) for part in (latents, present))
         ids = decoded(self.decoder, self.vocabulary, self.longest, several, of_each, 1.0, generator)
         return ids.view(len(latents), count, -1)
 
     def points(self, device: torch.device | None = None) -> Tensor:
-        """Where equations and networks are compared. `[X]`"""
+        """Points on which equations and networks are compared. `[X]`"""
         return torch.linspace(self.low, self.high, COMPARED, device=device)
 
     def coefficients(self, ids: Tensor) -> Tensor:
-        """As `SumVocabulary.coefficients`. `[..., T] -> [..., terms]`, in double precision"""
+        """Coefficients of equations, see `SumVocabulary.coefficients`. `[..., T] -> [..., terms]` float64"""
         found = self.vocabulary.coefficients(ids.flatten(0, -2).cpu().numpy())
         return torch.from_numpy(found).to(ids.device).view(*ids.shape[:-1], -1)
 
     def values(self, ids: Tensor) -> Tensor:
-        """Of equations at the points. `[..., T] -> [..., X]`, in double precision"""
+        """Values of equations at the points. `[..., T] -> [..., X]` float64"""
         return self.coefficients(ids) @ self._basis(ids.device)
 
     def _basis(self, device: torch.device) -> Tensor:
-        """What coefficients are multiplied by. `[terms, X]`"""
+        """Values of the terms at the points. `[terms, X]`"""
         return torch.from_numpy(self.vocabulary.basis(self.points().numpy())).to(device)
 
     def _best(self, candidates: Tensor, outputs: Tensor) -> Tensor:
-        """The candidates `[B, W, T]` that are nearest to the networks, the first ones where several are."""
+        """The candidates `[B, W, T]` that agree best with the networks, the first ones where several do."""
         errors = (self.values(candidates) - outputs[:, None]).square().mean(dim=2)
         place = errors.nan_to_num(nan=torch.inf).argmin(dim=1)
         best: Tensor = candidates[torch.arange(len(candidates)), place]
@@ -200,11 +202,11 @@ class WeightReader(nn.Module):
         """Sums of terms fitted to the networks' outputs, and rounded to the grammar.
 
         Args:
-            outputs: `[B, X]`
-            terms: that each may have, `[B, terms]`; None: all.
+            outputs: outputs of the networks. `[B, X]`
+            terms: whether each equation may have each term; None: all. `[B, terms]` bool
 
         Returns:
-            `[B, T]`
+            Ids of the equations. `[B, T]`
         """
         all_terms = self._basis(outputs.device)
         used = torch.ones(len(outputs), len(all_terms), device=outputs.device) if terms is None else terms
@@ -215,7 +217,7 @@ class WeightReader(nn.Module):
 
 
 def r2_rows(truth: Tensor, values: Tensor) -> Tensor:
-    """R2 of values against a truth, row by row; where the truth is constant, relative to 0 instead of its mean.
+    """R2 of values against true values, row by row; for constant ones, relative to 0 instead of their mean.
 
     `[B, X], [B, X] -> [B]`; -inf where it is not finite.
     """
@@ -248,7 +250,7 @@ def load_reader(path: str | Path) -> WeightReader:
     """A reader from a file.
 
     Raises:
-        UserError: as `read_reader_weights`.
+        UserError: the file is refused, see `read_reader_weights`.
     """
     weights = read_reader_weights(path)
     reader = WeightReader.build(weights.settings)

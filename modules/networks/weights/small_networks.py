@@ -1,4 +1,4 @@
-"""Small networks as data: their shape, how their weights lie in one row of numbers, and what they compute.
+"""Small networks as data: their shape, the order of their weights in a row of numbers, and their outputs.
 
 A network has one input and one output; its weights are a row: of each layer the matrix `[out, in]`, row by row,
 then the biases `[out]`, as `torch.nn.utils.parameters_to_vector` puts those of a `torch.nn.Sequential`.
@@ -39,12 +39,12 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What a row of weights is the weights of.
+    """Shape of a small network, which gives a row of weights its meaning.
 
     Attributes:
         widths: number of units of the input (1), of every hidden layer and of the output (1).
         activation: a key of `ACTIVATIONS`, behind every layer but the last.
-        biases: whether layers have them.
+        biases: whether layers have biases.
     """
 
     widths: tuple[int, ...] = (1, 8, 7, 8, 1)
@@ -53,10 +53,10 @@ class NetworkShape:
 
     @classmethod
     def of(cls, widths: str, activation: str, biases: bool) -> NetworkShape:
-        """From text such as `1-8-7-8-1`.
+        """The shape that a text such as `1-8-7-8-1` names.
 
         Raises:
-            UserError: it is no shape of a network with one input and one output.
+            UserError: the text is no shape of a network with one input and one output.
         """
         try:
             numbers = tuple(int(word) for word in str(widths).split("-"))
@@ -78,12 +78,12 @@ class NetworkShape:
 
     @cached_property
     def size(self) -> int:
-        """P."""
+        """Number P of weights."""
         return sum(out * (inputs + self.biases) for inputs, out in itertools.pairwise(self.widths))
 
     @cached_property
     def is_bias(self) -> Tensor:
-        """Which of the numbers are biases. `[P]` bool"""
+        """Whether each weight is a bias. `[P]` bool"""
         parts = []
         for inputs, out in itertools.pairwise(self.widths):
             parts += [torch.zeros(out * inputs, dtype=torch.bool), torch.ones(out * self.biases, dtype=torch.bool)]
@@ -107,14 +107,14 @@ class NetworkShape:
         return torch.cat(parts, dim=1)
 
     def run(self, flat: Tensor, x: Tensor) -> Tensor:
-        """What the networks compute; differentiable in both.
+        """Outputs of the networks, differentiable in both arguments.
 
         Args:
-            flat: `[N, P]`
-            x: the same points for all networks, `[X]`.
+            flat: weights of the networks. `[N, P]`
+            x: points, the same ones for all networks. `[X]`
 
         Returns:
-            `[N, X]`
+            Outputs. `[N, X]`
         """
         function = ACTIVATIONS[self.activation]
         (first, bias), *others = self.split(flat)
@@ -132,8 +132,9 @@ def rescaled(shape: NetworkShape, flat: Tensor, centre: float, half: float, scal
 
     Args:
         shape: shape of all networks; one without biases can only have the centre 0.
-        flat: `[N, P]`
-        centre, half: centre and half the width of the range that becomes [-1, 1].
+        flat: weights of the networks. `[N, P]`
+        centre: centre of the range that becomes [-1, 1].
+        half: half the width of that range.
         scale: factor of the outputs.
     """
     layers = shape.split(flat)
@@ -184,7 +185,7 @@ def canonical_weights(shape: NetworkShape, flat: Tensor) -> Tensor:
 
 
 def _reordered(layers: Layers, number: int, order: Tensor) -> Layers:
-    """The units of a hidden layer in another order, `[N, H]`, with what leads to them and away from them."""
+    """The units of a hidden layer in another order, `[N, H]`, with their incoming and outgoing weights."""
     (into, bias), (out, out_bias) = layers[number], layers[number + 1]
     into = into.gather(1, order[:, :, None].expand_as(into))
     out = out.gather(2, order[:, None, :].expand_as(out))
