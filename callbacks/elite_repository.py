@@ -33,6 +33,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from callbacks.logging.search_log import SearchLog
+from callbacks.settings.searches import EliteRepositorySettings
 from expressions.canonical_form import canonical
 from expressions.equivalence import equivalent
 from expressions.expression import Expression
@@ -52,7 +53,6 @@ from searches.pareto_front import Candidate, ParetoFront, pick
 
 __all__ = ["EliteRepository"]
 
-CONSTANTS = ("shared", "fitted")
 _SMALL_TERMS = 0.01  # of the target's standard deviation: what may be left out of a published equation
 _FIT_ITERATIONS = 50  # of a fit that begins at weights of another structure
 
@@ -75,36 +75,18 @@ class EliteRepository(Callback):
         ```
 
     Args:
-        run_dir: where results go.
-        deferred: do not report in `on_fit_end`; `search(trainer, module)` will be called later.
-        size: elites of a restart.
-        exponent: exponent of the power law by which an elite is copied, see
-            `modules.networks.gumbel_max.instance_repository`.
-        constants: the equation that is shown first, `shared` or `fitted`; both are in `equations.csv`.
-        simplify_seconds: SymPy's time limit for an equation; 0: no SymPy.
+        run_dir: run directory, where the results go.
+        deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
+        **options: settings by name, see `callbacks.settings.searches.EliteRepositorySettings`.
 
     Raises:
-        UserError: a value is outside what is listed.
+        SettingsError: a setting is unknown or its value is not allowed.
     """
 
-    def __init__(
-        self,
-        run_dir: str = ".",
-        deferred: bool = False,
-        size: int = 400,
-        exponent: float = 1.5,
-        constants: str = "shared",
-        simplify_seconds: float = 3.0,
-    ) -> None:
-        if constants not in CONSTANTS:
-            raise UserError(f"constants={constants} must be one of {', '.join(CONSTANTS)}")
-        if size < 1 or exponent < 0:
-            raise UserError(f"size={size} must be at least 1 and exponent={exponent} at least 0")
+    def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
+        self.settings = EliteRepositorySettings.of(options)
         self.run_dir = Path(run_dir)
         self.deferred = deferred
-        self.size, self.exponent = size, exponent
-        self.constants = constants
-        self.simplify_seconds = simplify_seconds
         self.elites: InstanceRepository | None = None
         self._restored: Mapping[str, Any] | None = None
         self._curve: list[tuple[int, int, float]] = []  # restart, instances of it, best error
@@ -124,7 +106,9 @@ class EliteRepository(Callback):
             raise UserError(
                 "a repository of elites is for modules.gmeql_paper.GMEQLPaper: choose model=gmeql_paper"
             )
-        self.elites = InstanceRepository(pl_module.restarts, self.size, self.exponent, pl_module.elite_fields)
+        self.elites = InstanceRepository(
+            pl_module.restarts, self.settings.size, self.settings.exponent, pl_module.elite_fields
+        )
         self._lowest = np.full(pl_module.restarts, np.inf, dtype=np.float32)
         self._told = self._lowest.copy()
         self._curve, self._improvements, self._seconds = [], [], 0.0
@@ -302,9 +286,9 @@ class EliteRepository(Callback):
         choices, weights = (self.elites.fields[name][restart, slot].cpu() for name in ("choices", "weights"))
         equation = _equation(model, choices, weights)
         pruned = _without_small_terms(equation, task.inputs, _SMALL_TERMS * math.sqrt(task.variance))
-        if self.simplify_seconds:
-            pruned = simplify(pruned, seconds=self.simplify_seconds, rows=task.inputs)
-        fitting = Refinement(task, equations=2, simplify_seconds=self.simplify_seconds)
+        if self.settings.simplify_seconds:
+            pruned = simplify(pruned, seconds=self.settings.simplify_seconds, rows=task.inputs)
+        fitting = Refinement(task, equations=2, simplify_seconds=self.settings.simplify_seconds)
         refitted = [fitting.judged(found) for found in task.complete([equation, pruned], _FIT_ITERATIONS)]
         return _End(
             restart=restart,
@@ -320,7 +304,7 @@ class EliteRepository(Callback):
     def _finding(self, trainer: Trainer, module: LightningModule, end: _End, data: Any) -> Finding:
         train, test = data.table("train"), data.table("test")
         problem = getattr(data, "problem", None)
-        chosen = pick(end.fitted) if self.constants == "fitted" and len(end.fitted) else end.shared
+        chosen = pick(end.fitted) if self.settings.constants == "fitted" and len(end.fitted) else end.shared
         # The published equation is reported whether or not others are both shorter and better.
         others = [candidate for candidate in end.fitted if candidate is not chosen]
         front = sorted([chosen, *others], key=lambda c: (c.complexity, c.error))
