@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -27,7 +29,7 @@ from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
 from runs.record import read_results
 from searches.common.search_state import StateError, load_state
-from searches.latent_space.settings import LatentSearchSettings, SettingsError
+from searches.latent_space.settings import SettingsError
 from tests.latent_maps import CodeMap, skeletons_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +43,7 @@ BOOK = [
 ]
 SHORT: dict[str, Any] = {
     "seed": 1, "workers": 2, "problems": NAMES, "heldout": 0, "decodes": 320, "seconds": None, "polish": "none",
-    "population": 32, "simplify_seconds": 0.0, "search_rows": 50, "patience": 3,
+    "population": 32, "simplify_seconds": 0.0, "search_rows": 50, "patience": 3, "polish_equations": 2,
 }  # fmt: skip
 
 
@@ -291,7 +293,7 @@ def test_the_map_imports_neither_lightning_nor_wandb() -> None:
 
 # --- going on ---------------------------------------------------------------------------------------------------
 
-NOISY: dict[str, Any] = {"noise_level": 0.1, "decodes": 128}
+NOISY: dict[str, Any] = {"problems": ["I.12.1"], "noise_level": 0.1, "decodes": 128}
 
 
 def test_more_decodes_another_map_other_settings(tmp_path: Path) -> None:
@@ -421,10 +423,8 @@ TINY = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["cmaes", "prior_samples", "cmaes_paper"])
-def test_a_tiny_model_is_fitted_and_searched(preset: str, tmp_path: Path, command: Callable) -> None:
-    # Hardly trained, the network of another seed writes a single equation where nothing is drawn (cmaes_paper).
-    ended = command(*TINY, "seed=2", f"search={preset}", f"hydra.run.dir={tmp_path / 'run'}")
+def test_a_tiny_model_is_fitted_and_searched(tmp_path: Path, command: Callable) -> None:
+    ended = command(*TINY, "seed=2", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 0, ended.err
     assert ended.out.count("test R2") == 2
     found = equations(tmp_path / "run")
@@ -434,18 +434,22 @@ def test_a_tiny_model_is_fitted_and_searched(preset: str, tmp_path: Path, comman
     assert json.loads((tmp_path / "run" / "search" / "I.12.1.json").read_text())["counts"]["decodes"] > 0
 
 
-def test_the_preset_holds_the_defaults() -> None:
-    from omegaconf import OmegaConf
-
-    preset = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "search" / "cmaes.yaml"), resolve=False)
-    assert isinstance(preset, dict)
-    defaults = LatentSearchSettings()
-    assert {key: value for key, value in preset.items() if getattr(defaults, str(key), value) != value} == {}
+@pytest.mark.parametrize("preset", ["cmaes", "prior_samples", "cmaes_paper"])
+def test_every_preset_searches(preset: str, tmp_path: Path) -> None:
+    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = hydra.compose("train", ["model=cvae", f"search={preset}"])
+    chosen: Any = OmegaConf.to_container(config.search, resolve=True)
+    del chosen["_target_"]
+    short = {key: SHORT[key] for key in ("seed", "workers", "decodes", "seconds", "heldout", "polish")}
+    search = CMAESSearch(str(tmp_path), deferred=True, **(chosen | short | {"problems": ["I.12.1"]}))
+    (finding,) = search.search(*fitted(search))
+    assert finding.label.startswith("I.12.1")
+    counts = json.loads((tmp_path / "search" / "I.12.1.json").read_text())["counts"]
+    assert 0 < counts["decodes"] <= SHORT["decodes"]
+    assert equations(tmp_path)[0]["test_r2"] > 0.99
 
 
 def test_the_paper_preset_is_the_papers() -> None:
-    from omegaconf import OmegaConf
-
     paper = OmegaConf.load(ROOT / "configs" / "search" / "cmaes_paper.yaml")
     assert (paper.method, paper.population, paper.step) == ("paper", 80, 1.3)
     with pytest.raises(SettingsError):
