@@ -79,7 +79,7 @@ class RunRecord(Callback):
         self._fit_seconds = float(state_dict["fit_seconds"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Merge the metrics now and then, for whoever looks at a run that is going on."""
+        """Merge the metrics from time to time, so that a running run can be watched."""
         if self.writes and trainer.is_global_zero and time.perf_counter() - self._merged > MERGE_SECONDS:
             self._merged = time.perf_counter()
             merge_metrics(self.run_dir)

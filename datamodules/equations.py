@@ -40,8 +40,8 @@ class Equations(LightningDataModule):
     given batch size, so a resumed run and any number of ranks and workers see the same samples. Ranks take turns
     in the batches. Validation and test are the same problems in every epoch, of skeletons that no training has.
 
-    With a corpus the samples of the training are made once, before it, and read again and again: for machines
-    whose GPUs are faster than their cores. Several runs, of other seeds too, may share one.
+    With a corpus, the training samples are made once, before the training, and read in every epoch: for machines
+    whose GPUs are faster than their cores. Several runs, also with different seeds, may share one corpus.
 
     Example:
         `python train.py model=cvae data.variables=3 data.longest=12`
@@ -86,7 +86,7 @@ class Equations(LightningDataModule):
 
     @property
     def _content(self) -> Content:
-        """What a corpus must agree in, by the names of the arguments."""
+        """The settings that a corpus must share, by the names of the arguments."""
         return Content(self.settings.part(StreamSettings).content(), self.vocabulary.names, self.batch_size)
 
     def train_dataloader(self) -> StreamLoader | CorpusLoader:
@@ -161,11 +161,11 @@ class StreamLoader(NumberedBatches):
         return -(-self.samples // self.batch_size) * self.stream.settings.pool_epochs
 
     def prepare(self) -> None:
-        """Draw the skeletons, and say them in ids."""
+        """Draw the skeletons and translate them into ids."""
         self._pool_ids()
 
     def batch(self, number: int) -> Batch:
-        """One batch of the epoch, whichever rank's."""
+        """One batch of the epoch, of any rank."""
         block = self.stream.get(self.epoch, number)
         ids = self._pool_ids()[block.skeletons]
         longest = int((ids != self.vocabulary.pad).sum(axis=1).max())

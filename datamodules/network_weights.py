@@ -46,7 +46,7 @@ class NetworkWeights(LightningDataModule):
         self.zoo: dict[str, Shards] = {}
 
     def task(self) -> ReadingTask:
-        """What a reader of these networks must know of them."""
+        """Facts about these networks that a reader needs."""
         settings = self.settings
         return ReadingTask(
             widths=settings.widths,
@@ -62,7 +62,7 @@ class NetworkWeights(LightningDataModule):
         )
 
     def prepare_data(self) -> None:
-        """Make what the zoo lacks; any number of processes share the work."""
+        """Make the missing networks of the zoo; any number of processes share the work."""
         if self.settings.network is None:
             make_zoo(self.settings, self.settings.cache, self.settings.counts, self.settings.processes)
 
@@ -82,7 +82,7 @@ class NetworkWeights(LightningDataModule):
                 )
 
     def facts(self) -> dict[str, float]:
-        """How well, and how fast, the zoo was trained; empty without one."""
+        """Accuracy and speed of the zoo's training; empty without a zoo."""
         if not self.zoo:
             return {}
         r2 = torch.cat([torch.from_numpy(part.r2) for part in self.zoo.values()])

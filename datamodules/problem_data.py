@@ -14,13 +14,12 @@ __all__ = ["ProblemData"]
 
 
 class ProblemData(TableData):
-    """Rows of a formula that is known, so that what is found can be compared with `problem.truth`.
+    """Rows of a known formula, so that the equations found can be compared with `problem.truth`.
 
-    Which rows there are, and which of them have noise, is in `datamodules.tables.problems.draw_tables`. Unless
-    `validation_rows` asks for rows of their own, `table("validation")` is `table("train")`: the published
-    protocols set no rows aside, and without noise a small equation that fits them all is chosen no better by
-    others. With noise, or where a network's output and not the formula is searched for, few rows choose badly:
-    give `validation_rows`.
+    `datamodules.tables.problems.draw_tables` draws the rows and says which of them have noise. Without
+    `validation_rows`, `table("validation")` is `table("train")`: the published protocols set no rows aside, and
+    without noise further rows do not improve the choice of an equation. With noise, or in a search for a network's
+    output instead of the formula, few rows choose badly, so set `validation_rows`.
 
     Example:
         `python train.py data=problem data.problem=b6`

@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class TableData(LightningDataModule):
-    """Tables that lie in memory, as batches: what all data modules of rows with names share.
+    """Base of the data modules of tables in memory, which serve rows as batches.
 
     The loaders yield `(inputs [batch, features], target [batch])`, float32, in the table's own units: a model
     scales inside, by `input_statistics`, so that equations hold for the numbers the user knows. Where there is no
     target, the loaders yield NaN in its place, so that nothing can learn from it unnoticed.
 
     Args:
-        settings: How rows are served.
+        settings: Settings of the batches of rows.
     """
 
     def __init__(self, settings: TableSettings) -> None:
@@ -48,9 +48,9 @@ class TableData(LightningDataModule):
         self._training: Callable[[], Iterable[Any]] | None = None
 
     def repeat_table(self, times: int) -> None:
-        """From now on an epoch of the training is the whole table, in order, `times` times, on every rank.
+        """Make an epoch of the training the whole table, in order, `times` times, on every rank.
 
-        For a model whose loss is of all rows; it asks for this in its `setup`, before there is any loader.
+        A model whose loss is computed on all rows calls this in its `setup`, before any loader exists.
         """
         self._times = times
 

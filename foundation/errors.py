@@ -1,4 +1,4 @@
-"""The error a user can do something about.
+"""The error that a user can correct.
 
 Every mistake of a user (a wrong key, a bad cell, a torn file) raises :class:`UserError` or a subclass that
 lives next to the code which raises it. The doors (`train.py`, `compare.py`) print it as one line, `error:

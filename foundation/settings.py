@@ -43,7 +43,7 @@ class Rule:
     Attributes:
         allows: test that a value must pass.
         words: description of the allowed values, to follow "it must be".
-        choices: allowed words, where these are few; the nearest is then named to whoever misspells one.
+        choices: allowed words, where these are few; an error then names the nearest one.
     """
 
     allows: Callable[[Any], bool]

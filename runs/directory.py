@@ -1,4 +1,4 @@
-"""Which directory a run lives in, and whether it can go on there.
+"""The directory of a run, and whether the run can be resumed there.
 
 Free of torch, so that a door can ask before anything heavy is imported.
 """
@@ -37,7 +37,7 @@ FREE_BYTES = 64 << 20  # the shipped presets write a tenth of it
 
 
 class RunDirectoryError(UserError):
-    """Why a run cannot live, or go on, in a directory."""
+    """A directory in which a run cannot begin or be resumed."""
 
 
 def check_run_directory(path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""How the processes of a run were started, and whether they can work together."""
+"""Launch of the processes of a run, and a check that they can work together."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def rank() -> int:
 
 
 def check_launch(trainer: Mapping[str, Any], resumes: bool, sweep: bool, hydra_overrides: Sequence[str]) -> None:
-    """Refuse what would end in a tangle of processes or directories.
+    """Refuse a launch whose processes or directories would conflict.
 
     Args:
         trainer: Settings of the Trainer.

@@ -1,7 +1,7 @@
-"""Run directories as they lie on disk: complete, unfinished or torn. Free of torch, Lightning and matplotlib.
+"""Run directories on disk: complete, unfinished or torn. Free of torch, Lightning and matplotlib.
 
-What is read here was written by a program that may have been killed, or by somebody else: every field is
-checked for its type, and what cannot be used is left out.
+The files may come from a killed program or from another person, so the type of every field is checked, and
+unusable fields are left out.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _LARGEST_FILE = 64 << 20
 
 @dataclass
 class Run:
-    """What one run directory holds.
+    """Content of one run directory.
 
     Attributes:
-        path: The directory.
-        name: How it is called in a table: its path below the directory that was searched.
-        state: `finished`; `unfinished` where results.json is missing or says so; `torn` where it is not whole.
-        problem: Why it is torn, how far it is, or empty.
+        path: Path of the directory.
+        name: Name in a table: the path below the directory that was searched.
+        state: State of the run: `finished`; `unfinished` where results.json is missing or says so; `torn` where it
+            is not whole.
+        problem: Reason why the run is torn, or its progress; otherwise empty.
         model: Name of the system, or empty where unknown; so for data and seed.
         data: Name of the data.
         seed: The seed, as text.
@@ -82,7 +83,7 @@ def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
 
     Args:
         path: A directory that `find_runs` found.
-        name: How to call it; empty: its path as given.
+        name: Name of the run; empty: its path as given.
         curves: Also read what a finished run has logged; that of others is read in any case, having nothing else.
     """
     run = Run(path, name or str(path))

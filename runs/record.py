@@ -1,12 +1,13 @@
-"""What a run has found out so far: `results.json`, rewritten whole whenever something is known.
+"""The results of a run so far: `results.json`, rewritten whole after every change.
 
 A reader finds a complete file at any time:
 
     {"schema": 1, "phase": "fit" | "test" | "search" | "done", "model", "data", "seed", "wandb_run_id",
      "seconds": {"fit", "test", "search"}, "metrics": {flat name: number or null}, "equations": [{...}]}
 
-Whoever finds something out says it here: `record_metrics(run_dir, {...})`, `record_equations(run_dir, [...])`.
-Each reads the file, adds its part and writes it; only rank 0 of a distributed run may call them.
+All results are added through functions of this module: `record_metrics(run_dir, {...})`,
+`record_equations(run_dir, [...])`. Each reads the file, adds its part and writes it; only rank 0 of a distributed
+run may call them.
 """
 
 import json
@@ -73,7 +74,7 @@ def record_equations(run_dir: str | Path, equations: Sequence[Mapping[str, Any]]
 def record_progress(
     run_dir: str | Path, phase: str | None = None, seconds: Mapping[str, float] | None = None
 ) -> None:
-    """Say how far the run is.
+    """Record the progress of the run.
 
     Args:
         run_dir: Run directory.

@@ -25,7 +25,7 @@ GATHERED_ROWS = 65_536
 
 
 class Rows(Protocol):
-    """What a batch is cut out of: a tensor, or what is on disk and looks like one."""
+    """Source of the rows of a batch: a tensor, or an object on disk with the same interface."""
 
     def __len__(self) -> int: ...
 
@@ -41,13 +41,14 @@ class BatchLoader(EpochLoader):
     does); an ordered one, which is for evaluation, gives every row exactly once wherever there are enough of them.
 
     Args:
-        tensors: tensors, or what looks like them, with the same number of rows; a batch is a tuple with one slice
-            of each.
+        tensors: tensors, or objects with their interface, with the same number of rows; a batch is a tuple with
+            one slice of each.
         batch_size: number of rows in a batch of one rank.
         shuffle: whether to draw a permutation, `default_rng([seed, epoch]).permutation(rows)`.
         seed: random seed for the permutations, not negative.
         num_workers: number of processes that cut the batches, which are the same with any number.
-        rank, world_size: place of this process, see `EpochLoader`.
+        rank: number of this process, see `EpochLoader`.
+        world_size: number of processes, see `EpochLoader`.
 
     Raises:
         ValueError: the tensors have different numbers of rows, or `batch_size` is below 1.
@@ -127,7 +128,7 @@ class BatchLoader(EpochLoader):
 
 
 class RepeatedTable:
-    """The whole of some tensors, several times an epoch, on every rank: for a model whose loss is of all rows.
+    """Whole tensors, several times an epoch, on every rank: for a model whose loss is computed on all rows.
 
     Nothing is copied: every batch is the tensors themselves.
 

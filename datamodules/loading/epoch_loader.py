@@ -1,4 +1,4 @@
-"""What loaders of whole batches have in common: an epoch that Lightning tells them, and ranks that share it."""
+"""Base of the loaders of whole batches: Lightning sets their epoch, and the ranks share its batches."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class EpochLoader:
 
     @property
     def sampler(self) -> Self:
-        """Where Lightning looks for `set_epoch`."""
+        """The object on which Lightning calls `set_epoch`."""
         return self
 
     @property
     def batch_sampler(self) -> Self:
-        """Where Lightning looks for the sampler, to learn whether it shuffles."""
+        """The object by which Lightning determines whether the loader shuffles."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -40,7 +40,7 @@ class EpochLoader:
         self.epoch = epoch
 
     def share(self) -> tuple[int, int]:
-        """Rank and world size; asked late, because a loader may be built before the group is."""
+        """Rank and world size, read late, because a loader may be built before the process group."""
         group = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = self._rank if self._rank is not None else torch.distributed.get_rank() if group else 0
         world = self._world_size

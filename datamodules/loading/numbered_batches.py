@@ -28,7 +28,8 @@ class NumberedBatches(EpochLoader, ABC):
         num_workers: number of processes that make the batches, which are the same with any number.
         fixed: whether every epoch is the first one.
         seed: random seed that no batch depends on: workers must not take one from the global generator.
-        rank, world_size: place of this process, see `EpochLoader`.
+        rank: number of this process, see `EpochLoader`.
+        world_size: number of processes, see `EpochLoader`.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class NumberedBatches(EpochLoader, ABC):
 
     @abstractmethod
     def batch(self, number: int) -> Batch:
-        """One batch of the epoch, whichever rank's."""
+        """One batch of the epoch, of any rank."""
 
     def prepare(self) -> None:
         """Make what the worker processes share, before they are forked."""
@@ -79,7 +80,7 @@ class NumberedBatches(EpochLoader, ABC):
 
 
 class _Batches(Dataset[Batch | UserError]):
-    """One item is one whole batch, or the one sentence that a worker has to say, without its traceback."""
+    """A data set whose items are whole batches, or a worker's error sentence without its traceback."""
 
     def __init__(self, source: NumberedBatches, numbers: Sequence[int]) -> None:
         self.source, self.numbers = source, numbers

@@ -12,7 +12,7 @@ __all__ = ["EquationsSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class EquationsSettings(StreamSettings):
-    """What problems are generated, and in what batches they are served.
+    """Settings of the generated problems and of their batches.
 
     Attributes:
         batch_size: Number of samples in a batch, for each rank.

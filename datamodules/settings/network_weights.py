@@ -13,7 +13,7 @@ __all__ = ["NetworkWeightsSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkWeightsSettings(ZooSettings):
-    """What the zoo holds, and in what batches it is served; or the one network that is to be read.
+    """Settings of the zoo and of its batches, or of the one network that is read.
 
     Attributes:
         networks: Number of networks of the training; those below `floor` are then left out.

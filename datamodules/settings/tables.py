@@ -27,7 +27,7 @@ NAMES = Rule(
 
 @dataclass(frozen=True, kw_only=True)
 class TableSettings(Settings):
-    """How rows are served.
+    """Settings of the batches of rows.
 
     Attributes:
         batch_size: Number of rows in a batch.
@@ -46,7 +46,7 @@ class TableSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings(TableSettings):
-    """How a table is divided.
+    """Settings of the split of a table.
 
     Attributes:
         target: Column to explain; None: there is none, which only an autoencoder of its inputs can do with.
@@ -97,8 +97,8 @@ class ProblemSettings(TableSettings):
     Attributes:
         problem: Name of the catalogue (`b6`, `Nguyen-7`, `I.12.1`, …); a suite or several names are a sweep.
         train_rows: Number of rows to search on; None: as published.
-        validation_rows: Number of further rows to choose by, with the noise of the training rows; None: what is
-            found is chosen by the training rows.
+        validation_rows: Number of further rows to choose by, with the noise of the training rows; None: equations
+            are chosen by the training rows.
         test_rows: Number of rows to judge by, never with noise; None: as published.
         noise: Standard deviation of normal noise on the target.
         noise_level: The same as a share of the root mean square of the training target; at most one of the two.
@@ -113,6 +113,6 @@ class ProblemSettings(TableSettings):
     noise_level: float = setting(0.0, least=0)
 
     def of_the_rows(self) -> dict[str, Any]:
-        """What `datamodules.tables.problems.draw_tables` takes."""
+        """Arguments of `datamodules.tables.problems.draw_tables`."""
         names = ("train_rows", "validation_rows", "test_rows", "noise", "noise_level", "seed", "max_rows")
         return {name: getattr(self, name) for name in names}

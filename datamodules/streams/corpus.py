@@ -1,9 +1,8 @@
 """A corpus: the first samples of a stream of equations, made once, kept on disk, and read again every epoch.
 
-A stream makes its samples while it is trained on, and never repeats itself; but several fast GPUs train faster
-than a few cores can make samples. Then these are frozen first: `data.corpus=logs/corpus
-data.corpus_samples=10000000`. The files are described in `datamodules.streams.corpus_files` and written by
-`datamodules.streams.corpus_freezing`.
+A stream makes its samples during the training and never repeats them, but several fast GPUs train faster than a
+few cores make samples. Then the samples are made first: `data.corpus=logs/corpus data.corpus_samples=10000000`.
+`datamodules.streams.corpus_files` describes the files, and `datamodules.streams.corpus_freezing` writes them.
 """
 
 from __future__ import annotations

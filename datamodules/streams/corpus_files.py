@@ -1,4 +1,4 @@
-"""The files of a corpus: what they hold, whose they are, and whether they are whole.
+"""The files of a corpus: their content, their settings and their checksums.
 
 On disk a corpus is a folder:
 
@@ -31,7 +31,7 @@ TYPES: dict[str, Any] = {"inputs": np.float32, "target": np.float32, "present": 
 
 @dataclass(frozen=True)
 class Content:
-    """What the samples of a corpus are; one with other samples is refused.
+    """Description of the samples of a corpus; a corpus with another description is refused.
 
     Attributes:
         settings: settings that the samples are drawn by, as JSON values by their names in the configuration;
@@ -46,7 +46,7 @@ class Content:
 
 
 def read_header(folder: Path, content: Content) -> dict[str, Any]:
-    """Header of the corpus in a folder, if its samples are those that are wanted.
+    """Header of the corpus in a folder, if its samples are those described by `content`.
 
     Raises:
         FileNotFoundError: there is no corpus.
@@ -86,10 +86,10 @@ def shard_folder(folder: Path, number: int) -> Path:
 
 
 def missing_shards(folder: Path, samples: int, header: Mapping[str, Any]) -> list[int]:
-    """Numbers of the shards that so many samples need and that are not there.
+    """Numbers of the missing shards among those that hold the first `samples` samples.
 
     Raises:
-        UserError: a shard that is there is damaged.
+        UserError: an existing shard is damaged.
     """
     missing = []
     for number in range(math.ceil(samples / (header["batch_size"] * header["shard_batches"]))):
@@ -102,7 +102,7 @@ def missing_shards(folder: Path, samples: int, header: Mapping[str, Any]) -> lis
 
 
 def read_index(shard: Path) -> dict[str, Any]:
-    """The index of a shard that is there, whose files are as long as they should be."""
+    """The index of an existing shard, after a check of the lengths of its files."""
     try:
         index: dict[str, Any] = json.loads((shard / INDEX).read_text(encoding="utf-8"))
         counts = {len(index[name]) for name in ("rows", "length", "checksum")}

@@ -1,8 +1,8 @@
 """Samples of a stream, frozen into the files of a corpus.
 
 Batch `k` of a corpus is batch `k` of the stream, so a shard can be made again at any time, by any process, and is
-the same. A shard is written under another name and renamed when it is whole: what a reader finds is complete. A
-corpus that is too short for what is asked grows.
+the same. A shard is written under another name and renamed when it is whole, so a reader finds complete shards
+only. A corpus with fewer samples than requested grows.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def freeze(
     epoch_samples: int,
     shard_samples: int | None = None,
 ) -> None:
-    """Make what a corpus lacks of so many samples; nothing where it lacks nothing.
+    """Make the missing samples of a corpus.
 
     Any number of processes may call this at once: one of them writes, the others wait for it. A process that is
     killed leaves whole shards, and the next one goes on behind them.
@@ -149,7 +149,7 @@ def _write(source: Source, folder: Path, header: Mapping[str, Any], missing: Seq
 
 
 def _announce(source: Source, folder: Path, batches: int, batch_size: int) -> None:
-    """Say how long it will take, by the first batches; refuse where there is no room."""
+    """Estimate and print the duration from the first batches; refuse a disk with too little space."""
     source.set_epoch(0)
     began = time.perf_counter()
     source.prepare()

@@ -45,7 +45,7 @@ NUMBERS = Rule(
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings(PoolSettings):
-    """What skeletons are drawn, and what problems are made of them.
+    """Settings of the skeletons and of the problems made from them.
 
     Attributes:
         programs: Number of random programs that a pool is drawn from.
@@ -62,7 +62,7 @@ class StreamSettings(PoolSettings):
         noise_high: Largest standard deviation of the noise.
         outlier_share: Share of tables in which one row in twenty is far off.
         length_weights: Weights of skeletons of up to 5 tokens, of 6 to 8, of 9 to 11, …; the last weight is that
-            of all longer ones. Short ones are what is asked for most, and what is learned first.
+            of all longer ones. Short equations are the most frequent in use and are learned first.
     """
 
     programs: int = setting(16_384, least=100)
@@ -82,7 +82,7 @@ class StreamSettings(PoolSettings):
 
     @property
     def pool(self) -> PoolSettings:
-        """What skeletons are drawn."""
+        """Settings of the pool of skeletons."""
         return self.part(PoolSettings)
 
     @property

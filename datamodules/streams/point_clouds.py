@@ -1,4 +1,4 @@
-"""Where the rows of a generated table lie: boxes, log-uniform ranges, clusters, and paths.
+"""Distributions of the rows of a generated table: boxes, log-uniform ranges, clusters, and paths.
 
 Tables of users and benchmarks come from grids, uniform ranges, measurements that gather around a few settings, and
 from the states that a system passes through. Each table is of one of these kinds.
@@ -20,14 +20,14 @@ def draw_points(tables: int, rows: int, columns: int, shares: Array, rng: np.ran
     """Draw the inputs of many tables.
 
     Args:
-        tables: How many.
-        rows: Rows of each.
-        columns: Columns of each.
-        shares: `[kinds]` probability of each of `KINDS`.
-        rng: Source of randomness.
+        tables: Number of tables.
+        rows: Number of rows of each table.
+        columns: Number of columns of each table.
+        shares: Probability of each of `KINDS`. `[kinds]`
+        rng: Random generator for every draw.
 
     Returns:
-        `[columns, tables, rows]` float32.
+        Inputs. `[columns, tables, rows]` float32
     """
     points = np.empty((columns, tables, rows), dtype=np.float32)
     kind = rng.choice(len(KINDS), tables, p=shares)

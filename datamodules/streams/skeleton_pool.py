@@ -1,4 +1,4 @@
-"""Pools of random skeletons: what the equations of a training set are made of.
+"""Pools of random skeletons, from which the equations of a training set are made.
 
 Random programs (`expressions.sampling`) are reduced to skeletons, and only those stay that a model should learn:
 each once, no longer than allowed, with a variable in them, and none that is equivalent to a benchmark problem
@@ -57,7 +57,7 @@ WEIGHTS = Rule(
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings(Settings):
-    """What skeletons are drawn.
+    """Settings of the skeletons that are drawn.
 
     Attributes:
         variables: Largest number of variables; a program is drawn with 1 to so many.

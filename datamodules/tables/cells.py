@@ -1,4 +1,4 @@
-"""Cells of a table as float64 numbers, and what is wrong with those that are none."""
+"""Cells of a table as float64 numbers, and the faults of cells that are no numbers."""
 
 from __future__ import annotations
 

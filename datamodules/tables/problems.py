@@ -59,7 +59,7 @@ _ROUNDS = 100  # of redrawing rows on which a formula is not finite
 
 
 class ProblemError(UserError):
-    """Why a problem cannot be had as asked for, as one sentence."""
+    """A problem that does not exist or has no such rows, as one sentence."""
 
 
 # ------------------------------------------------------------------------------------- where rows come from
@@ -120,7 +120,7 @@ def _simulate(simulation: Simulation) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Problem:
-    """A formula and where its rows come from.
+    """A formula and the source of its rows.
 
     Attributes:
         name: name in the catalogue, or one of your own.

@@ -1,4 +1,4 @@
-"""What makes a table unusable, refused in one sentence that says where it is and what to do."""
+"""Refusals of unusable tables, each in one sentence that names the fault, its place and the remedy."""
 
 from __future__ import annotations
 

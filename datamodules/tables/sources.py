@@ -1,4 +1,4 @@
-"""Where a table comes from: text files, Parquet files, data frames and the toy sets of scikit-learn.
+"""Sources of tables: text files, Parquet files, data frames and the toy sets of scikit-learn.
 
 Every source gives its column names at once and then its cells batch by batch, as Arrow arrays, so that a file
 of any length is read in bounded memory. Nothing here imports torch, and nothing here judges the cells:
@@ -45,7 +45,7 @@ _BATCH_ROWS = 1 << 16
 
 
 class TableError(UserError):
-    """What is wrong with a table, as one sentence for the person who gave it."""
+    """A fault of a table, as one sentence for its user."""
 
 
 @dataclass(frozen=True)

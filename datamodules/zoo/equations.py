@@ -1,7 +1,7 @@
 """Equations of a zoo, drawn at random, each in one of its parts.
 
-The equations of validation and test are none of the training's: which part an equation belongs to is decided by
-its coefficients, not by network, so no spelling and no other seed of it leaks.
+No equation of validation or test occurs in the training: a hash of its coefficients decides the part of an
+equation, so no other spelling of it and no other seed leaks.
 """
 
 from __future__ import annotations

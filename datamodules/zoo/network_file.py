@@ -1,7 +1,7 @@
-"""One small network from a file of somebody else: numbers alone, never code.
+"""One small network from a user's file: numbers alone, never code.
 
-A `safetensors` file, what `torch.save(network.state_dict(), …)` wrote, read with `weights_only=True`, or an ONNX
-file, which says more: what the network computes.
+The file is a `safetensors` file, a file written by `torch.save(network.state_dict(), …)` and read with
+`weights_only=True`, or an ONNX file, which also holds the network's operations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
 
     Args:
         path: path of the file.
-        activation: between its layers, which no file of weights says; of an ONNX file it is found by running it.
+        activation: name of the activation between the layers, which no file of weights holds; for an ONNX file it
+            is found by running the graph.
 
     Returns:
         The shape, and the weights `[1, P]` float32.

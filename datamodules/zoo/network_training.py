@@ -1,8 +1,8 @@
 """Thousands of tiny networks trained at once, each to a target of its own: one tensor program.
 
-Two optimisers. `adam` is what one would do to one network: gradient steps with a warm-up and a cosine.
-`gauss_newton` is what a batch of tiny networks allows: with a few points and more weights than points, the step of
-Levenberg-Marquardt that changes the weights least is found in the space of the points. With the derivatives d_l
+There are two optimisers. `adam` takes gradient steps with a warm-up and a cosine. `gauss_newton` uses that tiny
+networks have few points and more weights than points: the step of Levenberg-Marquardt that changes the weights
+least is computed in the space of the points. With the derivatives d_l
 `[H, X]` of the output with respect to the inputs of layer l's units, and the outputs a_l `[H, X]` of the layer
 before, the matrix of the normal equations is
 
@@ -45,7 +45,7 @@ Layers = list[tuple[Tensor, Tensor | None]]
 
 
 def chebyshev_points(count: int, low: float, high: float) -> Tensor:
-    """Where networks are fitted: denser towards the ends, so that they do not swing between them. `[count]`"""
+    """Points of the fit, denser towards the ends, so that networks do not oscillate between points. `[count]`"""
     angles = (torch.arange(count) + 0.5) * (math.pi / count)
     return 0.5 * (low + high) + 0.5 * (high - low) * torch.cos(angles).flip(0)
 

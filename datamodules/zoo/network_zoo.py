@@ -1,15 +1,15 @@
 """A zoo: tiny networks, each trained to an equation of its own, made once, kept on disk, and read again.
 
-What is in a zoo is a function of its settings alone; so they name its folder:
+The content of a zoo depends on its settings alone, so a hash of them names its folder:
 
     logs/zoo/1f0c5a7e9b3d/zoo.json             the settings
     logs/zoo/1f0c5a7e9b3d/train_00000/         weights.npy ids.npy r2.npy of 2,048 networks, and facts.json
 
 Every shard can be made by any process, at any time, and is the same. A shard is written under another name and
-renamed when it is whole, so a kill costs one of them. Processes share the work by taking what nobody has taken.
+renamed when it is whole, so a kill costs one shard. Every process takes shards that no other process has taken.
 
-Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights"; what is drawn here is uniform by
-length, `equations=slides` is as they drew.
+Source: B. Saiprasad, D. Singh, "Symbolic Regression via Neural Network weights". Equations are drawn uniformly by
+length here; `equations=slides` draws them as in that work.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _made(settings: ZooSettings, split: str, number: int) -> dict[str, np.ndarra
 def make_zoo(
     settings: ZooSettings, cache: str | Path, counts: dict[str, int], processes: int | None = None
 ) -> Path:
-    """Make what a zoo lacks.
+    """Make the missing networks of a zoo.
 
     Args:
         settings: settings of the zoo.

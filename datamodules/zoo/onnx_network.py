@@ -1,7 +1,7 @@
-"""A small network from an ONNX file: its layers, and what it computes at a few points.
+"""A small network from an ONNX file: its layers, and its outputs at a few points.
 
-A graph says of its layers only which operations follow each other, and one activation is exported in many ways.
-So the graph is run, by ONNX's own evaluator in NumPy, and whatever is read from it has to agree with that.
+A graph holds only a sequence of operations, and one activation is exported in many ways. So ONNX's own evaluator
+runs the graph in NumPy, and the network that is read must agree with these outputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a zoo of small networks holds, and how they are trained. Imports no torch."""
+"""Settings of a zoo of small networks and of their training. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT = "rediscover zoo 2"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """How networks are trained.
+    """Settings of the training of networks.
 
     Attributes:
         optimizer: `gauss_newton`, or `adam`, which needs some 500 steps.
@@ -45,7 +45,7 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ZooSettings(TrainingSettings):
-    """What is in a zoo.
+    """Settings of the networks and equations of a zoo.
 
     Attributes:
         widths: Widths of all networks, from the input to the output, such as `1-8-7-8-1`.
@@ -95,7 +95,7 @@ class ZooSettings(TrainingSettings):
 
     @property
     def vocabulary(self) -> SumVocabulary:
-        """What the equations are written with."""
+        """Vocabulary of the equations."""
         return _vocabulary(self.degree, self.equations == "uniform", self.largest, self.functions, self.terms)
 
     @property

@@ -1,4 +1,4 @@
-"""The shards of a zoo: the files that its networks are kept in, read as one."""
+"""The shards of a zoo: the files of its networks, read as one array."""
 
 from __future__ import annotations
 

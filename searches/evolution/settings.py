@@ -1,4 +1,4 @@
-"""What a genetic programming search can be told, checked as soon as it is said.
+"""Settings of a genetic programming search, checked as soon as they are given.
 
 Imports nothing heavy, so that a command line can be refused at once.
 """

@@ -18,13 +18,13 @@ __all__ = ["CheckedMap"]
 
 
 class CheckedMap:
-    """What a search asks of a map.
+    """A map of equations for one table, with checked priors and cached posteriors.
 
     Args:
         latent_map: map of equations.
         table: table of the search.
         seed: random seed of the search.
-        remembered: number of posteriors that are kept.
+        remembered: number of cached posteriors.
     """
 
     def __init__(self, latent_map: EquationMap, table: PreparedTable, seed: int, remembered: int) -> None:

@@ -19,7 +19,7 @@ __all__ = ["Continuation"]
 
 @dataclass(frozen=True)
 class Continuation:
-    """What is handed over from the latent search to genetic programming.
+    """The data and equations that the latent search passes to genetic programming.
 
     Genetic programming works on the columns in ordinary units, too, and on all of them, whatever the map was
     shown.

@@ -1,4 +1,4 @@
-"""What a search in the latent space of a map of equations can be told, checked as soon as it is said.
+"""Settings of a search in the latent space of a map of equations, checked as soon as they are given.
 
 Imports nothing heavy, so that a command line can be refused at once.
 """

@@ -1,6 +1,6 @@
-"""How the next latents are proposed: what a strategy is, and the two that sample the prior alone.
+"""Strategies, which propose the latents of a generation: their interface, and the two that sample the prior alone.
 
-A strategy is asked for a generation of latents and told what their decoded skeletons were worth. Its state is
+A strategy proposes a generation of latents and then receives the scores of their decoded skeletons. Its state is
 plain numbers and texts. CMA-ES with elites is in `searches.latent_space.cma_strategy`, the strategy of GenSR's
 public code in `searches.latent_space.paper_strategy`.
 """
@@ -20,7 +20,7 @@ __all__ = ["GreedyStrategy", "Outcome", "Prior", "PriorStrategy", "Strategy", "p
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a generation of latents; all arrays are `[latents]`.
+    """Results of a generation of latents; all arrays are `[latents]`.
 
     Attributes:
         errors: normalised squared errors, inf where there is none.
@@ -58,7 +58,7 @@ class Prior:
 
 
 class Strategy(Protocol):
-    """What the search needs of a strategy."""
+    """Interface of a strategy."""
 
     @property
     def sigma(self) -> float:
@@ -70,13 +70,13 @@ class Strategy(Protocol):
 
     @property
     def temperature(self) -> float:
-        """At which its latents are decoded."""
+        """Temperature at which its latents are decoded."""
 
     def ask(self, generation: int) -> np.ndarray:
         """The latents of a generation. `[population, latents]`"""
 
     def tell(self, outcome: Outcome) -> None:
-        """What became of them."""
+        """Learn from the results of the generation."""
 
     @property
     def ended(self) -> str | None:

@@ -57,9 +57,9 @@ class InvertedTarget:
     """A target after inverting its outermost operators.
 
     Attributes:
-        steps: y = steps[0](steps[1](… values)).
-        values: what is left to explain. `[rows]`
-        slopes: the magnitude of dy / dvalues, in any unit: what an error of the values costs in y. `[rows]`
+        steps: inverted operators, the outermost first: y = steps[0](steps[1](… values)).
+        values: values of the inverted target. `[rows]`
+        slopes: magnitudes of dy / dvalues, in any unit: the errors in y per error of the values. `[rows]`
     """
 
     steps: tuple[Step, ...]
