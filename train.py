@@ -27,7 +27,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from configs.validation import explain
+from configs.complaints import explain
 from foundation.errors import UserError
 from rediscover.training import chosen_model, optimized, train
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out

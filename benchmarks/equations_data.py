@@ -24,7 +24,7 @@ from benchmarks.suites import Suite
 
 if TYPE_CHECKING:
     from datamodules.equations import Equations
-    from datamodules.streams.equation_stream import StreamSettings
+    from datamodules.settings.streams import StreamSettings
 
 METHODS = ("stream", "corpus")
 PRESETS = {"small": "model=cvae", "base": "experiment=cvae_base", "paper": "experiment=cvae_paper"}

@@ -45,7 +45,8 @@ from expressions.operators import FIRST_VARIABLE, TOKEN
 from foundation.files import writing
 
 if TYPE_CHECKING:
-    from datamodules.streams.equation_stream import Block, StreamSettings
+    from datamodules.settings.streams import StreamSettings
+    from datamodules.streams.equation_stream import Block
 
 METHODS = ("map", "untrained", "statistics")
 FUNCTIONS = {"exp": ("exp",), "trig": ("sin", "cos", "tan"), "log": ("log",)}
@@ -188,8 +189,7 @@ def _sets_of_tables(
 
 def _stream_settings(family: str, columns: int) -> StreamSettings:
     """Clean tables of equations without the operators of other families."""
-    from datamodules.streams.equation_stream import StreamSettings
-    from datamodules.streams.skeleton_pool import PoolSettings
+    from datamodules.settings.streams import PoolSettings, StreamSettings
 
     default = PoolSettings(variables=columns)
     weights = {

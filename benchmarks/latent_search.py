@@ -106,8 +106,8 @@ def run(cell: Cell) -> dict[str, Any]:
 
 def problems_of(cell: Cell, latent_map: Any) -> list[Problem]:
     """The held-out problems of a cell's group, of what the map knows."""
+    from datamodules.settings.streams import PoolSettings
     from datamodules.streams.heldout import heldout_problems
-    from datamodules.streams.skeleton_pool import PoolSettings
 
     shortest, longest = GROUPS[cell.problem]
     pool = PoolSettings(variables=latent_map.variables, longest=latent_map.longest)

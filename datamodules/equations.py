@@ -12,13 +12,13 @@ from lightning.pytorch import LightningDataModule
 
 from datamodules.loading.numbered_batches import Batch, NumberedBatches
 from datamodules.settings.equations import EquationsSettings
+from datamodules.settings.streams import OPERATOR_NAMES, StreamSettings
 from datamodules.streams.corpus import Corpus, CorpusLoader
 from datamodules.streams.corpus_files import Content
 from datamodules.streams.corpus_freezing import freeze
-from datamodules.streams.equation_stream import EquationStream, StreamSettings
+from datamodules.streams.equation_stream import EquationStream
 from datamodules.streams.heldout import heldout_problems
 from datamodules.streams.skeleton_file import KeptSkeletons, keep_skeletons, read_skeletons, structures_of
-from datamodules.streams.skeleton_pool import OPERATOR_NAMES
 from datamodules.tables.problems import Problem
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from datamodules.tables.problems import names_of
 from foundation.files import replace_file
 from runs.directory import (
     RunDirectoryError,
@@ -48,6 +47,8 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
     value = _unquoted(next((item for item in reversed(arguments) if item.startswith(PROBLEM)), "")[len(PROBLEM) :])
     if not re.fullmatch(r"[\w.,-]+", value):  # none, or what only Hydra understands
         return list(arguments)
+    from datamodules.tables.problems import names_of  # takes longer than all else that refuses a wrong key
+
     names = names_of(value)
     if names == (value,):
         return list(arguments)

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from expressions.equation_learner.architecture import DEFAULT_LAYERS, Architecture
+from expressions.equation_learner.architecture import Architecture
+from expressions.equation_learner.default_layers import DEFAULT_LAYERS
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
 from searches.common.search_state import StateError, fingerprint, load_state, save_state

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from datamodules.equations import Equations, StreamLoader
+from datamodules.settings.streams import PoolSettings, StreamSettings
 from datamodules.streams import heldout
-from datamodules.streams.equation_stream import LARGEST_TARGET, EquationStream, StreamSettings
+from datamodules.streams.equation_stream import LARGEST_TARGET, EquationStream
 from datamodules.streams.heldout import heldout_problems
 from datamodules.streams.point_clouds import KINDS, draw_points
-from datamodules.streams.skeleton_pool import PoolSettings, benchmark_fingerprints, draw_pool, split_of
+from datamodules.streams.skeleton_pool import benchmark_fingerprints, draw_pool, split_of
 from datamodules.tables.problems import draw_tables, problem, suite
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression

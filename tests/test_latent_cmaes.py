@@ -255,7 +255,7 @@ def real() -> Any:
     """The real network with random weights."""
     import torch
 
-    from datamodules.streams.skeleton_pool import OPERATOR_NAMES
+    from datamodules.settings.streams import OPERATOR_NAMES
     from expressions.skeleton import INTEGERS
     from expressions.vocabulary import Vocabulary
     from modules.networks.equation_map.conditional_vae import ConditionalVAE

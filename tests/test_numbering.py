@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datamodules.settings.streams import PoolSettings
 from datamodules.streams.skeleton_file import keep_skeletons, read_skeletons
-from datamodules.streams.skeleton_pool import PoolSettings
 from expressions.expression import Expression
 from expressions.numbering import NumberingError, check_numbers, numbers_of, plain, renumbered, restored
 from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
@@ -143,7 +143,7 @@ import json, sys
 import numpy as np
 from dataclasses import replace
 from datamodules.streams.skeleton_file import read_skeletons
-from datamodules.streams.skeleton_pool import PoolSettings
+from datamodules.settings.streams import PoolSettings
 from expressions.numbering import restored
 from expressions.operators import OPERATORS
 from searches.evolution.settings import GeneticProgrammingSettings

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from datamodules.equations import Equations
+from datamodules.settings.streams import PoolSettings
 from datamodules.streams import skeleton_file
 from datamodules.streams.skeleton_file import keep_skeletons, read_skeletons, structures_of
-from datamodules.streams.skeleton_pool import PoolSettings, benchmark_fingerprints, split_of
+from datamodules.streams.skeleton_pool import benchmark_fingerprints, split_of
 from expressions.skeleton import fingerprints, structure_of
 from foundation.errors import UserError
 
@@ -108,7 +109,7 @@ def test_two_processes_draw_it_once(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from datamodules.streams import skeleton_file\n"
-        "from datamodules.streams.skeleton_pool import PoolSettings\n"
+        "from datamodules.settings.streams import PoolSettings\n"
         "skeleton_file._PART = 200\n"
         f"skeleton_file.keep_skeletons({str(path)!r}, 400, int(sys.argv[1]), PoolSettings(variables=2, longest=8))"
     )

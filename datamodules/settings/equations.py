@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datamodules.streams.equation_stream import StreamSettings
+from datamodules.settings.streams import StreamSettings
 from foundation.settings import SettingsError, setting
 
 __all__ = ["EquationsSettings"]

@@ -1,14 +1,27 @@
-"""Settings of tables: one of the user's own, California Housing, and the rows of a known formula."""
+"""Settings of tables: one of the user's own, California Housing, and the rows of a known formula.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from datamodules.tables.table import MAX_ROWS
 from foundation.settings import Rule, Settings, setting
 
-__all__ = ["CaliforniaSettings", "ProblemSettings", "SplitSettings", "TableSettings", "TabularSettings"]
+__all__ = [
+    "MAX_ROWS",
+    "CaliforniaSettings",
+    "ProblemSettings",
+    "SplitSettings",
+    "TableSettings",
+    "TabularSettings",
+]
+
+
+MAX_ROWS = 1_000_000
+"""Largest number of rows by default: nine columns of them take 72 MB."""
 
 
 def _is_name(value: Any) -> bool:

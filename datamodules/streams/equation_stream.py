@@ -8,22 +8,20 @@ rows, so that its samples need hardly any padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from datamodules.settings.streams import StreamSettings
 from datamodules.streams.point_clouds import KINDS, draw_points
-from datamodules.streams.skeleton_pool import SPLITS, WEIGHTS, PoolSettings, SkeletonPool, draw_pool
+from datamodules.streams.skeleton_pool import SPLITS, SkeletonPool, draw_pool
 from expressions.expression import Expression
 from expressions.operators import CONSTANT
 from expressions.rowwise_evaluation import PAD, evaluate_pairs
-from foundation.errors import UserError, near
-from foundation.settings import Rule, setting
+from foundation.errors import UserError
 
-__all__ = ["LARGEST_TARGET", "Block", "EquationStream", "StreamSettings"]
+__all__ = ["LARGEST_TARGET", "Block", "EquationStream"]
 
 _SPARE_ROWS = 1.2  # rows drawn for one that is wanted: an equation need not be defined on all of them
 _SPARE_SAMPLES = 1.1, 0.018  # drawn for one that is wanted, and more a token: many equations are hardly defined
@@ -32,90 +30,6 @@ _GROUPS = 100  # of lengths that are tried for a block, where some have no equat
 LARGEST_TARGET = 1e8  # in magnitude
 _FLATTEST = 1e-4  # spread of a target over its magnitude, below which float32 shows rounding
 _POOL, _BLOCK = 7, 11  # tell the generators apart
-
-
-_POINTS: Mapping[str, float] = {"box": 0.55, "log_uniform": 0.15, "clusters": 0.2, "path": 0.1}
-NUMBERS = Rule(
-    lambda value: (
-        isinstance(value, list | tuple) and all(type(n) in (int, float) and n >= 0 for n in value) and any(value)
-    ),
-    "a list of numbers, at least 0 and not all 0, such as [1,2,3]",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamSettings(PoolSettings):
-    """Settings of the skeletons and of the problems made from them.
-
-    Attributes:
-        programs: Number of random programs that a pool is drawn from.
-        pool_epochs: Number of epochs that share a pool; then there are new skeletons.
-        fewest_rows: Smallest number of rows of a table; the logarithm of the number is uniform.
-        most_rows: Largest number of rows of a table.
-        points: Weight of every kind of table, see `datamodules.streams.point_clouds`; None: our own.
-        constant_low: Smallest magnitude of a free constant, which is log-uniform.
-        constant_high: Largest magnitude of a free constant.
-        negative_share: Share of free constants below 0.
-        offset_share: Share of tables whose target has an outer offset.
-        noise_share: Share of tables with noise on the target.
-        noise_low: Smallest standard deviation of the noise, which is log-uniform, in units of the target's.
-        noise_high: Largest standard deviation of the noise.
-        outlier_share: Share of tables in which one row in twenty is far off.
-        length_weights: Weights of skeletons of up to 5 tokens, of 6 to 8, of 9 to 11, …; the last weight is that
-            of all longer ones. Short equations are the most frequent in use and are learned first.
-    """
-
-    programs: int = setting(16_384, least=100)
-    pool_epochs: int = setting(16, least=1)
-    fewest_rows: int = setting(16, least=2)
-    most_rows: int = setting(200, least=2, most=200)
-    points: dict[str, float] | None = setting(None, rule=WEIGHTS)
-    constant_low: float = setting(0.1, above=0)
-    constant_high: float = setting(10.0, above=0)
-    negative_share: float = setting(0.3, least=0, most=1)
-    offset_share: float = setting(0.3, least=0, most=1)
-    noise_share: float = setting(0.3, least=0, most=1)
-    noise_low: float = setting(1e-3, above=0)
-    noise_high: float = setting(1e-1, above=0)
-    outlier_share: float = setting(0.05, least=0, most=1)
-    length_weights: tuple[float, ...] = setting((1.5, 2.0, 2.0, 1.5, 1.0, 0.5), rule=NUMBERS)
-
-    @property
-    def pool(self) -> PoolSettings:
-        """Settings of the pool of skeletons."""
-        return self.part(PoolSettings)
-
-    @property
-    def kinds(self) -> Mapping[str, float]:
-        """Weight of every kind of table."""
-        return _POINTS if self.points is None else self.points
-
-    @property
-    def length_edges(self) -> tuple[int, ...]:
-        """Longest skeleton of each group of lengths: up to 5 tokens, then three more each."""
-        return (*range(5, self.longest, 3), self.longest)
-
-    @property
-    def group_weights(self) -> tuple[float, ...]:
-        """Weight of each group of lengths; the last of `length_weights` is that of all groups that have none."""
-        edges = self.length_edges
-        return (*self.length_weights, *([self.length_weights[-1]] * len(edges)))[: len(edges)]
-
-    def content(self) -> dict[str, Any]:
-        """What decides the samples, by the names of the configuration, nothing left open."""
-        edges, weights = list(self.length_edges), list(self.group_weights)
-        own = {"points": dict(self.kinds), "length_edges": edges, "length_weights": weights}
-        return super().content() | own
-
-    def _check_together(self) -> None:
-        super()._check_together()
-        for name in self.kinds:
-            if name not in KINDS:
-                raise UserError(f"data.points has {name!r}: {near(name, KINDS)}")
-        if self.fewest_rows > self.most_rows:
-            raise UserError(f"a table must have 2 <= {self.fewest_rows} <= {self.most_rows} rows")
-        if self.constant_low >= self.constant_high:
-            raise UserError(f"constants must be 0 < {self.constant_low} < {self.constant_high}")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from datamodules.settings.streams import PoolSettings
 from datamodules.streams.equation_stream import LARGEST_TARGET
-from datamodules.streams.skeleton_pool import PoolSettings, SkeletonPool, draw_pool
+from datamodules.streams.skeleton_pool import SkeletonPool, draw_pool
 from datamodules.tables.problems import Problem, Uniform
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE as _FIRST

@@ -23,7 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from datamodules.streams.skeleton_pool import SPLITS, PoolSettings, SkeletonPool, benchmark_fingerprints, draw_pool
+from datamodules.settings.streams import PoolSettings
+from datamodules.streams.skeleton_pool import SPLITS, SkeletonPool, benchmark_fingerprints, draw_pool
 from expressions.numbering import numbers_of, renumbered
 from expressions.sampling import PAD
 from expressions.skeleton import structure_of

@@ -12,22 +12,18 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
-from datamodules.tables.problems import problem, suite, suites
+from datamodules.settings.streams import OPERATOR_NAMES, PoolSettings
+from datamodules.tables.problems import problem, suite
 from expressions.expression import Expression
 from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS, TOKEN
-from expressions.sampling import DEFAULT_OPERATORS, PAD, SamplingSettings, sample_tokens
+from expressions.sampling import PAD, SamplingSettings, sample_tokens
 from expressions.skeleton import INTEGERS, Skeleton, fingerprints, skeleton_of
-from foundation.errors import UserError, near
-from foundation.settings import Rule, Settings, setting
 
 __all__ = [
-    "OPERATOR_NAMES",
     "SPLITS",
-    "PoolSettings",
     "SkeletonPool",
     "benchmark_fingerprints",
     "draw_pool",
@@ -38,70 +34,6 @@ SPLITS = ("train", "validation", "test")
 _HELD_OUT = {0: "validation", 1: "test"}
 _PARTS = 20  # of which those two are held out
 _NESTED = frozenset(TOKEN[row.name] for row in OPERATORS if row.family in ("trigonometric", "exp or log"))
-
-# What canonical forms of the default operators are made of, too.
-OPERATOR_NAMES = (
-    "add", "sub", "mul", "div", "neg", "inv", "square", "cube", "pow4", "pow5", "pow6", "sqrt", "abs",
-    "exp", "log", "sin", "cos", "tan", "tanh", "asin", "acos", "atan",
-)  # fmt: skip
-_WEIGHTS: Mapping[str, float] = {
-    **DEFAULT_OPERATORS, "tan": 0.1, "asin": 0.1, "acos": 0.1, "atan": 0.1, "abs": 0.1, "pow4": 0.1,
-}  # fmt: skip
-
-
-WEIGHTS = Rule(
-    lambda value: isinstance(value, Mapping) and all(type(w) in (int, float) and w >= 0 for w in value.values()),
-    "a weight, at least 0, for each name, such as {add: 4, mul: 6}",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings(Settings):
-    """Settings of the skeletons that are drawn.
-
-    Attributes:
-        variables: Largest number of variables; a program is drawn with 1 to so many.
-        longest: Largest number of tokens of a skeleton.
-        operator_weights: Weight of every operator in the random programs; None: our own.
-        constant_share: Share of leaves that are constants.
-        integer_share: Share of constants that are small integers; all others are free.
-        once_share: Share of the programs in which no variable occurs twice before all have occurred, as is usual
-            in formulas of physics.
-        most_free: Largest number of free constants of a skeleton.
-        deepest: Largest number of functions inside one another.
-        exclude: Suites of problems whose skeletons must not occur.
-    """
-
-    group = "data"
-
-    variables: int = setting(5, least=1, most=10)
-    longest: int = setting(20, least=3, most=100)
-    operator_weights: dict[str, float] | None = setting(None, rule=WEIGHTS)
-    constant_share: float = setting(0.25, above=0, below=1)
-    integer_share: float = setting(0.6, least=0, most=1)
-    once_share: float = setting(0.5, least=0, most=1)
-    most_free: int = setting(5, least=0)
-    deepest: int = setting(2, least=0)
-    exclude: tuple[str, ...] = setting(("feynman", "strogatz", "nguyen", "gmeql"))
-
-    @property
-    def operators(self) -> Mapping[str, float]:
-        """Weight of every operator in the random programs."""
-        return _WEIGHTS if self.operator_weights is None else self.operator_weights
-
-    def content(self) -> dict[str, Any]:
-        """What decides the samples, by the names of the configuration, nothing left open."""
-        return self.as_mapping() | {"operator_weights": dict(self.operators)}
-
-    def _check_together(self) -> None:
-        for name in self.operators:
-            if name not in OPERATOR_NAMES:
-                raise UserError(
-                    f"data.operator_weights has {name!r}, which is not one: {near(name, OPERATOR_NAMES)}"
-                )
-        for word in self.exclude:
-            if word not in suites():
-                raise UserError(f"data.exclude has {word!r}, which is no suite: {near(word, suites())}")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.tables.table import MAX_ROWS, Table, read_only
+from datamodules.settings.tables import MAX_ROWS
+from datamodules.tables.table import Table, read_only
 from expressions.expression import Expression
 from expressions.parsing import parse
 from foundation.errors import UserError, near

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datamodules.settings.tables import MAX_ROWS
 from datamodules.tables.cells import Column, FirstGap
 from datamodules.tables.column_names import chosen_columns, identifiers
 from datamodules.tables.refusals import MIN_ROWS, refuse_faults
@@ -23,10 +24,7 @@ from datamodules.tables.sources import Source, TableError, open_source
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAX_ROWS", "Table", "TableError", "check_table", "read_only"]
-
-MAX_ROWS = 1_000_000
-"""More rows are drawn from at random by default: nine columns of them take 72 MB."""
+__all__ = ["Table", "TableError", "check_table", "read_only"]
 
 
 @dataclass(frozen=True)

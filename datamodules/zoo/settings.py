@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from expressions.polynomial_grammar import SumVocabulary
 from foundation.errors import UserError
 from foundation.settings import Settings, SettingsError, setting
 from modules.settings.activations import ACTIVATION_NAMES
 from modules.settings.weights_to_tokens import FUNCTIONS, WIDTHS
 
 if TYPE_CHECKING:
+    from expressions.polynomial_grammar import SumVocabulary
     from modules.networks.weights.small_networks import NetworkShape
 
 __all__ = ["FORMAT", "TrainingSettings", "ZooSettings"]
@@ -127,4 +127,9 @@ class ZooSettings(TrainingSettings):
             raise SettingsError(f"data.{error}") from error
 
 
-_vocabulary = cache(SumVocabulary)  # its automaton is asked for by every shard
+@cache
+def _vocabulary(*options: Any) -> SumVocabulary:
+    """The vocabulary of these options; its automaton is asked for by every shard."""
+    from expressions.polynomial_grammar import SumVocabulary
+
+    return SumVocabulary(*options)

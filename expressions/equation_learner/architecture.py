@@ -27,15 +27,8 @@ from expressions.expression import Expression
 from expressions.operators import BY_NAME
 from foundation.errors import UserError, near
 
-__all__ = ["DEFAULT_LAYERS", "IDENTITY", "SUM", "Architecture", "ArchitectureError", "Layer"]
+__all__ = ["IDENTITY", "SUM", "Architecture", "ArchitectureError", "Layer"]
 
-DEFAULT_LAYERS = (
-    "id*3 square cube pow4 pow5 pow6 sin*2 cos*2 exp log mul*2 div*2",
-    "add*2 mul*2 div id*4 square sin cos exp sum",
-    "add mul*2 div sqrt exp log sin id*3 sum",
-    "add*2 mul div id",
-)
-"""One network for all problems: polynomials, products and quotients, and one function inside another."""
 IDENTITY, SUM = "id", "sum"
 _MOST_NODES = 200  # of a layer
 _MIX = 0x9E3779B97F4A7C15

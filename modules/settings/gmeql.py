@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expressions.equation_learner.architecture import DEFAULT_LAYERS
+from expressions.equation_learner.default_layers import DEFAULT_LAYERS
 from foundation.settings import Rule, Settings, setting
 
 __all__ = ["GMEQLPaperSettings", "GMEQLSettings"]

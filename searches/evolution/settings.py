@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expressions.operators import BY_NAME
 from foundation.errors import near
 from foundation.settings import Rule, Settings, SettingsError, setting
 
@@ -152,6 +151,8 @@ def check_operators(name: str, operators: tuple[str, ...]) -> None:
     Raises:
         SettingsError: there is no such operator, or none has two arguments.
     """
+    from expressions.operators import BY_NAME
+
     for operator in operators:
         if operator not in BY_NAME:
             raise SettingsError(
