@@ -305,7 +305,7 @@ def test_where_regression_finds_nothing_the_mean_stands() -> None:
 def test_its_settings_say_what_is_allowed() -> None:
     with pytest.raises(SettingsError, match=r"search\.equations=0 is not allowed"):
         LinkRegressionSettings.of({"equations": 0})
-    with pytest.raises(SettingsError, match=r"search\.equation is not a key; did you mean equations"):
+    with pytest.raises(SettingsError, match=r"search\.equation is not a key; did you mean search\.equations"):
         LinkRegressionSettings.of({"equation": 3})
     with pytest.raises(ValueError, match=r"the target is 1\.0 on every row"):
         search(ROWS, np.ones(len(ROWS)), seed=0)

@@ -111,7 +111,7 @@ class StreamSettings(PoolSettings):
         noise_high: Largest standard deviation of the noise.
         outlier_share: Share of tables in which one row in twenty is far off.
         length_weights: Weights of skeletons of up to 5 tokens, of 6 to 8, of 9 to 11, …; the last weight is that
-            of all longer ones. Short ones are what is asked for most, and what is learned first.
+            of all longer ones. Short equations are the most frequent in use and are learned first.
     """
 
     programs: int = setting(16_384, least=100)
