@@ -25,39 +25,35 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from callbacks.equation_search import EquationSearch
 from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import EliteRepositorySettings
 from expressions.canonical_form import canonical
 from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
-from expressions.simplest_form import simplify
 from foundation.errors import UserError
 from foundation.files import replace_file
 from modules.gmeql_paper import GMEQLPaper
+from modules.networks.gumbel_max.elite_errors import EliteErrors
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
-from modules.networks.gumbel_max.network import selected
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, report_findings
 from runs.record import record_metrics
-from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
+from searches.gumbel_structures.elite_equations import elite_equations
 from searches.pareto_front import Candidate, ParetoFront, pick
 
 __all__ = ["EliteRepository"]
 
-_SMALL_TERMS = 0.01  # of the target's standard deviation: what may be left out of a published equation
-_FIT_ITERATIONS = 50  # of a fit that begins at weights of another structure
 
-
-class EliteRepository(Callback):
+class EliteRepository(EquationSearch):
     """Keeps the best instances that a `modules.gmeql_paper.GMEQLPaper` has seen, for it to copy and to learn from.
 
     Logged at the end of every epoch, medians over the restarts: `fit/best_mae` and `fit/mean_mae` of the
@@ -84,9 +80,8 @@ class EliteRepository(Callback):
     """
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
+        super().__init__(run_dir, deferred)
         self.settings = EliteRepositorySettings.of(options)
-        self.run_dir = Path(run_dir)
-        self.deferred = deferred
         self.elites: InstanceRepository | None = None
         self._restored: Mapping[str, Any] | None = None
         self._curve: list[tuple[int, int, float]] = []  # restart, instances of it, best error
@@ -157,11 +152,6 @@ class EliteRepository(Callback):
         if trainer.is_global_zero:
             self._write_down(trainer, model)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, unless somebody else will say when."""
-        if not self.deferred:
-            self.search(trainer, pl_module)
-
     def _instances(self, trainer: Trainer, module: LightningModule) -> int:
         """Instances of a restart that were measured so far."""
         model = _model(module)
@@ -224,42 +214,23 @@ class EliteRepository(Callback):
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def search(
-        self, trainer: Trainer, module: LightningModule, datamodule: LightningDataModule | None = None
-    ) -> list[Finding]:
-        """Turn the best elite of every restart into an equation, and report.
-
-        Nothing here is collective.
-
-        Args:
-            trainer: trainer of the fit.
-            module: the model.
-            datamodule: gives the rows; the one of the fit when not given.
-
-        Returns:
-            What was found, a finding a restart, empty on ranks other than the first.
+    def find_and_report(self, trainer: Trainer, module: LightningModule, datamodule: Any) -> list[Finding]:
+        """Turn the best elite of every restart into an equation, and report on the first rank.
 
         Raises:
-            UserError: no elite was finite on every row, the target is constant, or the disk is full.
+            UserError: no elite was finite on every row, or the target is constant.
         """
         if not trainer.is_global_zero:
             return []
-        data: Any = datamodule or trainer.datamodule  # type: ignore[attr-defined]
         begun = time.perf_counter()
-        ends = self._ends(_model(module), data)
+        ends = self._ends(_model(module), datamodule)
         if not ends:
             raise UserError("no elite was finite on every row: look at the data, or at model.layers")
-        findings = [self._finding(trainer, module, end, data) for end in ends]
-        names = list(data.feature_names)
+        findings = [self._finding(trainer, module, end, datamodule) for end in ends]
+        names = list(datamodule.feature_names)
         for finding, end in zip(findings, ends, strict=True):
             _tell(finding, end, names)
-        try:
-            self._report(trainer, findings, ends, names, time.perf_counter() - begun)
-        except OSError as error:
-            raise UserError(
-                f"{self.run_dir} cannot be written to ({error.strerror or error}): make room, then "
-                f"resume={self.run_dir}"
-            ) from error
+        self._report(trainer, findings, ends, names, time.perf_counter() - begun)
         return findings
 
     def _ends(self, model: GMEQLPaper, data: Any) -> list[_End]:
@@ -272,7 +243,8 @@ class EliteRepository(Callback):
             task = RegressionTask(table.inputs, table.target, validation=validation, linear_scaling=False)
         except ValueError as error:
             raise UserError(str(error)) from error
-        errors = _Errors.of(model, self.elites, table.inputs, table.target)
+        weights = model.weights.detach()
+        errors = EliteErrors.of(self.elites, model.network, weights, model.sampling, table.inputs, table.target)
         ends = []
         for restart in range(model.restarts):
             usable = np.flatnonzero(np.isfinite(errors.hard[restart, : self.elites.counts[restart]]))
@@ -280,16 +252,11 @@ class EliteRepository(Callback):
                 ends.append(self._end(model, restart, int(usable[0]), errors, task))
         return ends
 
-    def _end(self, model: GMEQLPaper, restart: int, rank: int, errors: _Errors, task: RegressionTask) -> _End:
+    def _end(self, model: GMEQLPaper, restart: int, rank: int, errors: EliteErrors, task: RegressionTask) -> _End:
         assert self.elites is not None
         slot = int(self.elites.slots[restart, rank])
         choices, weights = (self.elites.fields[name][restart, slot].cpu() for name in ("choices", "weights"))
-        equation = _equation(model, choices, weights)
-        pruned = _without_small_terms(equation, task.inputs, _SMALL_TERMS * math.sqrt(task.variance))
-        if self.settings.simplify_seconds:
-            pruned = simplify(pruned, seconds=self.settings.simplify_seconds, rows=task.inputs)
-        fitting = Refinement(task, equations=2, simplify_seconds=self.settings.simplify_seconds)
-        refitted = [fitting.judged(found) for found in task.complete([equation, pruned], _FIT_ITERATIONS)]
+        equations = elite_equations(_equation(model, choices, weights), task, self.settings.simplify_seconds)
         return _End(
             restart=restart,
             rank=rank,
@@ -297,8 +264,8 @@ class EliteRepository(Callback):
             soft_now=float(errors.soft_now[restart, rank]),
             hard=float(errors.hard[restart, rank]),
             hard_now=float(errors.hard_now[restart, rank]),
-            shared=fitting.judged(pruned),
-            fitted=fitting.refined(ParetoFront.of(refitted)),
+            shared=equations.shared,
+            fitted=equations.fitted,
         )
 
     def _finding(self, trainer: Trainer, module: LightningModule, end: _End, data: Any) -> Finding:
@@ -357,41 +324,12 @@ class EliteRepository(Callback):
 
 
 @dataclass(frozen=True)
-class _Errors:
-    """Mean absolute errors on the training rows of all elites, by rank. `[R, size]` each
-
-    Attributes:
-        soft_now: errors of the elites as sampled, with the current weights of their restart.
-        hard: errors with hard choices and the weights with which the elites were measured.
-        hard_now: errors with hard choices and the current weights of their restart.
-    """
-
-    soft_now: np.ndarray
-    hard: np.ndarray
-    hard_now: np.ndarray
-
-    @classmethod
-    def of(cls, model: GMEQLPaper, elites: InstanceRepository, inputs: np.ndarray, target: np.ndarray) -> _Errors:
-        choices, own = (elites.take(name, elites.slots).to(model.device) for name in ("choices", "weights"))
-        now = model.weights.detach().repeat_interleave(elites.size, dim=0)
-        network = model.network.to(model.device)
-        columns = network.columns(torch.tensor(inputs, dtype=torch.float32, device=model.device))
-        wanted = torch.tensor(target, dtype=torch.float32, device=model.device)
-
-        def errors(sampling: str, weights: torch.Tensor) -> np.ndarray:
-            found = network.errors(selected(choices, sampling), weights, columns, wanted)
-            return found.view(elites.restarts, elites.size).cpu().numpy()
-
-        return cls(errors(model.sampling, now), errors("hard", own), errors("hard", now))
-
-
-@dataclass(frozen=True)
 class _End:
     """What became of a restart.
 
     Attributes:
         restart, rank: the elite: the best one whose equation is finite on the training rows.
-        soft, soft_now, hard, hard_now: its errors, see `_Errors`; `soft` as it was measured.
+        soft, soft_now, hard, hard_now: its errors, see `EliteErrors`; `soft` as it was measured.
         shared: its equation with the weights that it was measured with.
         fitted: the front of its equation with constants of its own.
     """
@@ -417,28 +355,6 @@ def _equation(model: GMEQLPaper, choices: torch.Tensor, weights: torch.Tensor) -
     return canonical(model.architecture.expression(structure, weights.double().numpy()))
 
 
-def _without_small_terms(equation: Expression, inputs: np.ndarray, smallest: float) -> Expression:
-    """An equation without the terms that hardly change it.
-
-    Args:
-        equation: equation in canonical form, so that every term has one coefficient.
-        inputs: rows to compare on. `[rows, variables]`
-        smallest: root mean square that all changes together may have.
-    """
-    values = equation(inputs)
-    without = equation.constants.copy()
-    changes = [_rms(equation.with_constants(row)(inputs) - values) for row in without * (1 - np.eye(len(without)))]
-    kept = equation
-    for k in np.argsort(changes, kind="stable"):
-        before, without[k] = without[k], 0.0
-        shorter = canonical(equation.with_constants(without))
-        if len(shorter) < len(kept) and _rms(shorter(inputs) - values) <= smallest:
-            kept = shorter
-        else:
-            without[k] = before
-    return kept
-
-
 def _row(finding: Finding, end: _End, names: Sequence[str]) -> dict[str, Any]:
     """One line of `restarts.csv`."""
     fitted = pick(end.fitted) if len(end.fitted) else end.shared
@@ -457,11 +373,6 @@ def _row(finding: Finding, end: _End, names: Sequence[str]) -> dict[str, Any]:
         "fitted": fitted.expression.infix(names),
         "fitted_equivalent": truth is not None and equivalent(fitted.expression, truth, finding.test[0]),
     }
-
-
-def _rms(values: np.ndarray) -> float:
-    size = float(np.sqrt(np.mean(np.square(values))))
-    return size if math.isfinite(size) else math.inf
 
 
 def _tell(finding: Finding, end: _End, names: Sequence[str]) -> None:

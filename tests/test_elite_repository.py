@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.elite_repository import EliteRepository, _without_small_terms
+from callbacks.elite_repository import EliteRepository
 from datamodules.problem_data import ProblemData
 from datamodules.tables.problems import Problem, Uniform
 from expressions.goodness_of_fit import mae
@@ -22,6 +22,7 @@ from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from runs.record import read_results
+from searches.gumbel_structures.elite_equations import without_small_terms
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]
 SHORT: dict[str, Any] = {
@@ -239,8 +240,8 @@ def test_small_terms_are_left_out() -> None:
     inputs = np.random.default_rng(0).uniform(0, 2, (50, 2))
     names = ["x", "y"]
     equation = parse("0.8*x**2 + 0.001*sin(x) + 1.2*y + 0.0005*x*y + 0.002", names)
-    assert _without_small_terms(equation, inputs, 0.01).infix(names) == "0.8*x**2 + 1.2*y"
-    assert _without_small_terms(equation, inputs, 1e-6) == equation
+    assert without_small_terms(equation, inputs, 0.01).infix(names) == "0.8*x**2 + 1.2*y"
+    assert without_small_terms(equation, inputs, 1e-6) == equation
 
 
 def test_what_cannot_be_reported_is_said_in_a_sentence(tmp_path: Path) -> None:
