@@ -13,6 +13,7 @@ import compare
 from expressions.expression import Expression
 from expressions.operators import OPERATORS
 from foundation.errors import UserError
+from reports import run_comparison
 from reports.html_parts.curves import curves_svg
 from reports.html_parts.typesetting import typeset
 from runs.reader import find_runs, read_front, read_run
@@ -143,15 +144,15 @@ def test_any_content_is_survived(tmp_path, text):
 
 
 def test_best_is_first_whichever_way_is_better(logs):
-    runs = compare.collect([logs])
-    assert [run.name for run in compare.order(runs)][:2] == ["autoencoder/better", "autoencoder/good"]
-    assert [run.name for run in compare.order(runs, "seconds/fit")][:2] == [
+    runs = run_comparison.collect([logs])
+    assert [run.name for run in run_comparison.order(runs)][:2] == ["autoencoder/better", "autoencoder/good"]
+    assert [run.name for run in run_comparison.order(runs, "seconds/fit")][:2] == [
         "autoencoder/good",
         "autoencoder/better",
     ]
-    assert compare.order(runs, "test/r2_median", ascending=True)[0].name == "autoencoder/good"
-    assert compare.best(runs, "test/r2_median") == 0.99
-    assert compare.best(runs, "search/seconds") == 5.0
+    assert run_comparison.order(runs, "test/r2_median", ascending=True)[0].name == "autoencoder/good"
+    assert run_comparison.best(runs, "test/r2_median") == 0.99
+    assert run_comparison.best(runs, "search/seconds") == 5.0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_best_is_first_whichever_way_is_better(logs):
     ],
 )
 def test_which_way_is_better(metric, lower):
-    assert compare.lower_is_better(metric) is lower
+    assert run_comparison.lower_is_better(metric) is lower
 
 
 def test_the_table_marks_the_best_and_shows_the_unfinished(logs, capsys):
@@ -311,9 +312,9 @@ def test_curves_of_any_range_are_drawn(points):
 
 
 def test_a_single_run_directory_may_be_given(logs):
-    assert [run.name for run in compare.collect([logs / "autoencoder" / "good"])] == ["good"]
+    assert [run.name for run in run_comparison.collect([logs / "autoencoder" / "good"])] == ["good"]
     with pytest.raises(UserError):
-        compare.collect([logs / "wandb" / "nothing"])
+        run_comparison.collect([logs / "wandb" / "nothing"])
 
 
 @pytest.mark.parametrize(
