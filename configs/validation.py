@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from configs.registry import SETTINGS
 from datamodules.settings.tables import ProblemSettings
 from foundation.errors import UserError, near
-from foundation.settings import Rule, Settings, setting
+from foundation.settings import Rule, Settings, seed_setting, setting
 
 __all__ = ["ConfigError", "check_config"]
 
@@ -36,7 +36,7 @@ class RunSettings(Settings):
         optimize: metric that a sweeper optimises, such as `test/r2_median`.
     """
 
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
     threads: int | None = setting(None, least=1)
     resume: str | None = setting(None)
     ckpt_path: str | None = setting(None)

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from foundation.errors import UserError, near
 
-__all__ = ["Rule", "Settings", "SettingsError", "setting", "shown"]
+__all__ = ["Rule", "Settings", "SettingsError", "seed_setting", "setting", "shown"]
 
 _RULE = "rule"
 Part = TypeVar("Part", bound="Settings")
@@ -83,6 +83,11 @@ def setting(
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def seed_setting() -> Any:
+    """A field for a random seed, 0 by default; NumPy's legacy generator takes none above 2**32 - 1."""
+    return setting(0, least=0, most=2**32 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,17 +31,16 @@ from torch import Tensor, nn
 from expressions.equation_learner.architecture import Architecture
 from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
-from modules.networks.gumbel_max.draws import Draw, Draws
-from modules.networks.gumbel_max.instance_repository import InstanceRepository
-from modules.networks.gumbel_max.network import (
-    GumbelMaxNetwork,
-    Measured,
+from modules.networks.gumbel_max.choices import (
     distance_gradient,
     likelihood_gradient,
     relaxed,
     selected,
     soft_gradient,
 )
+from modules.networks.gumbel_max.draws import Draw, Draws
+from modules.networks.gumbel_max.instance_repository import InstanceRepository
+from modules.networks.gumbel_max.network import GumbelMaxNetwork, Measured
 from modules.settings.gmeql import GMEQLPaperSettings
 
 __all__ = ["GMEQLPaper"]

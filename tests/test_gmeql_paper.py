@@ -21,9 +21,10 @@ from datamodules.loading.batch_loader import RepeatedTable
 from datamodules.problem_data import ProblemData
 from foundation.errors import UserError
 from modules.gmeql_paper import GMEQLPaper
+from modules.networks.gumbel_max.choices import relaxed
 from modules.networks.gumbel_max.draws import Draws
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
-from modules.networks.gumbel_max.network import mean_absolute_error, relaxed
+from modules.networks.gumbel_max.network import mean_absolute_error
 from runs.record import read_results
 
 LAYERS = ["id*2 square sin", "add mul sum", "add mul"]

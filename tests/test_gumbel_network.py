@@ -14,16 +14,15 @@ from expressions.equation_learner.architecture import IDENTITY, SUM, Architectur
 from expressions.goodness_of_fit import mae
 from expressions.operators import BY_NAME, OPERATORS
 from modules.networks.gumbel_max import network as gumbel_max
-from modules.networks.gumbel_max.network import (
-    GumbelMaxNetwork,
+from modules.networks.gumbel_max.choices import (
     distance_gradient,
     gumbel_noise,
     likelihood_gradient,
-    mean_absolute_error,
     relaxed,
     selected,
     soft_gradient,
 )
+from modules.networks.gumbel_max.network import GumbelMaxNetwork, mean_absolute_error
 
 PAPER = ["id square cube pow4 pow5 pow6 sin cos", "add mul div sum", "add mul"]
 PROTOTYPE = ["id*3 square cube pow4 pow5 pow6 sin*2 cos*2 mul div", "add mul*2 div id*2 sum", "add mul*2 sqrt id"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datamodules.settings.tables import NAME, NAMES
-from foundation.settings import Rule, Settings, SettingsError, setting
+from foundation.settings import Rule, Settings, SettingsError, seed_setting, setting
 
 __all__ = [
     "CMAESSearchSettings",
@@ -37,7 +37,7 @@ class GPSearchSettings(Settings):
 
     group = "search"
 
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
     trials: int = setting(1, least=1)
     archive: str | None = setting(None)
     workers: int | None = setting(None, least=1)
@@ -63,7 +63,7 @@ class CMAESSearchSettings(Settings):
 
     group = "search"
 
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
     problems: tuple[str, ...] = setting((), rule=PROBLEMS)
     heldout: int = setting(6, least=0)
     table: str | None = setting(None)
@@ -112,7 +112,7 @@ class StructureSearchOwnSettings(Settings):
 
     group = "search"
 
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
 
 
 @dataclass(frozen=True, kw_only=True)

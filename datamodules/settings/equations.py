@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.settings.streams import StreamSettings
-from foundation.settings import SettingsError, setting
+from foundation.settings import SettingsError, seed_setting, setting
 
 __all__ = ["EquationsSettings"]
 
@@ -35,7 +35,7 @@ class EquationsSettings(StreamSettings):
     skeletons: str | None = setting(None)
     corpus: str | None = setting(None)
     corpus_samples: int = setting(1_048_576, least=1)
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
 
     def _check_together(self) -> None:
         super()._check_together()

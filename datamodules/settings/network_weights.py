@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.zoo.settings import ZooSettings
-from foundation.settings import setting
+from foundation.settings import seed_setting, setting
 from modules.settings.activations import ACTIVATION_NAMES
 
 __all__ = ["NetworkWeightsSettings"]
@@ -37,7 +37,7 @@ class NetworkWeightsSettings(ZooSettings):
     processes: int | None = setting(None, least=1)
     network: str | None = setting(None)
     network_activation: str | None = setting(None, choices=ACTIVATION_NAMES)
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.settings import Rule, Settings, setting
+from foundation.settings import Rule, Settings, seed_setting, setting
 
 __all__ = [
     "MAX_ROWS",
@@ -53,7 +53,7 @@ class TableSettings(Settings):
 
     batch_size: int = setting(256, least=1)
     num_workers: int = setting(0, least=0)
-    seed: int = setting(0, least=0, most=2**32 - 1)
+    seed: int = seed_setting()
     max_rows: int = setting(MAX_ROWS, least=10)
 
 
@@ -72,7 +72,7 @@ class SplitSettings(TableSettings):
 
     target: str | None = setting(None, rule=NAME)
     features: tuple[str, ...] | None = setting(None, rule=NAMES)
-    split_seed: int = setting(0, least=0, most=2**32 - 1)
+    split_seed: int = seed_setting()
     split: str = setting("random", choices=("random", "paper"))
     validation_fraction: float = setting(0.1, above=0, below=1)
     test_fraction: float = setting(0.2, above=0, below=1)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import UserError
-from foundation.settings import Settings, SettingsError, setting
+from foundation.settings import Settings, SettingsError, seed_setting, setting
 from modules.settings.activations import ACTIVATION_NAMES
 from modules.settings.weights_to_tokens import FUNCTIONS, WIDTHS
 
@@ -72,7 +72,7 @@ class ZooSettings(TrainingSettings):
     activation: str = setting("tanh", choices=ACTIVATION_NAMES)
     biases: bool = setting(True)
     start: str = setting("independent", choices=("independent", "shared"))
-    start_seed: int = setting(0, least=0, most=2**32 - 1)
+    start_seed: int = seed_setting()
     passes: int = setting(4, least=1)
     floor: float = setting(0.999, below=1)
     train_points: int = setting(16, least=2)
@@ -84,7 +84,7 @@ class ZooSettings(TrainingSettings):
     largest: int = setting(5, least=1, most=9)
     functions: tuple[str, ...] = setting((), rule=FUNCTIONS)
     terms: int | None = setting(None, least=1)
-    zoo_seed: int = setting(0, least=0, most=2**32 - 1)
+    zoo_seed: int = seed_setting()
 
     @property
     def shape(self) -> NetworkShape:

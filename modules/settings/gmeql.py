@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from expressions.equation_learner.default_layers import DEFAULT_LAYERS
 from foundation.settings import Rule, Settings, setting
 
-__all__ = ["GMEQLPaperSettings", "GMEQLSettings"]
+__all__ = ["SAMPLINGS", "GMEQLPaperSettings", "GMEQLSettings"]
 
 LAYERS = Rule(
     lambda value: (
@@ -15,6 +15,7 @@ LAYERS = Rule(
     ),
     "a list of layers, such as ['id*2 mul sin', 'add sum']",
 )
+SAMPLINGS = ("soft", "straight_through", "hard")
 # The network of the paper's public code, for b1 to b4. The one for b5 to b8 is unpublished.
 PUBLISHED = ("id square cube pow4 pow5 pow6 sin cos", "add mul div sum", "add mul")
 
@@ -75,7 +76,7 @@ class GMEQLPaperSettings(Settings):
     restarts: int = setting(5, least=1, most=1000)
     instances: int = setting(40, least=1)
     temperature: float = setting(2 / 3, above=0)
-    sampling: str = setting("soft", choices=("soft", "straight_through", "hard"))
+    sampling: str = setting("soft", choices=SAMPLINGS)
     resampled: float = setting(0.2, above=0, most=1)
     offline_gradient: str = setting("eq7", choices=("eq7", "eq11", "none"))
     offline_instances: int = setting(40, least=1)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modules.networks.gumbel_max.network import GumbelMaxNetwork, gumbel_noise
+from modules.networks.gumbel_max.choices import gumbel_noise
+from modules.networks.gumbel_max.network import GumbelMaxNetwork
 
 __all__ = ["Draw", "Draws"]
 

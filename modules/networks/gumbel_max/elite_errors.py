@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modules.networks.gumbel_max.choices import selected
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
-from modules.networks.gumbel_max.network import GumbelMaxNetwork, selected
+from modules.networks.gumbel_max.network import GumbelMaxNetwork
 
 __all__ = ["EliteErrors"]
 
@@ -44,7 +45,7 @@ class EliteErrors:
             elites: repository of the elites.
             network: network whose instances they are.
             weights: current weights of every restart. `[R, weights]`
-            sampling: kind of the samples, see `modules.networks.gumbel_max.network.SAMPLINGS`.
+            sampling: kind of the samples, see `modules.settings.gmeql.SAMPLINGS`.
             inputs: training rows. `[rows, variables]`
             target: target of the training rows. `[rows]`
         """
