@@ -45,8 +45,8 @@ def selected(log_choices: Tensor, sampling: str) -> Tensor:
 
     Args:
         log_choices: log V of soft samples.
-        sampling: one of `modules.settings.gmeql.SAMPLINGS`. `soft` uses V itself; `hard` and `straight_through` use
-            the one-hot vector of its largest entry, and differ in the gradient, see `soft_gradient`.
+        sampling: one of `modules.settings.gmeql.SAMPLINGS`. `soft` uses V itself; `hard` and `straight_through`
+            use the one-hot vector of its largest entry, and differ in the gradient, see `soft_gradient`.
     """
     if sampling == "soft":
         return log_choices.exp()
