@@ -1,0 +1,1 @@
+"""How a discovery is shown and stored: the parts of `reports.discovery`."""
