@@ -23,10 +23,21 @@ __all__ = ["main"]
 _PIPED_WIDTH = 180
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, program: str = "compare.py") -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words behind the command; those of this process when not given.
+        program: name of the command in its help and its complaints.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: the words cannot be understood (code 2), or help was asked for (code 0).
+    """
     parser = argparse.ArgumentParser(
-        prog="compare.py", description="Compare runs, finished or not: a table, and a report in one HTML file."
+        prog=program, description="Compare runs, finished or not: a table, and a report in one HTML file."
     )
     parser.add_argument(
         "runs", nargs="*", metavar="RUN_DIR", help="run directories, or some above them (default: logs)"

@@ -20,7 +20,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,13 +38,28 @@ __all__ = ["main"]
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
-def main() -> None:
-    """Run the command line; the entry point of `python train.py`."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words behind the command, such as `["model=gmeql", "seed=1"]`; those of this process when not
+            given.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        SystemExit: the user can mend something, which was said in one line (code 2); or the run was ended from
+            outside after everything was saved (code 143).
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():
-        sys.argv[1:] = arguments_of_a_suite(arguments_to_go_on(spelled_out(sys.argv[1:]), chosen_model))
+        # Hydra reads this line, and Lightning starts the other processes of a run by it.
+        sys.argv[:] = [__file__, *arguments_of_a_suite(arguments_to_go_on(spelled_out(words), chosen_model))]
         run_job()
+    return 0
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -84,4 +99,4 @@ def _refuse(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

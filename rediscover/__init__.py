@@ -1,10 +1,13 @@
 """The face of the project: what a notebook imports.
 
-Names are resolved when they are first used, so `import rediscover` takes no time and imports no torch.
+Names are resolved when they are first used, so `import rediscover` takes no time and imports no torch. First the
+packages behind a name are checked to be ours (`rediscover.installation`).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
     from rediscover.training import train
@@ -12,11 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _PLACES = {"train": "rediscover.training"}
+_PACKAGES = {
+    "rediscover.training": (
+        "foundation", "expressions", "searches", "modules", "datamodules",
+        "runs", "reports", "callbacks", "configs",
+    ),
+}  # fmt: skip
+"""Packages that each module of the face imports, now or later, directly or by way of others."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    check_packages(_PACKAGES[_PLACES[name]])
     return getattr(import_module(_PLACES[name]), name)
 
 
