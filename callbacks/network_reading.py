@@ -24,9 +24,8 @@ from torch import Tensor
 from callbacks.equation_search import EquationSearch
 from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import NetworkReadingSettings
-from expressions.complexity import complexity
 from expressions.expression import Expression
-from expressions.goodness_of_fit import nmse, r2
+from expressions.goodness_of_fit import r2
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
 from reports.finding_plots import draw_curves
@@ -36,7 +35,6 @@ from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["NetworkReading"]
 
-_POINTS = 200  # on which an equation is compared with its network
 _MOST_PLOTS = 6
 _GOOD_R2 = 0.99
 
@@ -82,8 +80,7 @@ class NetworkReading(EquationSearch):
         names, shape, flat, truths = self._networks(reader, datamodule)
         read = reader.read(shape, flat.to(module.device), self.settings.beams).refit.cpu()
         seconds = (time.perf_counter() - began) / max(1, len(flat))
-        x = torch.linspace(reader.low, reader.high, _POINTS)
-        outputs = shape.run(flat, x).double().numpy()
+        x, outputs = reader.compared(shape, flat)
         findings = [
             _finding(names[row], reader.vocabulary.expression(read[row]), truths[row], x, outputs[row], seconds)
             for row in range(len(flat))
@@ -146,13 +143,12 @@ class NetworkReading(EquationSearch):
 
 
 def _finding(
-    name: str, equation: Expression, truth: Expression | None, x: Tensor, outputs: np.ndarray, seconds: float
+    name: str, equation: Expression, truth: Expression | None, x: np.ndarray, outputs: np.ndarray, seconds: float
 ) -> Finding:
     """A reading as other searches report theirs: trained on the network's outputs, tested on the true equation."""
-    inputs = x.double().numpy()[:, None]
+    inputs = x[:, None]
     target = outputs if truth is None else np.broadcast_to(truth(inputs), outputs.shape).astype(np.float64)
-    error = nmse(outputs, equation(inputs))
-    candidate = Candidate(equation, complexity(equation), error, error)
+    candidate = Candidate.of(equation, inputs, outputs)
     return Finding(
         problem=name,
         target=name,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datamodules.loading.batch_loader import BatchLoader
 from datamodules.settings.network_weights import NetworkWeightsSettings
-from datamodules.zoo.network_file import read_network
+from datamodules.zoo.network_file import NetworkFileError, read_network
 from datamodules.zoo.network_zoo import make_zoo
 from datamodules.zoo.shards import Shards
 from foundation.errors import UserError
@@ -70,7 +70,10 @@ class NetworkWeights(LightningDataModule):
         """Open the zoo, or the file."""
         if self.settings.network is not None:
             activation = self.settings.network_activation or self.settings.activation
-            self.one = read_network(self.settings.network, activation)
+            try:
+                self.one = read_network(self.settings.network, activation)
+            except NetworkFileError as error:
+                raise UserError(f"data.network={error}") from error
         elif not self.zoo:
             settings, folder = self.settings, Path(self.settings.cache) / self.settings.name
             self.zoo = {name: Shards(folder, settings, name, count) for name, count in settings.counts.items()}

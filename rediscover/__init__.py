@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
+    from rediscover.network_reading import read_network
     from rediscover.training import train
 
-__all__ = ["train"]
+__all__ = ["read_network", "train"]
 
-_PLACES = {"train": "rediscover.training"}
+_PLACES = {"read_network": "rediscover.network_reading", "train": "rediscover.training"}
 _PACKAGES = {
+    "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
     "rediscover.training": (
         "foundation", "expressions", "searches", "modules", "datamodules",
         "runs", "reports", "callbacks", "configs",

@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from expressions.complexity import complexity
 from expressions.expression import Expression
+from expressions.goodness_of_fit import nmse
 
 # An equation whose normalised squared error is below this is the formula itself, up to rounding (NRMSE < 1e-11).
 # The true one leaves 1e-30 or so; a cosine of a tiny angle in the place of a square reaches 1e-19.
@@ -31,6 +35,18 @@ class Candidate:
     complexity: int
     train_nmse: float
     validation_nmse: float
+
+    @classmethod
+    def of(cls, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> Candidate:
+        """An equation judged on the only rows that there are.
+
+        Args:
+            expression: the equation, in the units of the data.
+            inputs: values of the variables. `[rows, variables]`
+            target: values that the equation should have. `[rows]`
+        """
+        error = nmse(target, expression(inputs))
+        return cls(expression, complexity(expression), error, error)
 
     @property
     def error(self) -> float:

@@ -249,7 +249,7 @@ def _nan(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (lambda state: state | {"7.weight": torch.zeros(1, 1, 3)}, "two or more matrices"),
         (
             lambda state: {"0.weight": torch.zeros(8, 2), "1.weight": torch.zeros(1, 8)},
-            "must be numbers from input",
+            "has the widths 2-8-1: give a network with one input and one output",
         ),
     ],
     ids=["nan", "a layer is missing", "a bias is missing", "a convolution", "two inputs"],

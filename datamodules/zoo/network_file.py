@@ -1,7 +1,7 @@
 """One small network from a user's file: numbers alone, never code.
 
 The file is a `safetensors` file, a file written by `torch.save(network.state_dict(), …)` and read with
-`weights_only=True`, or an ONNX file, which also holds the network's operations.
+`weights_only=True`, an `npz` file of NumPy, or an ONNX file, which also holds the network's operations.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.zoo.onnx_network import PROBES, read_graph
-from foundation.errors import UserError
+from datamodules.zoo.onnx_network import PROBES, NetworkFileError, read_graph
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
-__all__ = ["read_network"]
+__all__ = ["NetworkFileError", "read_network"]
 
 _LARGEST_FILE = 1 << 28
 _SAME = 1e-3  # largest difference between a graph and the network read from it, in spreads of the outputs
@@ -40,30 +40,31 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
         The shape, and the weights `[1, P]` float32.
 
     Raises:
-        UserError: there is no such file, it cannot be read safely, or it is not such a network.
+        NetworkFileError: there is no such file, it cannot be read safely, or it is not such a network.
+        UserError: there is no such activation.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"data.network={path} does not exist: give a safetensors file, a state_dict saved by torch, or ONNX"
+        raise NetworkFileError(
+            f"{path} does not exist: give a safetensors file, a state_dict saved by torch, or ONNX"
         )
     if path.stat().st_size > _LARGEST_FILE:
-        raise UserError(f"data.network={path} is larger than 256 MB, which no small network is: give another file")
+        raise NetworkFileError(f"{path} is larger than 256 MB, which no small network is: give another file")
     found, outputs = read_graph(path) if path.suffix == ".onnx" else (_tensors(path), None)
     tensors = [(name, value) for name, value in found.items() if value.ndim > 0]
     matrices, biases = _layers(path, tensors)
     if biases and len(biases) != len(matrices):
-        raise UserError(
-            f"data.network={path} has {len(biases)} biases for {len(matrices)} layers: give all or none"
-        )
+        raise NetworkFileError(f"{path} has {len(biases)} biases for {len(matrices)} layers: give all or none")
     widths = [matrices[0].shape[1], *(len(matrix) for matrix in matrices)]
     sizes = "-".join(map(str, widths))
     fits = all(a.shape[1] == len(b) for a, b in zip(matrices[1:], matrices, strict=False))
     fits &= all(len(bias) == len(matrix) for bias, matrix in zip(biases, matrices, strict=False))
     if not fits:
         shapes = ", ".join("x".join(map(str, value.shape)) for _, value in tensors)
-        raise UserError(
-            f"data.network={path} is no chain of layers ({shapes}): give the layers from input to output"
+        raise NetworkFileError(f"{path} is no chain of layers ({shapes}): give the layers from input to output")
+    if widths[0] != 1 or widths[-1] != 1:
+        raise NetworkFileError(
+            f"{path} has the widths {sizes}: give a network with one input and one output, such as 1-8-7-8-1"
         )
     shape = NetworkShape.of(sizes, activation, bool(biases))
     parts = [
@@ -71,7 +72,7 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
     ]
     flat = torch.cat([part.detach().float().flatten() for part in parts])[None]
     if not bool(flat.isfinite().all()):
-        raise UserError(f"data.network={path} has weights that are not finite: give a network that was trained")
+        raise NetworkFileError(f"{path} has weights that are not finite: give a network that was trained")
     return shape if outputs is None else _of_same_outputs(path, shape, flat, outputs), flat
 
 
@@ -83,8 +84,8 @@ def _of_same_outputs(path: Path, shape: NetworkShape, flat: Tensor, outputs: Ten
 
     best = min((replace(shape, activation=name) for name in ACTIVATIONS), key=difference)
     if not difference(best) <= _SAME * float(outputs.std()) + _SAME**2:
-        raise UserError(
-            f"data.network={path} computes something else than a chain of {len(shape.widths) - 1} layers with one "
+        raise NetworkFileError(
+            f"{path} computes something else than a chain of {len(shape.widths) - 1} layers with one "
             f"of {', '.join(ACTIVATIONS)} between them: give a network that is such a chain"
         )
     return best
@@ -92,6 +93,8 @@ def _of_same_outputs(path: Path, shape: NetworkShape, flat: Tensor, outputs: Ten
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
     """What a file holds, whichever of the two kinds it is."""
+    if path.suffix == ".npz":
+        return _in_order(_arrays(path))
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -102,25 +105,36 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a torn or a strange file makes of it
-            raise UserError(
-                f"data.network={path} cannot be read safely: give a safetensors file, or what "
+            raise NetworkFileError(
+                f"{path} cannot be read safely: give a safetensors file, or what "
                 "torch.save(network.state_dict(), path) writes"
             ) from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"data.network={path} holds other things than weights: give a state_dict")
-    return dict(_in_order(found))
+        raise NetworkFileError(f"{path} holds other things than weights: give a state_dict")
+    return _in_order(found)
 
 
-def _in_order(found: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+def _arrays(path: Path) -> dict[str, Tensor]:
+    """Arrays of an `npz` file; one of objects is refused, because reading it could run code."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)) for name in arrays.files}
+    except Exception as error:  # whatever a torn or a strange file makes of it
+        raise NetworkFileError(
+            f"{path} cannot be read safely: give what numpy.savez(path, **arrays of numbers) writes"
+        ) from error
+
+
+def _in_order(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """By layer and, of a layer, the matrix first: safetensors sorts by name, in which 10 comes before 2."""
 
     def place(item: tuple[str, Tensor]) -> tuple[list[tuple[int, str]], int]:
         words = item[0].split(".")[:-1]
         return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], -item[1].ndim
 
-    return sorted(found.items(), key=place)
+    return dict(sorted(found.items(), key=place))
 
 
 def _layers(path: Path, tensors: list[tuple[str, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
@@ -128,5 +142,5 @@ def _layers(path: Path, tensors: list[tuple[str, Tensor]]) -> tuple[list[Tensor]
     biases = [value for _, value in tensors if value.ndim == 1]
     if len(matrices) < 2 or len(matrices) + len(biases) != len(tensors):
         kinds = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors[:6]) or "nothing"
-        raise UserError(f"data.network={path} holds {kinds}: give two or more matrices and their biases")
+        raise NetworkFileError(f"{path} holds {kinds}: give two or more matrices and their biases")
     return matrices, biases

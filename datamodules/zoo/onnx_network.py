@@ -16,28 +16,33 @@ from torch import Tensor
 
 from foundation.errors import UserError
 
-__all__ = ["PROBES", "read_graph"]
+__all__ = ["PROBES", "NetworkFileError", "read_graph"]
 
 PROBES = torch.linspace(-2.0, 2.0, 33)
 """Where the graph is run."""
+
+
+class NetworkFileError(UserError):
+    """What is wrong with the file of a network, in one sentence that begins with its path."""
 
 
 def read_graph(path: Path) -> tuple[dict[str, Tensor], Tensor]:
     """Matrices `[out, in]` and biases in the order in which they are applied, and outputs at `PROBES`.
 
     Raises:
-        UserError: it is no ONNX file, has its weights elsewhere, or is no graph of one number in and one out.
+        NetworkFileError: it is no ONNX file, has its weights elsewhere, or is no graph with one number as input
+            and one as output.
     """
     import onnx
 
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # whatever a torn or a strange file makes of it
-        raise UserError(f"data.network={path} cannot be read as ONNX: {_first_line(error)}") from error
+        raise NetworkFileError(f"{path} cannot be read as ONNX: {_first_line(error)}") from error
     graph = model.graph
     if any(tensor.external_data for tensor in graph.initializer):
-        raise UserError(
-            f"data.network={path} has its weights in another file: export it with its weights inside, which "
+        raise NetworkFileError(
+            f"{path} has its weights in another file: export it with its weights inside, which "
             "torch.onnx.export does with external_data=False"
         )
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -45,8 +50,8 @@ def read_graph(path: Path) -> tuple[dict[str, Tensor], Tensor]:
     try:
         return tensors, _outputs(model)
     except Exception as error:
-        raise UserError(
-            f"data.network={path} cannot be run on one number ({_first_line(error)}): give a network with one "
+        raise NetworkFileError(
+            f"{path} cannot be run on one number ({_first_line(error)}): give a network with one "
             "input and one output"
         ) from error
 

@@ -37,13 +37,14 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained" / "weights_to_tokens_small
 
 FORMAT = "rediscover weight reader 1"
 COMPARED = 64  # number of points on which equations and networks are compared
+JUDGED = 200  # number of points on which the equation that was taken is judged
 _ROWS_AT_ONCE = 512
 _CONSTANT = 1e-9  # spread, relative to the magnitude, below which values are constant
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Equations that were read from networks, in five ways.
+    """Equations that were read from networks, in five ways, and what these were chosen from.
 
     Attributes:
         greedy: equation of the likeliest character in each step. `[B, T]`
@@ -54,6 +55,8 @@ class Reading:
         least_squares: sum of all terms, fitted to the network's outputs and rounded; nothing in it is learned.
             `[B, T]`
         outputs: outputs of the networks. `[B, X]`
+        candidates: every equation that one of the ways above has looked at; some appear more than once.
+            `[B, 2 W + 4, T]`
     """
 
     greedy: Tensor
@@ -62,6 +65,7 @@ class Reading:
     refit: Tensor
     least_squares: Tensor
     outputs: Tensor
+    candidates: Tensor
 
 
 class WeightReader(nn.Module):
@@ -165,7 +169,10 @@ class WeightReader(nn.Module):
         better = self._best(torch.stack([beam, sampled], dim=1), outputs)
         refitted = self._fitted(outputs, self.coefficients(better) != 0)
         refit = self._best(torch.stack([better, refitted], dim=1), outputs)
-        return Reading(greedy, beam, sampled, refit, self._fitted(outputs, None), outputs)
+        least_squares = self._fitted(outputs, None)
+        others = torch.stack([greedy, refitted, refit, least_squares], dim=1)
+        candidates = torch.cat([found, drawn, others], dim=1)
+        return Reading(greedy, beam, sampled, refit, least_squares, outputs, candidates)
 
     def _drawn(self, latents: Tensor, present: Tensor, count: int) -> Tensor:
         """Equations drawn from the decoder, the same ones in every call. `[B, count, T]`"""
@@ -177,6 +184,20 @@ class WeightReader(nn.Module):
     def points(self, device: torch.device | None = None) -> Tensor:
         """Points on which equations and networks are compared. `[X]`"""
         return torch.linspace(self.low, self.high, COMPARED, device=device)
+
+    @torch.no_grad()
+    def compared(self, shape: NetworkShape, flat: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and outputs of networks by which their equations are judged.
+
+        Args:
+            shape: shape of all networks.
+            flat: weights of the networks. `[B, P]`
+
+        Returns:
+            Inputs `[JUDGED]`, evenly spread over the range of the training, and outputs `[B, JUDGED]`, float64.
+        """
+        x = torch.linspace(self.low, self.high, JUDGED)
+        return x.double().numpy(), shape.run(flat, x).double().numpy()
 
     def coefficients(self, ids: Tensor) -> Tensor:
         """Coefficients of equations, see `SumVocabulary.coefficients`. `[..., T] -> [..., terms]` float64"""
