@@ -1,7 +1,8 @@
 """Round fitted constants to values that a person would write.
 
 `snap` proposes integers, small rationals, multiples of pi and shorter decimals for fitted constants and keeps
-those that the data cannot tell from the fit.
+those that the data cannot tell from the fit. `readable` fits nothing: it leaves out digits that say nothing, where
+an equation is shown.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.fitting.reach import reach_of_constants
 
-__all__ = ["snap"]
+__all__ = ["readable", "snap"]
 
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
+_SHOWN_ROWS = 1_000  # to judge digits by
+_EXACT_NMSE = 1e-22  # an error at rounding level, to which digits may be left out of an exact equation
 _FAILURES = 4  # proposals to try for a constant before it is left alone
 
 
@@ -81,6 +84,45 @@ def snap(
             current, fixed, snapped = trial.expressions[0], held, snapped + 1
         else:
             failures[k] += 1
+
+
+def readable(expression: Expression, inputs: np.ndarray, target: np.ndarray, rise: float = 0.01) -> Expression:
+    """The equation as it is shown: every constant with the fewest significant digits that the data allow.
+
+    Constants are rounded one after the other, and nothing is fitted again. The mean squared error of all roundings
+    together rises by less than `rise`; that of an exact equation stays at rounding level.
+
+    Args:
+        expression: fitted equation.
+        inputs: values of the variables. `[rows, variables]`
+        target: values that were fitted to. `[rows]`
+        rise: relative rise of the mean squared error that all roundings together may cost.
+
+    Returns:
+        The same program. It is returned as it came if it is not finite on some row.
+    """
+    rows = np.linspace(0, len(target) - 1, min(len(target), _SHOWN_ROWS)).astype(np.int64)
+    inputs, target = np.asarray(inputs)[rows], np.asarray(target)[rows]
+
+    def error(constants: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            residual = (expression.with_constants(constants)(inputs) - target) / (spread or 1.0)
+            return float(np.mean(np.square(residual)))
+
+    spread = float(np.std(target))
+    constants = expression.constants.copy()
+    first = error(constants)
+    if not math.isfinite(first):
+        return expression
+    for k, value in enumerate(expression.constants.tolist()):
+        allowed = first * (1.0 + rise * (k + 1) / (len(constants) + 1)) + _EXACT_NMSE
+        for digits in range(1, 17):
+            constants[k] = float(f"{value:.{digits - 1}e}")
+            if error(constants) < allowed:
+                break
+        else:
+            constants[k] = value
+    return expression.with_constants(constants)
 
 
 def _turn_back(
