@@ -22,7 +22,7 @@ from expressions.operators import (
     operator,
 )
 
-__all__ = ["format_constant", "infix", "latex", "variable_name"]
+__all__ = ["format_constant", "infix", "latex", "latex_name", "variable_name"]
 
 
 def infix(tokens: np.ndarray, constants: np.ndarray, names: Sequence[str] | None = None) -> str:
@@ -220,7 +220,7 @@ class _LatexPrinter(_Printer):
             value = self.constants[position]
             return [_latex_number(-value if position in self.sign_moved else value, self.digits)]
         if token >= FIRST_VARIABLE:
-            return [_latex_name(variable_name(token - FIRST_VARIABLE, self.names))]
+            return [latex_name(variable_name(token - FIRST_VARIABLE, self.names))]
         name, needed = operator(token).name, operator(token).latex_operands
         arguments = self.children[position]
         if position in self.sign_moved:  # a negation
@@ -287,7 +287,8 @@ def _latex_number(value: float, digits: int) -> str:
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 
 
-def _latex_name(name: str) -> str:
+def latex_name(name: str) -> str:
+    """LaTeX of a name of letters, digits and `_`: one letter in italics with its index, a longer name upright."""
     stem = name.rstrip("0123456789")
     index = name[len(stem) :]
     if len(stem) == 1:

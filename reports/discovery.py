@@ -1,5 +1,13 @@
-"""A discovery: the formula of a table's column, and all that belongs to it."""
+"""A discovery: the formula of a table's column, what belongs to it, and the files that it is kept in."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from foundation.errors import UserError
+from foundation.files import replace_file
+from reports.discovery_parts.equation_files import equation_module, equation_tex, front_csv
+from reports.discovery_parts.model_file import model_json, read_model
 from reports.discovery_parts.result import (
     CUBIC,
     EQUATION,
@@ -8,5 +16,58 @@ from reports.discovery_parts.result import (
     Discovery,
     Score,
 )
+from reports.discovery_parts.shown import ShownEquations
 
-__all__ = ["CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "Discovery", "Score"]
+__all__ = ["CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "MODEL", "Discovery", "Score", "read", "write"]
+
+MODEL = "model.json"
+"""Name of the file that `read` reads."""
+
+
+def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
+    """Write a discovery, each file whole, the equations first.
+
+    Args:
+        directory: folder for the files; it is made where there is none, and files of the same names are replaced.
+        discovery: equations with their rows and scores.
+
+    Returns:
+        Paths of `equations.csv` (the Pareto front), `equation.py` (`predict(X)` in NumPy alone), `equation.tex`
+        and `model.json` (for `read`).
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    directory = Path(directory)
+    shown = ShownEquations.of_discovery(discovery)
+    written: list[Path] = []
+    for name, content in (
+        ("equations.csv", lambda: front_csv(discovery, shown)),
+        ("equation.py", lambda: equation_module(discovery, shown)),
+        ("equation.tex", lambda: equation_tex(discovery, shown)),
+        (MODEL, lambda: model_json(discovery)),
+    ):
+        try:
+            replace_file(directory / name, content().encode("utf-8", errors="replace"))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(
+                f"{str(directory / name)!r} cannot be written ({reason}): give another folder."
+            ) from error
+        written.append(directory / name)
+    return tuple(written)
+
+
+def read(directory: str | Path) -> Discovery:
+    """Read what `write` wrote; the file may come from a stranger, and runs no code.
+
+    Args:
+        directory: folder of the files.
+
+    Returns:
+        The discovery without its rows.
+
+    Raises:
+        UserError: there is no `model.json` in the folder, or it is not one.
+    """
+    return read_model(Path(directory) / MODEL)

@@ -1,0 +1,86 @@
+"""The equations of a discovery as files for other programs: a table, a module of NumPy, a line of LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from expressions.goodness_of_fit import r2
+from expressions.numpy_source import numpy_source
+from expressions.printing import latex_name
+from reports.discovery_parts.result import Discovery
+from reports.discovery_parts.shown import ShownEquations
+from runs.reader import digits
+
+__all__ = ["equation_module", "equation_tex", "front_csv"]
+
+_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex")
+
+
+def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
+    """The Pareto front, one row an equation, with the columns' names of a run's equations.csv.
+
+    Args:
+        discovery: equations, and the rows to score them on.
+        shown: equations with the digits that the data support; `infix` holds all digits, `latex` these.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for candidate in discovery.front:
+        held_out = discovery.held_out
+        writer.writerow(
+            {
+                "chosen": "yes" if candidate == discovery.chosen else "",
+                "complexity": candidate.complexity,
+                "nmse": candidate.error,
+                "train_r2": 1.0 - candidate.train_nmse,
+                "test_r2": "" if held_out is None else r2(held_out[1], candidate.expression(held_out[0])),
+                "infix": candidate.expression.infix(discovery.names),
+                "latex": shown.of(candidate).latex(discovery.names, shown.digits),
+            }
+        )
+    return text.getvalue()
+
+
+def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
+    """The picked equation as a module of Python that needs NumPy alone.
+
+    Args:
+        discovery: equations, and the names of their variables.
+        shown: equations as its docstring shows them.
+    """
+    chosen = discovery.chosen
+    facts = [f"R2 is {digits(1.0 - chosen.train_nmse)} on the rows of the fit"]
+    if discovery.held_out is not None:
+        held_out = r2(discovery.held_out[1], chosen.expression(discovery.held_out[0]))
+        facts.append(f"{digits(held_out)} on {len(discovery.held_out[1]):,} rows held out")
+    renamed = [
+        f"    {name} = {feature!r}"
+        for index, (name, feature) in enumerate(zip(discovery.names, discovery.features, strict=True))
+        if index in chosen.expression.variables and name != feature
+    ]
+    lines = [
+        f"{discovery.target_name} = {shown.of(chosen).infix(discovery.names)}",
+        "",
+        f"Target: {discovery.target!r} of {discovery.source}. {' and '.join(facts)}.",
+        *(["Columns:", *renamed] if renamed else []),
+        "Constants below have all of their digits.",
+    ]
+    return numpy_source(chosen.expression, discovery.names, discovery.features, "\n".join(lines))
+
+
+def equation_tex(discovery: Discovery, shown: ShownEquations) -> str:
+    """The picked equation as a displayed formula of LaTeX, behind comments that say what its names stand for.
+
+    Args:
+        discovery: equations, and the names of their variables.
+        shown: equations with the digits that the data support.
+    """
+    chosen = shown.of(discovery.chosen)
+    named = [(discovery.target_name, discovery.target)]
+    named += [(discovery.names[index], discovery.features[index]) for index in chosen.variables]
+    comments = [f"% {name}: {feature!r}" for name, feature in named if name != feature]
+    left = latex_name(discovery.target_name)
+    formula = chosen.latex(discovery.names, shown.digits)
+    return "\n".join([*comments, rf"\[ {left} = {formula} \]", ""])

@@ -1,0 +1,211 @@
+"""What a discovery leaves on disk: whole, readable, and harmless whoever wrote the table or the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expressions.parsing import parse
+from foundation.errors import UserError
+from reports.discovery import EQUATION, LINEAR, Discovery, Score, read, write
+from searches.pareto_front import Candidate, ParetoFront
+
+HOSTILE = ('<script>alert("1")</script>', 'it\'s "quoted"\n\\end{document}\u202e', "\udc80 θ [°C]")
+
+
+def discovery(rows: int = 200, **changes: Any) -> Discovery:
+    """A front of three equations of a gas, the true one picked."""
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(1.0, 3.0, (rows, 3))
+    target = 8.314 * inputs[:, 0] * inputs[:, 1] / inputs[:, 2]
+    names = ("n", "T_K", "V")
+    equations = ("14.2", "8.2*n*T_K/2", "8.314*n*T_K/V")
+    errors = (0.9, 0.3, 2.5e-31)
+    front = ParetoFront(
+        [
+            Candidate(parse(e, names), k, nmse, nmse)
+            for e, k, nmse in zip(equations, (1, 5, 9), errors, strict=True)
+        ]
+    )
+    held = rows * 3 // 4
+    content: dict[str, Any] = {
+        "source": "gas.csv",
+        "target": "P [kPa]",
+        "features": ("n", "T [K]", "V"),
+        "target_name": "P_kPa",
+        "names": names,
+        "front": front,
+        "chosen": front[2],
+        "scores": {EQUATION: Score(1.0, 9), LINEAR: Score(0.91, 4)},
+        "train": (inputs[:held], target[:held]),
+        "held_out": (inputs[held:], target[held:]),
+        "rows": rows,
+        "seconds": 3.5,
+        "evaluations": 12345,
+        "stopped": "exact",
+        "seed": 7,
+        "notes": ("column 'T [K]' is called T_K in equations",),
+    }
+    return Discovery(**(content | changes))
+
+
+def test_the_files(tmp_path: Path) -> None:
+    paths = write(tmp_path / "out", discovery())
+    assert sorted(path.name for path in paths) == sorted(os.listdir(tmp_path / "out"))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "equations.csv").read_text())))
+    assert [row["chosen"] for row in rows] == ["", "", "yes"]
+    assert [row["complexity"] for row in rows] == ["1", "5", "9"]
+    assert float(rows[2]["test_r2"]) == 1.0
+    assert float(rows[1]["nmse"]) == 0.3
+    assert float(rows[1]["train_r2"]) == 0.7
+    assert rows[2]["infix"] == "8.314*n*T_K/V"
+    assert r"\frac" in rows[2]["latex"]
+    tex = (tmp_path / "out" / "equation.tex").read_text()
+    assert r"\[ \mathrm{P\_kPa} = " in tex
+    assert "% T_K: 'T [K]'" in tex
+
+
+def test_the_module_predicts(tmp_path: Path) -> None:
+    made = discovery()
+    write(tmp_path, made)
+    module: dict[str, Any] = {}
+    source = (tmp_path / "equation.py").read_text()
+    exec(compile(source, "equation.py", "exec"), module)
+    assert module["FEATURES"] == ["n", "T [K]", "V"]
+    assert made.held_out is not None
+    assert np.array_equal(module["predict"](made.held_out[0]), made.chosen.expression(made.held_out[0]))
+    assert module["__doc__"].startswith("P_kPa = 8.314*n*T_K/V\n")
+    assert "R2 is 1 on the rows of the fit and 1 on 50 rows held out" in module["__doc__"]
+
+
+def test_a_discovery_comes_back_without_its_rows(tmp_path: Path) -> None:
+    made = discovery(scores={EQUATION: Score(-np.inf, 9), "gradient boosting": Score(0.5)})
+    write(tmp_path, made)
+    again = read(tmp_path)
+    assert (again.train, again.held_out) == (None, None)
+    for name in Discovery.__dataclass_fields__:
+        if name not in ("train", "held_out"):
+            assert getattr(again, name) == getattr(made, name), name
+    assert write(tmp_path / "again", again)
+    assert read(tmp_path / "again") == again
+
+
+def test_few_rows_and_none_held_out(tmp_path: Path) -> None:
+    write(tmp_path, discovery(8, held_out=None, scores={}))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "equations.csv").read_text())))
+    assert rows[0]["test_r2"] == ""
+    assert read(tmp_path).scores == {}
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    made = discovery(features=HOSTILE, target=HOSTILE[1], source=HOSTILE[0], notes=HOSTILE)
+    write(tmp_path, made)
+    module: dict[str, Any] = {}
+    exec(compile((tmp_path / "equation.py").read_text("utf-8"), "equation.py", "exec"), module)
+    assert module["FEATURES"] == list(HOSTILE)
+    assert read(tmp_path).features == HOSTILE
+    tex = (tmp_path / "equation.tex").read_text()
+    assert [line for line in tex.splitlines() if not line.startswith("%")] == [tex.splitlines()[-1]]
+
+
+def spoiled(**changes: Any) -> dict[str, Any]:
+    """The content of a whole model.json with other values."""
+    return {
+        "format": "rediscover discovery 1", "source": "a", "target": "y", "features": ["x"], "target_name": "y",
+        "names": ["x"], "chosen": 0, "scores": {}, "rows": 9, "seconds": 1.0, "evaluations": 1, "stopped": "",
+        "seed": 0, "notes": [],
+        "equations": [{"equation": "2*x", "complexity": 3, "train_nmse": 0.1, "validation_nmse": 0.1}],
+    } | changes  # fmt: skip
+
+
+def equation(**changes: Any) -> dict[str, Any]:
+    return spoiled(equations=[spoiled()["equations"][0] | changes])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        spoiled(format="rediscover discovery 2"),
+        spoiled(features="x"),
+        spoiled(features=["x", "z"]),
+        spoiled(features=["x" * 20_000]),
+        spoiled(features=[3]),
+        spoiled(names=["x y"]),
+        spoiled(names=["x", "x"], features=["a", "b"]),
+        spoiled(chosen=1),
+        spoiled(chosen=-1),
+        spoiled(chosen=True),
+        spoiled(chosen=0.0),
+        spoiled(equations={}),
+        spoiled(equations=[[]]),
+        spoiled(equations=[], chosen=0),
+        spoiled(equations=[{}] * 1_001),
+        spoiled(rows=10**400),
+        spoiled(seconds="3"),
+        spoiled(seconds=-1.0),
+        spoiled(seconds=10**400),
+        spoiled(scores={"a": 3}),
+        spoiled(scores={"a": {"r2": "x", "complexity": 3}}),
+        spoiled(scores={str(k): {} for k in range(101)}),
+        spoiled(notes=[[]]),
+        equation(equation="__import__('os')"),
+        equation(equation="q + 1"),
+        equation(equation="1e999*x"),
+        equation(equation=["x"]),
+        equation(equation="(" * 5_000 + "x" + ")" * 5_000),
+        equation(equation="x+" * 60_000 + "x"),
+        equation(train_nmse=-1.0),
+        equation(train_nmse=None),
+        equation(complexity=2.5),
+    ],
+)
+def test_a_model_of_a_stranger_is_refused_in_one_sentence(content: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"model\.json' is not the model of a discovery \(.*\): give a") as raised:
+        read(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Expecting value"),
+        ("[" * 100_000, "nested too deeply"),
+        (json.dumps(spoiled()).replace("1.0", "NaN"), "NaN is not a number"),
+        (json.dumps(spoiled()).replace("1.0", "1e999"), "not a finite number"),
+        (json.dumps(spoiled()).replace("1.0", "9" * 5_000), "Exceeds the limit"),
+        (" " * (5 << 20), "at most 4,194,304 are read"),
+        (b"\xff\xfe{}", "decode"),
+    ],
+)
+def test_a_file_that_is_no_json_of_ours(text: str | bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=reason):
+        read(tmp_path)
+
+
+def test_unknown_keys_are_ignored_and_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps(spoiled(later={"a": 1})))
+    assert read(tmp_path).chosen.expression == parse("2*x0")
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(UserError, match="No such file"):
+        read(tmp_path)
+    os.mkfifo(tmp_path / "model.json")
+    with pytest.raises(UserError, match="not a regular file"):
+        read(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write(tmp_path / "file", discovery())
