@@ -3,17 +3,63 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
 
 import numpy as np
 
 from expressions.goodness_of_fit import r2
 
-__all__ = ["Rows", "polynomial_r2"]
+__all__ = ["Monomials", "Rows", "polynomial_r2"]
 
 _MOST_MONOMIALS = 2_000
+_BLOCK = 1 << 20  # numbers of a block of rows
 
 Rows = tuple[np.ndarray, np.ndarray]
 """Inputs `[rows, variables]` and target `[rows]`."""
+
+
+class Monomials:
+    """All monomials of standardised variables up to a degree, themselves standardised, without the constant one.
+
+    They are scaled twice because cubes of raw columns would lose half of the digits.
+
+    Args:
+        inputs: values of the variables, by which everything is scaled. `[rows, variables]`
+        degree: highest total degree of a monomial.
+    """
+
+    def __init__(self, inputs: np.ndarray, degree: int) -> None:
+        self._centre, self._spread = _moments(inputs)
+        self._powers = [
+            powers
+            for total in range(1, degree + 1)
+            for powers in combinations_with_replacement(range(inputs.shape[1]), total)
+        ]
+        self._mean, self._scale = np.zeros(len(self._powers)), np.ones(len(self._powers))
+        self.fitted = self(inputs)
+        """Values on the inputs that everything was scaled by. `[rows, monomials]`"""
+        self._mean, self._scale = _moments(self.fitted)
+        self.fitted = (self.fitted - self._mean) / self._scale
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Values on other inputs. `[rows, monomials]`"""
+        columns = ((inputs - self._centre) / self._spread).T
+        values = np.empty((len(self._powers), len(inputs)))
+        place: dict[tuple[int, ...], int] = {}
+        for row, powers in enumerate(self._powers):
+            place[powers] = row
+            if len(powers) == 1:
+                values[row] = columns[powers[0]]
+            else:
+                np.multiply(values[place[powers[:-1]]], columns[powers[-1]], values[row])
+        return (values.T - self._mean) / self._scale
+
+    def blocks(self, inputs: np.ndarray) -> Iterator[np.ndarray]:
+        """Values on other inputs, some rows at a time, so that memory stays small. `[rows, monomials]`"""
+        step = max(1, _BLOCK // len(self._powers))
+        for start in range(0, len(inputs), step):
+            yield self(inputs[start : start + step])
 
 
 def polynomial_r2(train: Rows, test: Rows, degree: int) -> float | None:
@@ -27,16 +73,17 @@ def polynomial_r2(train: Rows, test: Rows, degree: int) -> float | None:
     Returns:
         R2 on the held-out rows; None where there would be more than 2,000 monomials or as many as rows.
     """
-    from sklearn.linear_model import LinearRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-
     rows, variables = train[0].shape
-    monomials = math.comb(variables + degree, degree)
-    if monomials > min(_MOST_MONOMIALS, rows - 1):
+    if math.comb(variables + degree, degree) > min(_MOST_MONOMIALS, rows - 1):
         return None
-    # Scaled first: cubes of raw columns would lose half of the digits.
-    model = make_pipeline(
-        StandardScaler(), PolynomialFeatures(degree, include_bias=False), StandardScaler(), LinearRegression()
-    )
-    return r2(test[1], model.fit(*train).predict(test[0]))
+    monomials = Monomials(train[0], degree)
+    mean = float(np.mean(train[1]))
+    weights = np.linalg.lstsq(monomials.fitted, train[1] - mean, rcond=None)[0]
+    return r2(test[1], np.concatenate([block @ weights for block in monomials.blocks(test[0])]) + mean)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every column; 1 for a column without any."""
+    spread = values.std(axis=0)
+    centre = values.mean(axis=0)
+    return centre, np.where(spread <= 4e-16 * np.abs(centre), 1.0, spread)
