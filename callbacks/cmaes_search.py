@@ -29,7 +29,7 @@ from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import replace_file
 from reports.finding_plots import draw_curves, draw_fit
-from reports.findings import Finding, report_findings
+from reports.findings import Finding, heading_of_target, report_findings
 from runs.record import record_metrics
 from searches.common.search_state import fingerprint
 from searches.latent_space.equation_map import MapFile
@@ -251,6 +251,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
             test=job.rows("test"),
             truth=None if job.problem is None else job.problem.truth,
             names=job.names,
+            measured=heading_of_target(job.tables["train"]),
         )
 
     def text(self, finding: Finding) -> str:
@@ -284,8 +285,8 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         record_metrics(self.run_dir, totals)
         plots: list[Path] = []
         for finding in findings[:_MOST_PLOTS]:
-            plots += draw_fit(self.run_dir, finding)
-        plots += draw_curves(self.run_dir, findings[:_MOST_PLOTS])
+            plots += draw_fit(self.run_dir, finding, names)
+        plots += draw_curves(self.run_dir, findings[:_MOST_PLOTS], names)
         log.findings(self.run_dir, findings, names, plots)
 
 

@@ -44,7 +44,7 @@ from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elite_errors import EliteErrors
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from reports.finding_plots import draw_curves, draw_fit
-from reports.findings import Finding, report_findings
+from reports.findings import Finding, heading_of_target, report_findings
 from runs.record import record_metrics
 from searches.common.regression_task import RegressionTask
 from searches.gumbel_structures.elite_equations import elite_equations
@@ -288,6 +288,7 @@ class EliteRepository(EquationSearch):
             train=(train.inputs, train.target),
             test=(test.inputs, test.target),
             truth=None if problem is None else problem.truth,
+            measured=heading_of_target(train),
         )
 
     def _report(
@@ -319,8 +320,8 @@ class EliteRepository(EquationSearch):
             points = [(n, e) for restart, n, e in self._curve if restart == finding.trial]
             log.generations(finding.label, ({"generation": n, "best_mae": e} for n, e in points))
         log.improvements(self._improvements)
-        plots = [path for finding in findings for path in draw_fit(self.run_dir, finding)]
-        log.findings(self.run_dir, findings, names, [*plots, *draw_curves(self.run_dir, findings)])
+        plots = [path for finding in findings for path in draw_fit(self.run_dir, finding, names)]
+        log.findings(self.run_dir, findings, names, [*plots, *draw_curves(self.run_dir, findings, names)])
 
 
 @dataclass(frozen=True)

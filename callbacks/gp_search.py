@@ -228,7 +228,7 @@ class GPSearch(SpreadSearch[LatentJob]):
         """Results, plots, W&B, and the archive."""
         names = findings[0].names or ()
         report_findings(self.run_dir, findings, names, seconds)
-        plots = draw_curves(self.run_dir, findings)
+        plots = draw_curves(self.run_dir, findings, names)
         for job, finding in zip(results, findings, strict=True):
             plots += draw_figures(self.run_dir, finding, names, job.network)
         log.findings(self.run_dir, findings, names, plots)

@@ -28,7 +28,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
 from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
-from reports.finding_plots import draw_curves
+from reports.finding_plots import draw_curves, formula
 from reports.findings import Finding, report_findings
 from runs.record import record_metrics
 from searches.pareto_front import Candidate, ParetoFront
@@ -89,7 +89,7 @@ class NetworkReading(EquationSearch):
         report_findings(self.run_dir, findings, ["x"], time.perf_counter() - began)
         texts = [reader.vocabulary.text(row) for row in read]
         self._show(findings, texts, datamodule.one is not None)
-        plots = [*self._plots(findings, shape, flat), *draw_curves(self.run_dir, findings)]
+        plots = [*self._plots(findings, shape, flat), *draw_curves(self.run_dir, findings, ["x"])]
         log = SearchLog(trainer)
         log.findings(self.run_dir, findings, ["x"], plots)
         _log_table(log, findings, texts)
@@ -136,8 +136,16 @@ class NetworkReading(EquationSearch):
 
             finding = findings[row]
             path = self.run_dir / "plots" / f"{finding.label}.png"
-            title = f"{finding.target}: {finding.chosen.expression.infix(['x'])}"
-            return figures.surface(finding.test[0], network, finding.chosen.expression, path, title, names=["x"])
+            return figures.surface(
+                finding.test[0],
+                network,
+                finding.chosen.expression,
+                path,
+                finding.target,
+                formula=formula(finding, ["x"]),
+                name=finding.target,
+                names=["x"],
+            )
 
         return [curve(row) for row in range(min(_MOST_PLOTS, len(findings)))]
 

@@ -34,7 +34,7 @@ from foundation.errors import UserError
 from foundation.files import replace_file
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
-from reports.findings import Finding, report_findings
+from reports.findings import Finding, heading_of_target, report_findings
 from runs.record import record_metrics
 from searches.gumbel_structures.course import Found, SearchCourse
 from searches.gumbel_structures.settings import StructureSearchSettings
@@ -273,6 +273,7 @@ class StructureSearch(EquationSearch):
             train=(train.inputs, train.target),
             test=(test.inputs, test.target),
             truth=None if problem is None else problem.truth,
+            measured=heading_of_target(train),
         )
 
     def _tell(self, finding: Finding, names: Sequence[str]) -> None:
@@ -299,7 +300,7 @@ class StructureSearch(EquationSearch):
         log = SearchLog(trainer)
         log.generations(finding.label, finding.history)
         log.improvements(self.course.history)
-        plots = [*draw_fit(self.run_dir, finding), *draw_curves(self.run_dir, [finding])]
+        plots = [*draw_fit(self.run_dir, finding, names), *draw_curves(self.run_dir, [finding], names)]
         log.findings(self.run_dir, [finding], names, plots)
 
 

@@ -1,29 +1,36 @@
 """The plots of a run: plain functions, each of which writes one PNG file whole or not at all.
 
-No function here knows Lightning, and none touches pyplot's global state: a figure is drawn on a canvas of
-its own, so none stays open. Colours are those of Okabe and Ito, and viridis: both can be told apart with any
-kind of colour vision, the latter in grey too.
+No function here knows Lightning. Colours are those of `reports.figure_parts.canvas`, and viridis, which can be
+told apart with any kind of colour vision, and in grey.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import rcsetup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from foundation.files import writing
+from reports.figure_parts.canvas import (
+    BLACK,
+    BLUE,
+    GREEN,
+    PLATE,
+    VERMILLION,
+    headed,
+    limits,
+    percentiles,
+    plain,
+    png,
+    shortened,
+)
 from runs.metrics_file import losses, read_metrics
 
 __all__ = [
@@ -33,36 +40,6 @@ __all__ = [
     "search_curve",
     "surface",
 ]
-
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#222222",
-)  # fmt: skip
-CYCLE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-
-STYLE: Any = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "xtick.labelcolor": "#222222",
-    "ytick.labelcolor": "#222222",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "savefig.dpi": 160,
-    "axes.prop_cycle": rcsetup.cycler(color=CYCLE),
-}
 
 ERROR_FLOOR = 1e-16
 """An exact equation has error 0, which a logarithmic axis cannot show; it is drawn here."""
@@ -76,26 +53,35 @@ Values = Callable[[np.ndarray], np.ndarray]
 
 
 def latent_scatter(
-    true: np.ndarray, predicted: np.ndarray, path: str | Path, title: str = "", *, name: str = "latent"
+    true: np.ndarray,
+    predicted: np.ndarray,
+    path: str | Path,
+    title: str = "",
+    *,
+    formula: str = "",
+    name: str = "latent",
+    source: str = "network",
 ) -> Path:
-    """The equation's value against the network's, row by row, with the line on which they agree.
+    """The equation's value against the network's or the measured one, row by row, with the line of agreement.
 
     Both axes end where 99.8 % of the true values do, widened by a tenth; rows outside are counted in the
     corner, and R2 (unclipped) is that of all rows.
 
     Args:
-        true: `[rows]`, what the network says.
+        true: `[rows]`, what the network says, or what was measured.
         predicted: `[rows]`, what the equation says; values that are not finite are counted, not drawn.
         path: The PNG file to write.
         title: One line above the plot.
-        name: What is plotted, for the axes.
+        formula: Text of the equation, shown below the title.
+        name: Name of the quantity, with its unit where it has one, for the axes.
+        source: Where the true values come from: `network`, or `measured`.
 
     Returns:
         The path.
     """
     true = np.asarray(true, dtype=np.float64).ravel()
     predicted = np.asarray(predicted, dtype=np.float64).ravel()
-    low, high = _limits(true, 0.1)
+    low, high = limits(true, 0.1)
     with png(path, (4.8, 4.5)) as figure:
         axes = figure.add_subplot(aspect="equal")
         inside = (true >= low) & (true <= high) & (predicted >= low) & (predicted <= high)
@@ -111,9 +97,10 @@ def latent_scatter(
         outside = int((~inside).sum())
         lines = [f"$R^2$ = {_r2_text(true, predicted)}"]
         lines += [f"{outside:,} of {len(true):,} rows outside"] if outside else []
-        axes.text(0.03, 0.97, "\n".join(lines), transform=axes.transAxes, va="top", bbox=_PLATE)
-        axes.set(xlim=(low, high), ylim=(low, high), title=_plain(title))
-        axes.set(xlabel=_plain(f"{name}, network"), ylabel=_plain(f"{name}, equation"))
+        axes.text(0.03, 0.97, "\n".join(lines), transform=axes.transAxes, va="top", bbox=PLATE)
+        headed(figure, axes, title, formula)
+        axes.set(xlim=(low, high), ylim=(low, high))
+        axes.set(xlabel=plain(f"{name}, {source}"), ylabel=plain(f"{name}, equation"))
     return Path(path)
 
 
@@ -124,6 +111,8 @@ def surface(
     path: str | Path,
     title: str = "",
     *,
+    formula: str = "",
+    name: str = "value",
     names: Sequence[str] | None = None,
     important: tuple[int, int] | None = None,
 ) -> Path:
@@ -139,6 +128,8 @@ def surface(
         equation: The equation's value at any inputs; where it is not finite, the panel stays grey.
         path: The PNG file to write.
         title: One line above the plot.
+        formula: Text of the equation, shown below the title.
+        name: Name of the quantity, for the axes.
         names: Names of the features; None: x0, x1, ….
         important: Positions of the two features to vary, instead of the two found.
 
@@ -148,33 +139,34 @@ def surface(
     inputs = np.asarray(inputs, dtype=np.float64)
     names = [f"x{index}" for index in range(inputs.shape[1])] if names is None else names
     if inputs.shape[1] == 1:
-        return _curves(inputs, network, equation, Path(path), title, names[0])
+        return _curves(inputs, network, equation, Path(path), title, formula, (names[0], name))
     first, second = important or _two_most_important(inputs, network)
-    x, y = (np.linspace(*_percentiles(inputs[:, column], 1), GRID) for column in (first, second))
+    x, y = (np.linspace(*percentiles(inputs[:, column], 1), GRID) for column in (first, second))
     points = np.tile(np.median(inputs, axis=0), (GRID * GRID, 1))
     points[:, first], points[:, second] = np.tile(x, GRID), np.repeat(y, GRID)
     true, found = (_call(function, points).reshape(GRID, GRID) for function in (network, equation))
 
     residual = found - true
-    largest = _percentiles(np.abs(residual[np.isfinite(residual)]), 1)[1]
-    levels = np.asarray(MaxNLocator(20).tick_values(*_percentiles(true[np.isfinite(true)], 0.5)))
+    largest = percentiles(np.abs(residual[np.isfinite(residual)]), 1)[1]
+    levels = np.asarray(MaxNLocator(20).tick_values(*percentiles(true[np.isfinite(true)], 0.5)))
     bounds = np.asarray(MaxNLocator(20, symmetric=True).tick_values(-largest, largest))
     with png(path, (11.6, 4.0)) as figure:
         panels = figure.subplots(1, 3, sharex=True, sharey=True)
         for axes, values, heading in zip(panels, (true, found), ("network", "equation"), strict=False):
             value = _contours(axes, x, y, values, levels, "viridis", heading)
-        _colour_bar(figure, value, panels[:2], levels, "value")
+        _colour_bar(figure, value, panels[:2], levels, plain(name))
         difference = _contours(panels[2], x, y, residual, bounds, "PuOr", "equation minus network")
         _colour_bar(figure, difference, panels[2], bounds, "difference")
         dots = _thinned(inputs)
         for axes in panels:
             axes.plot(dots[:, first], dots[:, second], "k.", alpha=0.18, markersize=2.2, markeredgewidth=0)
-            axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel=_plain(names[first]))
-        panels[0].set_ylabel(_plain(names[second]))
-        notes = [_plain(title)] if title else []
+            axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel=plain(names[first]))
+        panels[0].set_ylabel(plain(names[second]))
+        notes = [plain(title)] if title else []
         notes += ["other inputs at their medians"] if inputs.shape[1] > 2 else []
         notes += [] if np.isfinite(residual).all() else ["grey: not a finite number"]
-        figure.suptitle("; ".join(notes), x=0.01, ha="left", fontsize=11)
+        lines = ["; ".join(notes), plain(shortened(formula, figure.get_figwidth() - 0.3, 11.0))]
+        figure.suptitle("\n".join(line for line in lines if line), x=0.01, ha="left", fontsize=11)
     return Path(path)
 
 
@@ -184,6 +176,7 @@ def pareto_front(
     path: str | Path,
     title: str = "",
     *,
+    formula: str = "",
     validation: Sequence[float] | None = None,
     chosen: int | None = None,
     baselines: Mapping[str, float] | None = None,
@@ -196,6 +189,7 @@ def pareto_front(
         1e-16.
         path: The PNG file to write.
         title: One line above the plot.
+        formula: Text of the equation that was picked, shown below the title.
         validation: `[points]`, the error on rows it was not fitted to.
         chosen: Which point was picked.
         baselines: Name -> error of other models, drawn as lines, such as a linear and a cubic fit.
@@ -219,22 +213,24 @@ def pareto_front(
             axes.axhline(
                 _floored([value])[0], color="#777777", linewidth=1, linestyle=((":", "-.", "--")[index % 3])
             )
-            axes.annotate(_plain(label), (1, _floored([value])[0]), xycoords=("axes fraction", "data"), ha="right",
+            axes.annotate(plain(label), (1, _floored([value])[0]), xycoords=("axes fraction", "data"), ha="right",
                           va="bottom", fontsize=8.5, color="#555555")  # fmt: skip
         _log_axis(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="complexity (nodes)", ylabel="error $1 - R^2$", title=_plain(title))
+        headed(figure, axes, title, formula)
+        axes.set(xlabel="complexity (nodes)", ylabel="error $1 - R^2$")
         axes.legend()
     return Path(path)
 
 
-def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "") -> Path:
+def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "", *, formula: str = "") -> Path:
     """Losses and errors by epoch.
 
     Args:
         metrics_csv: The file that Lightning's CSVLogger writes, even with an incomplete last line.
         path: The PNG file to write.
         title: One line above the plot.
+        formula: Text of the equation that the model led to, shown below the title.
 
     Returns:
         The path; where no loss was logged, the plot says so.
@@ -244,12 +240,13 @@ def learning_curve(metrics_csv: str | Path, path: str | Path, title: str = "") -
         axes = figure.add_subplot()
         for name, points in curves.items():
             x, y = np.array(points).T
-            axes.plot(x, y, "-" if len(x) > 1 else "o", label=_plain(name))
+            axes.plot(x, y, "-" if len(x) > 1 else "o", label=plain(name))
         positive = [value for points in curves.values() for _, value in points]
         if positive and min(positive) > 0 and max(positive) / min(positive) > 20:
             _log_axis(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", ylabel="loss", title=_plain(title))
+        headed(figure, axes, title, formula)
+        axes.set(xlabel="epoch", ylabel="loss")
         if curves:
             axes.legend()
         else:
@@ -262,6 +259,7 @@ def search_curve(
     path: str | Path,
     title: str = "",
     *,
+    formula: str = "",
     error: str = "best_nmse",
     length: str = "best_length",
 ) -> Path:
@@ -272,6 +270,7 @@ def search_curve(
             by the name of their search.
         path: The PNG file to write.
         title: One line above the plot.
+        formula: Text of the best equation, shown below the title.
         error: Key of the best error, 1 - R2; 0 is drawn at 1e-16.
         length: Key of the number of tokens in the best equation's program.
 
@@ -285,12 +284,13 @@ def search_curve(
             generation = [row.get("generation", index) for index, row in enumerate(rows)]
             errors = _floored([_value(row.get(error)) for row in rows])
             style = {"linewidth": 1.2, "alpha": 0.9} if len(searches) > 1 else {}
-            upper.plot(generation, errors, drawstyle="steps-post", label=_plain(name), **style)
+            upper.plot(generation, errors, drawstyle="steps-post", label=plain(name), **style)
             sizes = [_value(row.get(length)) for row in rows]
             lower.plot(generation, sizes, drawstyle="steps-post", **style)
         _log_axis(upper)
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-        upper.set(ylabel="best error $1 - R^2$", title=_plain(title))
+        headed(figure, upper, title, formula)
+        upper.set(ylabel="best error $1 - R^2$")
         lower.set(xlabel="generation", ylabel="tokens of the best", ylim=(0, None))
         if len(searches) > 1:
             columns = math.ceil(len(searches) / 6)
@@ -321,32 +321,17 @@ def error_bands(
     with png(path, (6.0, 4.0)) as figure:
         axes = figure.add_subplot()
         for name, (x, mean, deviation) in curves.items():
-            (line,) = axes.plot(x, mean, label=_plain(name))
+            (line,) = axes.plot(x, mean, label=plain(name))
             axes.fill_between(
                 x, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0
             )
-        axes.set(xscale="log", ylim=(0, None), xlabel=x_label, ylabel=y_label, title=_plain(title))
+        axes.set(xscale="log", ylim=(0, None), xlabel=x_label, ylabel=y_label, title=plain(title))
         if curves:
             axes.legend()
     return Path(path)
 
 
 # --------------------------------------------------------------------------------------------- details
-
-_PLATE = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2}
-
-
-@contextmanager
-def png(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure of so many inches, written to the path when the block ends well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE), np.errstate(all="ignore"):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        with writing(path) as stream:
-            figure.savefig(stream, format="png", metadata={"Software": None})
 
 
 def _contours(
@@ -368,9 +353,17 @@ def _colour_bar(figure: Figure, filled: ContourSet, axes: Any, levels: np.ndarra
     figure.colorbar(filled, ax=axes, shrink=0.9, label=label, ticks=ticks[inside])
 
 
-def _curves(inputs: np.ndarray, network: Values, equation: Values, path: Path, title: str, name: str) -> Path:
-    """`surface` of a single input."""
-    x = np.linspace(*_percentiles(inputs[:, 0], 1), 4 * GRID)
+def _curves(
+    inputs: np.ndarray,
+    network: Values,
+    equation: Values,
+    path: Path,
+    title: str,
+    formula: str,
+    labels: tuple[str, str],
+) -> Path:
+    """`surface` of a single input, with the labels of its two axes."""
+    x = np.linspace(*percentiles(inputs[:, 0], 1), 4 * GRID)
     true, found = (_call(function, x[:, None]) for function in (network, equation))
     with png(path, (6.0, 4.8)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -381,8 +374,9 @@ def _curves(inputs: np.ndarray, network: Values, equation: Values, path: Path, t
             dots, np.zeros_like(dots), "|", color="black", alpha=0.15, transform=upper.get_xaxis_transform()
         )
         lower.plot(x, found - true, color=BLACK, linewidth=1)
-        upper.set(ylabel="value", title=_plain(title), xlim=(x[0], x[-1]))
-        lower.set(xlabel=_plain(name), ylabel="difference")
+        headed(figure, upper, title, formula)
+        upper.set(ylabel=plain(labels[1]), xlim=(x[0], x[-1]))
+        lower.set(xlabel=plain(labels[0]), ylabel="difference")
         upper.legend()
     return path
 
@@ -411,24 +405,6 @@ def _two_most_important(inputs: np.ndarray, network: Values) -> tuple[int, int]:
 def _thinned(inputs: np.ndarray) -> np.ndarray:
     """At most `MOST_DOTS` rows, the same ones every time."""
     return inputs[np.random.default_rng(0).permutation(len(inputs))[:MOST_DOTS]]
-
-
-def _percentiles(values: np.ndarray, percent: float) -> tuple[float, float]:
-    """The range without so many percent at either end, never empty."""
-    if not np.size(values):
-        return 0.0, 1.0
-    low, high = (float(bound) for bound in np.percentile(values, [percent, 100 - percent]))
-    if high > low:
-        return low, high
-    low, high = float(np.min(values)), float(np.max(values))
-    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
-
-
-def _limits(values: np.ndarray, percent: float) -> tuple[float, float]:
-    """`_percentiles` of the finite values, widened by a tenth."""
-    low, high = _percentiles(values[np.isfinite(values)], percent)
-    margin = 0.1 * (high - low)
-    return low - margin, high + margin
 
 
 def _floored(values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -460,8 +436,3 @@ def _r2_text(true: np.ndarray, predicted: np.ndarray) -> str:
 def _value(number: Any) -> float:
     """A number for a plot: NaN, which is not drawn, for None."""
     return math.nan if number is None else float(number)
-
-
-def _plain(text: str) -> str:
-    """Text as it stands: a dollar sign begins no formula."""
-    return str(text).replace("$", r"\$")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from reports import figures
 from reports.findings import Finding
 from reports.polynomial_baselines import polynomial_r2
 
-__all__ = ["draw_curves", "draw_figures", "draw_fit"]
+__all__ = ["draw_curves", "draw_figures", "draw_fit", "formula"]
 
 
 def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network: figures.Values) -> list[Path]:
@@ -27,54 +28,91 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
         for name, degree in (("linear", 1), ("cubic", 3))
         if (score := polynomial_r2(finding.train, finding.test, degree)) is not None
     }
-    surface = run_dir / "plots" / f"{finding.label}_surface.png"
-    equation = finding.chosen.expression
+    surface = figures.surface(
+        finding.test[0],
+        network,
+        finding.chosen.expression,
+        run_dir / "plots" / f"{finding.label}_surface.png",
+        title,
+        formula=formula(finding, names),
+        name=finding.target,
+        names=names,
+    )
     return [
-        _values(run_dir, finding, title),
-        figures.surface(finding.test[0], network, equation, surface, title, names=names),
-        _front(run_dir, finding, title, baselines),
+        _values(run_dir, finding, names, title),
+        surface,
+        _front(run_dir, finding, names, title, baselines),
     ]
 
 
-def draw_fit(run_dir: Path, finding: Finding) -> list[Path]:
+def draw_fit(run_dir: Path, finding: Finding, names: Sequence[str]) -> list[Path]:
     """Draw an equation that has no network beside it: target against equation, and the Pareto front.
 
     Args:
         run_dir: Run directory.
         finding: Result of the search.
+        names: Variable names, where the finding has none of its own.
     """
-    title = finding.target if finding.problem == finding.target else f"{finding.problem}: {finding.target}"
-    return [_values(run_dir, finding, title), _front(run_dir, finding, title)]
+    quantity = finding.measured or finding.target
+    title = quantity if finding.problem == finding.target else f"{finding.problem}: {quantity}"
+    return [_values(run_dir, finding, names, title), _front(run_dir, finding, names, title)]
 
 
-def draw_curves(run_dir: Path, findings: Sequence[Finding]) -> list[Path]:
-    """Draw the learning curve of the model and the course of the searches.
+def draw_curves(run_dir: Path, findings: Sequence[Finding], names: Sequence[str]) -> list[Path]:
+    """Draw the learning curve of the model and the course of the searches, with the formula of a single search.
 
     Args:
         run_dir: Run directory.
         findings: Results of all searches.
+        names: Variable names, where the findings have none of their own.
     """
-    plots: list[Path] = []
+    folder, plots = run_dir / "plots", []
+    found = formula(findings[0], names) if len(findings) == 1 else ""
     if (run_dir / "metrics.csv").exists():
-        plots.append(figures.learning_curve(run_dir / "metrics.csv", run_dir / "plots" / "learning_curve.png"))
+        curve = folder / "learning_curve.png"
+        plots.append(figures.learning_curve(run_dir / "metrics.csv", curve, "learning curve", formula=found))
     histories = {finding.label: finding.history for finding in findings if finding.history}
     if histories:
-        plots.append(figures.search_curve(histories, run_dir / "plots" / "search_curve.png"))
+        curve = folder / "search_curve.png"
+        plots.append(figures.search_curve(histories, curve, "course of the search", formula=found))
     return plots
 
 
-def _values(run_dir: Path, finding: Finding, title: str) -> Path:
+def formula(finding: Finding, names: Sequence[str], digits: int = 4) -> str:
+    """The picked equation as a line for the eye, with the name of its target and rounded constants.
+
+    Args:
+        finding: Result of the search.
+        names: Variable names, where the finding has none of its own.
+        digits: Number of significant digits of the constants.
+    """
+    text = finding.chosen.expression.infix(finding.names or names)
+    rounded = re.sub(r"(?<![\w.])\d+\.\d+(e[+-]?\d+)?", lambda number: f"{float(number[0]):.{digits}g}", text)
+    return f"{finding.measured or finding.target} = {rounded}"
+
+
+def _values(run_dir: Path, finding: Finding, names: Sequence[str], title: str) -> Path:
     inputs, target = finding.test
-    path = run_dir / "plots" / f"{finding.label}_values.png"
-    return figures.latent_scatter(target, finding.chosen.expression(inputs), path, title)
+    return figures.latent_scatter(
+        target,
+        finding.chosen.expression(inputs),
+        run_dir / "plots" / f"{finding.label}_values.png",
+        title,
+        formula=formula(finding, names),
+        name=finding.measured or finding.target,
+        source="network" if finding.measured is None else "measured",
+    )
 
 
-def _front(run_dir: Path, finding: Finding, title: str, baselines: dict[str, float] | None = None) -> Path:
+def _front(
+    run_dir: Path, finding: Finding, names: Sequence[str], title: str, baselines: dict[str, float] | None = None
+) -> Path:
     return figures.pareto_front(
         [candidate.complexity for candidate in finding.front],
         [candidate.train_nmse for candidate in finding.front],
         run_dir / "plots" / f"{finding.label}_front.png",
         title,
+        formula=formula(finding, names),
         validation=[candidate.validation_nmse for candidate in finding.front],
         chosen=finding.front.candidates.index(finding.chosen),
         baselines=baselines,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.tables.table import Table
 from expressions.equivalence import equivalent, recovered
 from expressions.expression import Expression
 from expressions.goodness_of_fit import mse, r2
@@ -19,7 +20,7 @@ from reports.polynomial_baselines import Rows, polynomial_r2
 from runs.record import record_equations, record_metrics
 from searches.pareto_front import Candidate, ParetoFront
 
-__all__ = ["ACCURATE_R2", "Finding", "report_findings", "scores_of"]
+__all__ = ["ACCURATE_R2", "Finding", "heading_of_target", "report_findings", "scores_of"]
 
 ACCURATE_R2 = 0.999  # SRBench's accuracy solution
 _COLUMNS = (
@@ -46,6 +47,8 @@ class Finding:
         test: Rows to report on.
         truth: Formula behind the data, where it is known.
         names: Variable names, where they are not those of all findings of the run.
+        measured: Name of a measured target as its table has it, unit included; None where a network gave the
+            values.
     """
 
     problem: str
@@ -61,11 +64,19 @@ class Finding:
     test: Rows
     truth: Expression | None = None
     names: tuple[str, ...] | None = None
+    measured: str | None = None
 
     @property
     def label(self) -> str:
         """Name that no other finding of the run has."""
         return f"{self.problem}_trial_{self.trial}"
+
+
+def heading_of_target(table: Table) -> str:
+    """Name of a table's target as its header has it, which often says the unit, too."""
+    headings = {name: heading for heading, name in table.renamed.items()}
+    name = str(table.target_name)
+    return headings.get(name, name)
 
 
 def report_findings(

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from expressions.operators import LEADING
-from reports.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, _limits, _plain, png
+from reports.figure_parts.canvas import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, limits, plain, png
 
 __all__ = ["Course", "atlas", "interpolations"]
 
@@ -70,10 +70,10 @@ def atlas(
         _by_value(middle, spread, lengths[order], "length of the skeleton", "tokens", "viridis")
         _by_value(right, spread, means[order], "mean value of the target", "mean / RMS", "coolwarm", (-1.0, 1.0))
         for axes in (left, middle, right):
-            axes.set(xlim=_limits(points[:, 0], 0.2), ylim=_limits(points[:, 1], 0.2))
+            axes.set(xlim=limits(points[:, 0], 0.2), ylim=limits(points[:, 1], 0.2))
             axes.set_xlabel(f"component 1 ({100 * shares[0]:.0f} % of the variance)")
         left.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)")
-        figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(plain(title), x=0.01, ha="left", fontsize=11)
     return Path(path)
 
 
@@ -127,7 +127,7 @@ def interpolations(courses: Sequence[Course], path: str | Path, title: str = "")
         if not courses:
             panels[0, 0].text(0.5, 0.5, "no pair of equations is defined together", ha="center", color="#777777")
             panels[0, 1].axis("off")
-        figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(plain(title), x=0.01, ha="left", fontsize=11)
     return Path(path)
 
 
@@ -139,16 +139,16 @@ def _course(left: Axes, right: Axes, course: Course) -> None:
         curve = np.where(np.abs(curve) < 2 * _MOST, curve, np.nan)  # no line from one side of a pole to the other
         left.plot(course.x, curve, color=colour, linewidth=2.2 if ends else 1.1, zorder=3 if ends else 2)
     inside = course.curves[np.isfinite(course.curves)]
-    low, high = _limits(inside, 1.0) if len(inside) else (_FEWEST, _MOST)
-    left.set(ylim=(max(low, _FEWEST), min(high, _MOST)), xlabel=_plain(course.name), ylabel="standardised")
-    left.set_title(_plain(course.note), fontsize=9, fontweight="normal")
+    low, high = limits(inside, 1.0) if len(inside) else (_FEWEST, _MOST)
+    left.set(ylim=(max(low, _FEWEST), min(high, _MOST)), xlabel=plain(course.name), ylabel="standardised")
+    left.set_title(plain(course.note), fontsize=9, fontweight="normal")
     right.axis("off")
     for number, (text, colour) in enumerate(zip(course.equations, colours, strict=True)):
         ends = number in (0, steps - 1)
         right.text(
             0.0,
             1.0 - (number + 0.5) / steps,
-            f"{number / max(1, steps - 1):.2f}  {_plain(_shortened(text))}",
+            f"{number / max(1, steps - 1):.2f}  {plain(_shortened(text))}",
             transform=right.transAxes,
             color=colour,
             fontsize=8,

@@ -18,7 +18,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from expressions.parsing import parse
 from foundation.errors import UserError
-from reports.figures import BLUE, VERMILLION, _plain, png
+from reports.figure_parts.canvas import BLUE, VERMILLION, plain, png
 from runs.reader import read_run
 
 __all__ = ["table_picture"]
@@ -78,7 +78,7 @@ def _draw_rows(axes: Axes, frame: pd.DataFrame, target: str) -> None:
             "color": VERMILLION if name == target else DARK,
         }
         decimals = max(len(f"{value:g}".partition(".")[2]) for value in frame[name].head(ROWS))
-        axes.text(edge, 0, _plain(str(name)), weight="bold", **style)
+        axes.text(edge, 0, plain(str(name)), weight="bold", **style)
         for row, value in enumerate(frame[name].head(ROWS)):
             axes.text(edge, -row - 1, f"{value:.{decimals}f}", **style)
     axes.plot((1, edges[-1]), (-0.5, -0.5), color="#bbbbbb", linewidth=0.8)

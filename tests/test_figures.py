@@ -5,12 +5,21 @@ import warnings
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from datamodules.tables.table import check_table
+from expressions.parsing import parse
 from reports import figures
+from reports.figure_parts.canvas import shortened
 from reports.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
+from reports.finding_plots import draw_curves, draw_figures, draw_fit
+from reports.findings import Finding, heading_of_target
 from runs.metrics_file import losses, read_metrics
+from searches.pareto_front import Candidate, ParetoFront
 
 PNG = b"\x89PNG\r\n\x1a\n"
 RNG = np.random.default_rng(0)
@@ -141,3 +150,77 @@ def test_metrics_of_a_torn_file(tmp_path):
     assert list(losses(curves)) == ["fit/loss"]
     path.write_bytes(b"\x00\xff\xfe,,,\n" * 3)
     assert read_metrics(path) == {}
+
+
+def test_a_text_is_cut_where_it_would_leave_its_line() -> None:
+    assert shortened("a short one", 4.0, 9.0) == "a short one"
+    long = "0.5*exp(x) + " * 40
+    cut = shortened(long, 4.0, 9.0)
+    assert cut.endswith("…")
+    assert long.startswith(cut[:-1])
+    assert 40 < len(cut) < len(shortened(long, 8.0, 9.0))
+
+
+def texts(draw, monkeypatch, path):
+    """Every text of a figure, in the order in which they stand in it."""
+    found = []
+
+    def kept(figure, stream, **options):
+        figure.draw_without_rendering()
+        found.extend(text.get_text() for text in figure.findobj(Text) if text.get_text())
+        widths = [text.get_window_extent().x1 for text in figure.findobj(Text) if "price" in text.get_text()]
+        assert max(widths, default=0) <= figure.bbox.width, "a text is cut at the edge"
+        stream.write(PNG)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    draw(path)
+    return found
+
+
+def finding(text: str, target: str, measured: str | None = None) -> Finding:
+    """A search for the first column that ended with one equation."""
+    candidate = Candidate(parse(text), 5, 0.1, 0.1)
+    rows = (INPUTS[:50, :1], INPUTS[:50, 0])
+    return Finding(
+        problem=target.replace(" ", "_"),
+        target=target,
+        trial=0,
+        front=ParetoFront([candidate]),
+        chosen=candidate,
+        history=[{"generation": 0, "best_nmse": 0.5}],
+        seconds=1.0,
+        evaluations=1,
+        stopped="done",
+        train=rows,
+        test=rows,
+        measured=measured,
+    )
+
+
+def test_a_measured_target_has_its_unit_on_the_axes_and_its_formula_above(monkeypatch, tmp_path) -> None:
+    long = "0.123456789*x0 + " + " + ".join(f"sin({k}.0*x0)" for k in range(2, 40))
+    found = finding(long, "price__k_", measured="price (k$)")
+    drawn = [
+        lambda path: draw_fit(path, found, ["age"]),
+        lambda path: draw_curves(path, [found], ["age"]),
+        lambda path: draw_figures(path, found, ["age"], network),
+    ]
+    for number, draw in enumerate(drawn):
+        shown = texts(draw, monkeypatch, tmp_path / str(number))
+        formulas = [text for text in shown if text.startswith(r"price (k\$) = 0.1235*age + sin(2*age)")]
+        assert len(formulas) == (2, 1, 3)[number], "every plot has the formula, with rounded constants"
+        assert all(text.endswith("…") for text in formulas)
+        if number != 1:
+            assert {r"price (k\$), measured", r"price (k\$), equation"} <= set(shown)
+
+
+def test_the_values_of_a_network_are_said_to_be_its_own(monkeypatch, tmp_path) -> None:
+    found = finding("x0", "latent 0")
+    shown = texts(lambda path: draw_figures(path, found, ["age"], network), monkeypatch, tmp_path)
+    assert {"latent 0, network", "latent 0, equation", "latent 0 = age"} <= set(shown)
+
+
+@pytest.mark.parametrize("name", ["y (kW h)", "y"])
+def test_the_heading_of_a_target_has_its_unit(name: str) -> None:
+    table = check_table(pd.DataFrame({"a": range(40), name: [k * k for k in range(40)]}), name)
+    assert heading_of_target(table) == name
