@@ -22,7 +22,12 @@ class EquationSearch(Callback):
     Args:
         run_dir: run directory, where the results go.
         deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
+
+    Attributes:
+        of_latents: whether the equations are of the model's latents, and not of the target of its data.
     """
+
+    of_latents = False
 
     def __init__(self, run_dir: str | Path = ".", deferred: bool = False) -> None:
         self.run_dir = Path(run_dir)

@@ -15,10 +15,11 @@ from omegaconf import DictConfig
 
 from configs.validation import check_config
 from foundation.errors import UserError, near
+from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
 from reports.run_summary import run_summary
 from runs.command_line import remember_overrides
-from runs.directory import claimed, short_path, starting_point, wandb_run_id
+from runs.directory import claimed, starting_point, wandb_run_id
 from runs.launch import rank
 from runs.record import read_results
 
@@ -123,7 +124,7 @@ def _run(job: Job, first: bool) -> None:
     loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
     trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers)
     if first:
-        print(f"{job.model} on {job.data}, in {short_path(run_dir)}", flush=True)
+        print(first_line(job, search), flush=True)
     with closing(trainer):
         with record.phase("fit"):  # one that was over ends before its first step
             resumed = checkpoint if first_step > 0 else None
