@@ -22,23 +22,19 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.skeleton import Skeleton, skeleton_of
+from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
-from searches.common.skeleton_fitting import SkeletonFitter
 from searches.latent_space.checked_map import CheckedMap
-from searches.latent_space.cma_strategy import CMAStrategy
 from searches.latent_space.continuation import Continuation
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.latent_space.paper_strategy import PaperStrategy
+from searches.latent_space.generations import LatentGenerations, scores_of
 from searches.latent_space.settings import LatentSearchSettings
-from searches.latent_space.skeleton_scores import Elite, SkeletonScores
-from searches.latent_space.strategies import GreedyStrategy, Outcome, PriorStrategy, Strategy
+from searches.latent_space.strategies import Strategy
 from searches.latent_space.tables import PreparedTable, Table
-from searches.latent_space.target_rewriting import Rewriter, Rewriting
 from searches.links.sums import linked_sums, seconds_of_sums, sums_of_parts
 from searches.pareto_front import ParetoFront
 from searches.search_result import SearchResult
@@ -129,7 +125,7 @@ class _Run:
         self.table = PreparedTable.of(task.inputs, task.target, known, names)
         self.map = None if latent_map is None else CheckedMap(latent_map, self.table, seed, 8 * settings.elites)
         self.notes = () if settings.method == "none" else self.table.notes
-        self.scores = _scores(self.table, settings, seed)
+        self.scores = scores_of(self.table, settings, seed)
         self.refinement = Refinement(
             task,
             iterations=settings.finish_iterations,
@@ -138,7 +134,6 @@ class _Run:
         )
         self.exactness = ExactnessCheck(task, self.refinement)
         self.strategy: Strategy | None = None
-        self.rewriter: Rewriter | None = None
         self.generation = -1  # the last finished one
         self.decodes = 0
         self.history: list[dict[str, float]] = []
@@ -157,10 +152,11 @@ class _Run:
         if self.settings.method == "none" or self.map is None:
             return "none"
         try:
-            strategy = self.strategy = self._strategy(self.map)
+            generations = LatentGenerations(self.map, self.table, self.scores, self.settings, self.seed)
+            strategy = self.strategy = generations.strategy
             self._resume(strategy)
             while (reason := self._spent(strategy, should_stop)) is None:
-                self._generation(self.map, strategy)
+                self._generation(generations)
                 if on_generation is not None:
                     on_generation(self.history[-1], self._leader())
         except KeyboardInterrupt:
@@ -176,60 +172,19 @@ class _Run:
             reason = "map"
         return reason
 
-    def _strategy(self, asked: CheckedMap) -> Strategy:
-        """How latents are proposed, by `settings.method`."""
-        settings, seed = self.settings, self.seed
-        if settings.method == "paper":
-            return PaperStrategy(self.table, asked.prior, settings, seed)
-        views = self.table.views(1 if settings.method == "greedy" else settings.views, seed)
-        prior = asked.prior(views)
-        if settings.method == "greedy":
-            return GreedyStrategy(prior)
-        if settings.method == "prior":
-            return PriorStrategy(prior, settings, seed)
-
-        def elites() -> list[Elite]:
-            return self.scores.elites
-
-        if settings.rewritten:
-            self.rewriter = Rewriter(asked.clean, asked.prior_of, elites, settings.power, seed)
-        return CMAStrategy(prior, settings, seed, elites, asked.posterior)
-
-    def _generation(self, asked: CheckedMap, strategy: Strategy) -> None:
+    def _generation(self, generations: LatentGenerations) -> None:
         settings, number = self.settings, self.generation + 1
         if number == 0 and settings.linked_sums:
             self._begin_with_sums()
-        own = strategy.ask(number)
-        questions = self._questions(number)
-        latents = np.concatenate([own, *(latent[None] for latent, _ in questions)])
-        left = math.inf if settings.decodes is None else settings.decodes - self.decodes
-        whole = len(latents) <= left
-        decoded = asked.decode(number, latents if whole else latents[: int(left)], strategy.temperature)
-        self.decodes += len(decoded)
-        outcome = self._outcome(decoded, len(own), [one for _, one in questions])
-        if whole:  # a generation that the budget has cut short is the last: nobody learns from it
-            strategy.tell(outcome)
+        self.decodes += generations.run(
+            number, None if settings.decodes is None else settings.decodes - self.decodes
+        )
         self.generation = number
         self._check_leader()
         if self.scores.elites and self.exactness.exact is None and settings.recombines_after(number):
             self._recombine()
-        self._record(strategy)
-        self._save(strategy)
-
-    def _questions(self, generation: int) -> list[tuple[np.ndarray, Rewriting]]:
-        """Latents that answer other questions about the table, with these questions."""
-        if self.rewriter is None:
-            return []
-        return self.rewriter.ask(generation, self.settings.rewritten, self.settings.question_samples)
-
-    def _outcome(self, decoded: Sequence[Skeleton], own: int, questions: Sequence[Rewriting]) -> Outcome:
-        """Score all skeletons; what became of the first `own`, which are the strategy's."""
-        ours, answers = decoded[:own], decoded[own:]
-        known = np.array([self.scores.is_known(skeleton) for skeleton in ours])
-        skeletons = [*ours, *(one.answered(answer) for one, answer in zip(questions, answers, strict=False))]
-        errors, scores = self.scores.errors(skeletons), self.scores.scores(skeletons)
-        lengths = np.array([len(skeleton) for skeleton in ours])
-        return Outcome(errors[:own], scores[:own], lengths, known)
+        self._record(generations.strategy)
+        self._save(generations.strategy)
 
     def _begin_with_sums(self) -> None:
         """What regression finds: the formula itself, or elites, and seeds for genetic programming."""
@@ -457,26 +412,6 @@ class _Run:
             counts={"decodes": self.decodes, "skeletons": len(self.scores)},
             notes=self.notes,
         )
-
-
-def _scores(table: PreparedTable, settings: LatentSearchSettings, seed: int) -> SkeletonScores:
-    """Where skeletons are fitted; the paper's method fits each from one start, and all of them."""
-    paper = settings.method == "paper"
-    fitter = SkeletonFitter(
-        table.inputs,
-        table.target,
-        seed=seed,
-        parsimony=settings.parsimony,
-        longest=settings.longest,
-        search_rows=settings.search_rows,
-        screen_rows=settings.screen_rows,
-        frequency_starts=1 if paper else settings.frequency_starts,
-        starts=1 if paper else settings.starts,
-        linear_scaling=True,
-        screen_iterations=settings.screen_iterations,
-        fit_iterations=settings.fit_iterations,
-    )
-    return SkeletonScores(fitter, settings.elites, None if paper else settings.fitted_share)
 
 
 def _identity(settings: LatentSearchSettings) -> dict[str, Any]:

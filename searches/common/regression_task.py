@@ -13,6 +13,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from searches.pareto_front import Candidate
 
+_SORTED_ROWS = 50_000  # longest column that is sorted to find its extremes
 _FINAL_ROWS = 4_000  # rows of the last fit: ten constants gain nothing from more
 _CHUNK_ELEMENTS = 1 << 20  # values computed at a time: 4 MB of float32, which the outer cache holds
 _SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
@@ -33,6 +34,7 @@ class RegressionTask:
         linear_scaling: whether every equation f stands for the best `a*f + b`
             (Keijzer, Improving Symbolic Regression with Interval Arithmetic and Linear Scaling, EuroGP 2003).
         seed: random seed for the choice of rows.
+        weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -48,24 +50,37 @@ class RegressionTask:
         search_rows: int = 1000,
         linear_scaling: bool = True,
         seed: int = 0,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.inputs, self.target = _checked(inputs, target, "training")
+        self.weights = None if weights is None else _checked_weights(weights, self.target)
+        """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else _checked(*validation, "validation")
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
-        self.variance = _variance(self.target)
+        self.variance = _variance(self.target, self.weights)
         rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
         self._final_rows = _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(seed))
         self.search_inputs = np.asfortranarray(self.inputs[rows])
         self.search_target = self.target[rows]
+        self.search_weights = None if self.weights is None else _of_mean_one(self.weights[rows])
         self._dtype = self._search_dtype()
         self._evaluator = Evaluator(self.search_inputs, self._dtype.type)
-        centred = self.search_target - self.search_target.mean()
+        centred = self.search_target - np.average(self.search_target, weights=self.search_weights)
         # float32 cannot hold a target such as 1e30: work in units of its own spread.
-        self._unit = float(centred.std()) or 1.0
+        self._unit = _spread(centred, self.search_weights) or 1.0
         self._centred = (centred / self._unit).astype(self._dtype)
+        self._mean_weights, self._root_weights = self._screening_weights()
+        self._goal = self._centred if self._root_weights is None else self._root_weights * self._centred
         self._fit_centre, self._fit_unit = self._fitted_scale()
+
+    def _screening_weights(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Weights that give a mean over the rows, and roots of the weights of squared errors. Each `[rows]`"""
+        if self.search_weights is None:
+            return None, None
+        weights = self.search_weights.astype(self._dtype)
+        return weights / self._dtype.type(len(weights)), np.sqrt(weights)
 
     def _search_dtype(self) -> np.dtype:
         """float32, which is twice as fast and more, unless the numbers at hand would leave its range."""
@@ -83,7 +98,7 @@ class RegressionTask:
         """
         if not self.linear_scaling:
             return 0.0, 1.0
-        mean, spread = float(self.target.mean()), math.sqrt(self.variance)
+        mean, spread = float(np.average(self.target, weights=self.weights)), math.sqrt(self.variance)
         return (mean if abs(mean) > _FAR * spread else 0.0), 2.0 ** round(math.log2(spread))
 
     @property
@@ -126,19 +141,29 @@ class RegressionTask:
         rows = values.shape[1]
         with np.errstate(all="ignore"):
             if self.linear_scaling:
-                values -= values.mean(axis=1, keepdims=True)
+                values -= self._means(values)
+                if self._root_weights is not None:
+                    values *= self._root_weights
                 squares = _squares(values)
-                slope = (values @ self._centred) / squares
+                slope = (values @ self._goal) / squares
                 slope[~np.isfinite(slope)] = 0.0
                 values *= slope[:, None]
-                values -= self._centred
+                values -= self._goal
             else:
-                values -= self._dtype.type(self.search_target.mean())
+                values -= self._dtype.type(np.average(self.search_target, weights=self.search_weights))
                 values /= self._dtype.type(self._unit)
                 values -= self._centred
+                if self._root_weights is not None:
+                    values *= self._root_weights
             error = np.einsum("er,er->e", values, values).astype(np.float64) / rows
         error[~np.isfinite(error)] = np.inf
         return error
+
+    def _means(self, values: np.ndarray) -> np.ndarray:
+        """Mean of every row of values, by the weights of the table's rows. `[expressions, 1]`"""
+        if self._mean_weights is None:
+            return np.asarray(values.mean(axis=1, keepdims=True))
+        return np.asarray((values @ self._mean_weights)[:, None])
 
     def fit(
         self,
@@ -168,6 +193,7 @@ class RegressionTask:
             iterations=iterations,
             starts=starts,
             rng=rng,
+            weights=self.search_weights,
             fixed=fixed,
             affine=self.linear_scaling,
             dtype=self._dtype.type,
@@ -192,6 +218,7 @@ class RegressionTask:
             self.search_inputs,
             (self.search_target - self._fit_centre) / self._fit_unit,
             iterations=iterations,
+            weights=self.search_weights,
             affine=self.linear_scaling,
         )
         self.evaluations += result.evaluations
@@ -217,6 +244,7 @@ class RegressionTask:
             self.inputs[rows],
             target,
             iterations=iterations,
+            weights=self._final_weights,
             fixed=fixed,
             affine=self.linear_scaling,
         )
@@ -232,8 +260,18 @@ class RegressionTask:
     def refit(self, expression: Expression, iterations: int = 5) -> Expression:
         """The equation with its own constants fitted once more on up to 4,000 rows."""
         rows = self._final_rows
-        fitted = fit_constants([expression], self.inputs[rows], self.target[rows], iterations=iterations)
+        fitted = fit_constants(
+            [expression],
+            self.inputs[rows],
+            self.target[rows],
+            iterations=iterations,
+            weights=self._final_weights,
+        )
         return fitted.expressions[0]
+
+    @property
+    def _final_weights(self) -> np.ndarray | None:
+        return None if self.weights is None else self.weights[self._final_rows]
 
     def judge(self, expression: Expression, complexity: int) -> Candidate:
         """Score an equation as it stands, in float64, on every training row and on the held-out ones.
@@ -243,7 +281,8 @@ class RegressionTask:
         variance: it only rules out equations that are not finite there.
         """
         with np.errstate(all="ignore"):
-            error = float(np.mean((expression(self.inputs) - self.target) ** 2) / self.variance)
+            squares = (expression(self.inputs) - self.target) ** 2
+            error = float(np.average(squares, weights=self.weights) / self.variance)
         train = error if math.isfinite(error) else math.inf
         return Candidate(expression, complexity, train, self._held_out_nmse(expression, train))
 
@@ -270,12 +309,37 @@ def _squares(values: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _variance(target: np.ndarray) -> float:
+def _of_mean_one(weights: np.ndarray) -> np.ndarray:
+    return np.asarray(weights / weights.mean())
+
+
+def _checked_weights(weights: np.ndarray, target: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != target.shape or not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError(f"weights {weights.shape} must be [rows] as the target, finite, and not negative")
+    counted = target[weights > 0]
+    if not len(counted) or counted.min() == counted.max():
+        raise ValueError("rows of positive weight have one target value: there is nothing to search for")
+    return _of_mean_one(weights)
+
+
+def _spread(centred: np.ndarray, weights: np.ndarray | None) -> float:
+    """Standard deviation of values whose weighted mean is 0."""
+    if weights is None:
+        return float(centred.std())
+    largest = float(np.abs(centred).max()) or 1.0
+    return largest * math.sqrt(np.average((centred / largest) ** 2, weights=weights))
+
+
+def _variance(target: np.ndarray, weights: np.ndarray | None) -> float:
     lowest, highest = float(target.min()), float(target.max())
     if lowest == highest:  # the variance itself would not be 0, since the mean is rounded
         raise ValueError(f"the target is {lowest!r} on every row: there is nothing to search for")
     with np.errstate(over="ignore"):
-        spread = float(np.std(target))
+        if weights is None:
+            spread = float(np.std(target))
+        else:
+            spread = _spread(target - np.average(target, weights=weights), weights)
     if not _SPREADS[0] < spread < _SPREADS[1]:
         raise ValueError(
             f"the target lies between {lowest!r} and {highest!r}: scale it so that its standard deviation is "
@@ -309,9 +373,19 @@ def _search_rows(inputs: np.ndarray, target: np.ndarray, count: int, rng: np.ran
     rows = len(target)
     if rows <= count:
         return np.arange(rows)
-    columns = np.column_stack([inputs, target])
-    tail = max(1, count // (20 * columns.shape[1]))
-    order = np.argsort(columns, axis=0, kind="stable")
-    extremes = np.unique(np.concatenate([order[:tail], order[-tail:]]))[: count // 2]
+    columns = [*inputs.T, target]
+    tail = max(1, count // (20 * len(columns)))
+    extremes = np.unique(np.concatenate([_extremes(column, tail) for column in columns]))[: count // 2]
     others = np.setdiff1d(np.arange(rows), extremes)
     return np.sort(np.concatenate([extremes, rng.choice(others, count - len(extremes), replace=False)]))
+
+
+def _extremes(column: np.ndarray, tail: int) -> np.ndarray:
+    """Rows of the `tail` smallest and the `tail` largest values of a column; of equals, the first ones."""
+    if len(column) > _SORTED_ROWS:  # sorting a long column takes longer than a short search
+        ends = np.partition(column, [tail - 1, len(column) - tail])
+        candidates = np.flatnonzero((column <= ends[tail - 1]) | (column >= ends[-tail]))
+        kept = candidates[np.argsort(column[candidates], kind="stable")]
+        return np.concatenate([kept[:tail], kept[-tail:]])
+    order = np.argsort(column, kind="stable")
+    return np.concatenate([order[:tail], order[-tail:]])

@@ -70,6 +70,20 @@ class PreparedTable:
                 f"the map knows {variables} variables and the table has {inputs.shape[1]}: it is shown {shown}, "
                 "which have most to do with the target",
             )
+        return cls.of_columns(inputs, target, columns, notes)
+
+    @classmethod
+    def of_columns(
+        cls, inputs: np.ndarray, target: np.ndarray, columns: np.ndarray, notes: tuple[str, ...] = ()
+    ) -> PreparedTable:
+        """Scale the given columns.
+
+        Args:
+            inputs: finite columns of the table. `[rows, columns]`
+            target: finite values, not all equal. `[rows]`
+            columns: positions of the columns to be shown. `[columns shown]`
+            notes: one sentence for every change of the table.
+        """
         exponents = tuple(_exponent(inputs[:, column]) for column in columns)
         scaled = inputs[:, columns] / 10.0 ** np.array(exponents, dtype=np.float64)
         return cls(scaled, of_ordinary_size(target), tuple(columns.tolist()), exponents, notes)
@@ -78,6 +92,35 @@ class PreparedTable:
     def factors(self) -> frozenset[float]:
         """The constants that `restored` writes in front of variables."""
         return frozenset(_factor(exponent) for exponent in self.exponents if exponent)
+
+    def shown(self, expression: Expression) -> Expression:
+        """An equation of the table's columns, in ordinary units, as one of the columns shown.
+
+        Raises:
+            ValueError: it holds a column that is not shown.
+        """
+        return self._taken(expression, [0] * len(self.exponents))
+
+    def taken(self, expression: Expression) -> Expression:
+        """An equation of the table's columns, in their own units, as one of the columns shown.
+
+        Raises:
+            ValueError: it holds a column that is not shown.
+        """
+        return self._taken(expression, self.exponents)
+
+    def _taken(self, expression: Expression, exponents: Sequence[int]) -> Expression:
+        def leaf(token: int, value: float) -> Expression:
+            if token == CONSTANT:
+                return Expression.constant(value)
+            place = self.columns.index(token - FIRST_VARIABLE)
+            variable = Expression.variable(place)
+            if not exponents[place]:
+                return variable
+            return Expression.apply("mul", Expression.constant(float(f"1e{exponents[place]}")), variable)
+
+        found: Expression = expression.fold(leaf, lambda row, *parts: Expression.apply(row.name, *parts))
+        return found
 
     def renamed(self, expression: Expression) -> Expression:
         """An equation of the columns shown as one of the table's columns, still in ordinary units."""

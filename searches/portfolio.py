@@ -1,0 +1,493 @@
+"""Symbolic regression by all searches together: tables in, a Pareto front of equations out.
+
+Regression, genetic programming, hard structures of an equation learner, and a map of equations share one budget,
+one set of rows and one front. Each starts from what the others have found, and time goes to what has lowered the
+description length lately. A table of other units or of many columns is brought into shape first, and equations are
+of the table's own columns in the end.
+
+An algorithm portfolio: B. Huberman, R. Lukose and T. Hogg, "An economics approach to hard computational problems",
+Science 1997.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expressions.constant_fitting import fit_constants
+from expressions.expression import Expression
+from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
+from searches.common.refinement import Refinement, near_front
+from searches.common.regression_task import RegressionTask
+from searches.evolution.tree_size import tree_size
+from searches.latent_space.equation_map import EquationMap, MapFile
+from searches.latent_space.tables import PreparedTable
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.portfolio_members.allocation import Allocation, code_length
+from searches.portfolio_members.crew import Crew, Report, possible_methods
+from searches.portfolio_members.member import Offer
+from searches.portfolio_members.screening import relevant_columns
+from searches.portfolio_members.settings import METHODS, PortfolioSettings
+from searches.portfolio_members.workers import RemoteCrew, open_crews
+from searches.search_result import SearchResult
+
+__all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
+
+_FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
+_SHORTEST_FINISH = 0.3
+_SIMPLIFY_SECONDS = 3.0  # for SymPy, at most
+_INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
+_FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
+_MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
+_MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
+_SHOWN_EVERY = 0.2  # seconds between two reports of progress
+_LAST_STEPS = 5  # of the fit on all rows
+_CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
+_NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a portfolio is.
+
+    Attributes:
+        front: Pareto front so far, before pruning and rounding, scored on the rows that are refined on.
+        seconds: time since the call.
+        evaluations: computations of one equation on the search rows so far.
+        method: method that had the last turn.
+        is_new: whether the front has changed since the last report.
+    """
+
+    front: ParetoFront
+    seconds: float
+    evaluations: int
+    method: str
+    is_new: bool
+
+
+def search(
+    inputs: np.ndarray,
+    target: np.ndarray,
+    settings: PortfolioSettings | None = None,
+    *,
+    seed: int,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    weights: np.ndarray | None = None,
+    seeds: Sequence[Expression] = (),
+    workers: int = 1,
+    latent_map: EquationMap | MapFile | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Search for equations of `target` in terms of the columns of `inputs`.
+
+    Args:
+        inputs: finite values of the variables. `[rows, variables]`
+        target: finite values, not all equal. `[rows]`
+        settings: settings of the search; the defaults when not given.
+        seed: random seed: with a budget of evaluations alone, same seed, settings, data and number of workers,
+            same result.
+        validation: held-out `(inputs, target)` by which equations are picked; training rows when not given.
+        weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
+        seeds: equations to start from.
+        workers: number of processes, this one among them.
+        latent_map: map of equations, or the file to load it from; None: the method `map` is left out.
+        on_progress: function that is called some five times a second with how far the search is.
+        should_stop: function that says after every turn whether to end.
+
+    Returns:
+        The result; after Ctrl-C, with what was found by then. Its `counts` are the turns of every method. It ended
+        (`stopped`) by `exact`, `seconds`, `evaluations`, `done` (nothing is left to be tried) or `interrupted`.
+
+    Raises:
+        ValueError: the data cannot be searched (see `searches.common.regression_task.RegressionTask`), or no
+            method can work with the operators and the map at hand.
+        searches.common.parallel.ProcessKilledError: a worker was killed.
+    """
+    begun = time.perf_counter()
+    settings = settings or PortfolioSettings()
+    data = _Data(inputs, target, validation, weights, settings, seed)
+    run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
+    with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
+        stopped = run.turns(crews, should_stop)
+    return run.result(stopped)
+
+
+class _Data:
+    """A table in the shapes that a search needs: all rows, those to refine on, and those to search on.
+
+    Attributes:
+        whole: every row, in the table's own units.
+        task: rows to refine on, in the table's own units; the same as `whole` where there are few.
+        table: search rows of the columns shown, in ordinary units.
+        shown_task: the same as a task.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        validation: tuple[np.ndarray, np.ndarray] | None,
+        weights: np.ndarray | None,
+        settings: PortfolioSettings,
+        seed: int,
+    ) -> None:
+        self.whole = RegressionTask(
+            inputs, target, validation=validation, search_rows=settings.fit_rows, seed=seed, weights=weights
+        )
+        self.task = self._reduced(settings, seed)
+        task = self.task
+        columns = relevant_columns(task.search_inputs, task.search_target, settings.columns)
+        self.table = PreparedTable.of_columns(task.search_inputs, task.search_target, columns)
+        self.shown_task = RegressionTask(
+            self.table.inputs,
+            self.table.target,
+            search_rows=len(self.table.target),
+            seed=seed,
+            weights=task.search_weights,
+        )
+
+    def _reduced(self, settings: PortfolioSettings, seed: int) -> RegressionTask:
+        whole = self.whole
+        validation = whole.validation
+        if validation is not None and len(validation[1]) > settings.fit_rows:
+            kept = np.linspace(0, len(validation[1]) - 1, settings.fit_rows).round().astype(int)
+            validation = validation[0][kept], validation[1][kept]
+        return RegressionTask(
+            whole.search_inputs,
+            whole.search_target,
+            validation=validation,
+            search_rows=settings.search_rows,
+            seed=seed,
+            weights=whole.search_weights,
+        )
+
+
+class _Run:
+    """The course of a search: turns, one shared front, budgets, and the final equations.
+
+    Args:
+        data: table of the search.
+        settings: settings of the search.
+        seed: random seed.
+        seeds: equations to start from, of the table's own columns.
+        latent_map: map of equations; None: there is none.
+        begun: time of the call.
+        on_progress: function that is called with how far the search is.
+    """
+
+    def __init__(
+        self,
+        data: _Data,
+        settings: PortfolioSettings,
+        seed: int,
+        seeds: Sequence[Expression],
+        latent_map: EquationMap | MapFile | None,
+        begun: float,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.data, self.settings, self.seed, self.begun = data, settings, seed, begun
+        self.refinement = Refinement(
+            data.task,
+            equations=settings.polish_equations,
+            simplify_seconds=min(_SIMPLIFY_SECONDS, self._finish_seconds),
+        )
+        self.exactness = ExactnessCheck(data.task, self.refinement)
+        self.methods = self._methods(latent_map is not None)
+        self.latent_map = latent_map
+        self.evaluations = 0
+        self.turns_of = dict.fromkeys(self.methods, 0)
+        self.best: dict[int, tuple[float, Expression]] = {}
+        """Lowest error on the search rows and equation of every size, of the columns shown."""
+        self.history: list[dict[str, float]] = []
+        self._news: list[
+            tuple[tuple[int, str], Expression]
+        ] = []  # who found it, and what, in the order of finding
+        self._heard: dict[tuple[int, str], int] = {}  # how many of these each member was told
+        self._allocations: list[Allocation] = []
+        self._rests: dict[tuple[int, str], int] = {}  # until so much news, a member has nothing to do
+        self._progress = _ProgressReports(self, on_progress) if on_progress is not None else None
+        self._begin_with(seeds)
+
+    def _methods(self, has_map: bool) -> list[str]:
+        settings = self.settings
+        if settings.seconds is not None and settings.seconds < _MAP_SECONDS and settings.methods != ("map",):
+            has_map = False
+        methods = possible_methods(settings.methods, settings.operators, has_map)
+        if not methods:
+            raise ValueError(
+                f"none of the methods {', '.join(settings.methods)} can search with the operators "
+                f"{', '.join(settings.operators)}{'' if has_map else ' and without a map'}: allow another method"
+            )
+        return methods
+
+    @property
+    def seconds(self) -> float:
+        """Time since the call."""
+        return time.perf_counter() - self.begun
+
+    # --- turns --------------------------------------------------------------------------------------------------
+
+    def remote_offers(self, workers: int) -> list[Offer]:
+        """What every process but this one begins with."""
+        return [self._offer(number) for number in range(1, workers)]
+
+    def _offer(self, number: int) -> Offer:
+        settings = self.settings
+        first = None
+        if settings.seconds is not None:
+            first = min(_FIRST_SHARE * settings.seconds, _FIRST_SECONDS)
+        guesses = tuple(equation for _, (_, equation) in sorted(self.best.items()))
+        return Offer((self.seed, number), settings.operators, settings.max_length, first, guesses)
+
+    def turns(self, remote: Sequence[RemoteCrew], should_stop: Callable[[], bool] | None) -> str:
+        """Turns until a budget is spent or an equation is exact; why it ended."""
+        own = Crew(self.data.shown_task, self._offer(0), self.latent_map)
+        self._allocations = [self._allocation(number, 1 + len(remote)) for number in range(1 + len(remote))]
+        try:
+            while (reason := self._spent(should_stop)) is None:
+                self._round(own, remote)
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        return reason
+
+    def _allocation(self, number: int, workers: int) -> Allocation:
+        """Methods of a worker: the first one begins with regression, the last one has the map."""
+        methods = [
+            method
+            for method in self.methods
+            if len(self.methods) == 1
+            or ((method != "regression" or number == 0) and (method != "map" or number == workers - 1))
+        ]
+        allocation = Allocation(methods or self.methods)
+        budget = self.settings.seconds or 0.0
+        for method, lead in (("map", _MAP_LEAD), ("structures", _STRUCTURE_LEAD)):
+            if method in methods and len(methods) > 1:
+                allocation.start(method, lead * budget)
+        return allocation
+
+    def _round(self, own: Crew, remote: Sequence[RemoteCrew]) -> None:
+        """A turn of every worker that listens; this process has its own while it waits for the others."""
+        waits = self.settings.seconds is None
+        busy = []
+        for number, crew in enumerate(remote, start=1):
+            if crew.is_up(waits) and (turn := self._turn(number)) is not None:
+                crew.begin_turn(*turn)
+                busy.append((number, crew))
+        if (turn := self._turn(0)) is not None:
+            self._note(0, own.turn(*turn))
+        for number, crew in busy:
+            self._note(number, crew.report())
+
+    def _turn(self, worker: int) -> tuple[str, list[Expression], float | None] | None:
+        """Method of the next turn, what others have found since its last one, and the time; None: none is left."""
+        left = self._ready(worker)
+        if not left:
+            return None
+        method = self._allocations[worker].next(left)
+        who = (worker, method)
+        told = self._news[self._heard.get(who, 0) :]
+        self._heard[who] = len(self._news)
+        seconds = None if self.settings.seconds is None else min(self.settings.turn_seconds, self._search_left())
+        return method, [equation for finder, equation in told if finder != who], seconds
+
+    def _ready(self, worker: int) -> list[str]:
+        """The methods of a worker that have something to do."""
+        return [
+            method
+            for method in self._allocations[worker].methods
+            if self._rests.get((worker, method), 0) <= len(self._news)
+        ]
+
+    def _note(self, worker: int, report: Report) -> None:
+        """Take up what a turn has brought."""
+        before = self._code_length()
+        self.evaluations += report.evaluations
+        self.turns_of[report.method] += 1
+        for error, equation in report.found:
+            self._keep(error, equation, (worker, report.method))
+        if report.is_done:
+            self._rests[worker, report.method] = len(self._news) + _NEWS_TO_GO_ON
+        gain = max(0.0, before - self._code_length())
+        cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
+        self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
+        self._check_exact()
+        self._record()
+        if self._progress is not None:
+            self._progress.report(report.method)
+
+    def _keep(self, error: float, equation: Expression, finder: tuple[int, str]) -> None:
+        size = tree_size(equation)
+        if math.isfinite(error) and error < self.best.get(size, (math.inf,))[0]:
+            self.best[size] = (error, equation)
+            self._news.append((finder, equation))
+
+    def _code_length(self) -> float:
+        task = self.data.shown_task
+        return code_length(self.best, len(task.search_target), len(self.settings.operators) + task.variables)
+
+    def _begin_with(self, seeds: Sequence[Expression]) -> None:
+        """Equations that need no search: those that were given, and the straight line of all columns shown."""
+        task, table = self.data.shown_task, self.data.table
+        known = set(table.columns)
+        equations = [table.taken(equation) for equation in seeds if known.issuperset(equation.variables)]
+        fitted, errors = task.fit([*equations, _line(task)], iterations=10, rng=np.random.default_rng(self.seed))
+        for equation, error in zip(fitted, errors.tolist(), strict=True):
+            self._keep(error, equation, (-1, ""))
+
+    def _record(self) -> None:
+        if not self.best:
+            return
+        error, leader = min(self.best.values(), key=lambda found: found[0])
+        self.history.append(
+            {
+                "generation": sum(self.turns_of.values()),
+                "seconds": self.seconds,
+                "evaluations": self.evaluations,
+                "best_nmse": error,
+                "best_length": len(leader),
+            }
+        )
+
+    # --- is it exact? is it time? -------------------------------------------------------------------------------
+
+    def _check_exact(self) -> None:
+        """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
+        if self.exactness.exact is not None:
+            return
+        near = [equation for _, (error, equation) in sorted(self.best.items()) if error <= NEARLY_EXACT]
+        for found in [each for each in near if not self.exactness.is_refuted(each)][:_CHECKED_AT_ONCE]:
+            equation = self.data.table.restored(found)
+            if self.exactness.check(found, equation, self._fixed(equation)):
+                return
+
+    def _fixed(self, equation: Expression) -> np.ndarray:
+        """Constants that are the unit of a column. `[constants]` bool"""
+        return np.isin(equation.constants, list(self.data.table.factors))
+
+    def _search_left(self) -> float:
+        """Time until the end of the last turn."""
+        if self.settings.seconds is None:
+            return math.inf
+        return self.settings.seconds - self._finish_seconds - self.seconds
+
+    @property
+    def _finish_seconds(self) -> float:
+        """Time that is kept for the end."""
+        if self.settings.seconds is None:
+            return math.inf
+        return min(_LONGEST_FINISH, max(_SHORTEST_FINISH, _FINISH_SHARE * self.settings.seconds))
+
+    def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
+        """Why the search must end now, None while it may go on."""
+        settings = self.settings
+        if self.exactness.exact is not None and settings.stop_when_exact:
+            return "exact"
+        if not any(self._ready(worker) for worker in range(len(self._allocations))):
+            return "done"
+        if self._search_left() <= 0:
+            return "seconds"
+        if settings.evaluations is not None and self.evaluations >= settings.evaluations:
+            return "evaluations"
+        if should_stop is not None and should_stop():
+            return "interrupted"
+        return None
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def result(self, stopped: str) -> SearchResult:
+        """The front, refined, fitted and scored on all rows."""
+        seconds = self.settings.seconds
+        left = math.inf if seconds is None else seconds - self.seconds
+        if stopped == "interrupted":
+            left = min(left, _INTERRUPTED_SECONDS)
+        return SearchResult(
+            front=self._scored_on_all_rows(self._front(left)),
+            history=self.history,
+            seconds=self.seconds,
+            evaluations=self.evaluations,
+            stopped=stopped,
+            counts=self.turns_of,
+            notes=self._notes(),
+        )
+
+    def _front(self, seconds: float) -> ParetoFront:
+        """The front on the rows that are refined on."""
+        restored = {size: (error, self.data.table.restored(one)) for size, (error, one) in self.best.items()}
+        exact = self.exactness.exact
+        mean = self.refinement.judged(Expression.constant(float(self.data.task.target.mean())))
+        known = [mean, *([] if exact is None else [exact])]
+        front = self.refinement.front(restored, known, self._fixed, seconds)
+        most = self.settings.max_complexity
+        if most is None:
+            return front
+        return ParetoFront.of([candidate for candidate in front if candidate.complexity <= most])
+
+    def _scored_on_all_rows(self, front: ParetoFront) -> ParetoFront:
+        """The front, whose picked equation is fitted on all rows, and all of whose errors are on all rows."""
+        whole = self.data.whole
+        if whole is self.data.task or not len(front):
+            return front
+        picked = pick(front)
+        fitted = [whole.judge(candidate.expression, candidate.complexity) for candidate in front]
+        if len(picked.expression.constants) and picked.error >= EXACT_NMSE:
+            result = fit_constants(
+                [picked.expression], whole.inputs, whole.target, iterations=_LAST_STEPS, weights=whole.weights
+            )
+            fitted.append(whole.judge(result.expressions[0], picked.complexity))
+        return ParetoFront.of(fitted)
+
+    def _notes(self) -> tuple[str, ...]:
+        shown, count = self.data.table.columns, self.data.whole.variables
+        if len(shown) == count:
+            return ()
+        return (f"{len(shown)} of {count} columns were searched, those that explain most of the target",)
+
+
+class _ProgressReports:
+    """Tells a function some five times a second how far a search is.
+
+    Args:
+        run: the search.
+        told: function that is called.
+    """
+
+    def __init__(self, run: _Run, told: Callable[[Progress], None]) -> None:
+        self.run, self.told = run, told
+        self._scored: dict[Expression, Candidate | None] = {}
+        self._last = -math.inf
+        self._shown: list[Expression] = []
+
+    def report(self, method: str) -> None:
+        """Tell, unless the last time was just now."""
+        run = self.run
+        if run.seconds - self._last < _SHOWN_EVERY:
+            return
+        self._last = run.seconds
+        near = near_front(run.best)
+        for equation in near:
+            if equation not in self._scored:
+                self._scored[equation] = self._candidate(equation)
+        front = ParetoFront.of([found for each in near if (found := self._scored[each]) is not None])
+        shown = [candidate.expression for candidate in front]
+        self.told(Progress(front, run.seconds, run.evaluations, method, shown != self._shown))
+        self._shown = shown
+
+    def _candidate(self, found: Expression) -> Candidate | None:
+        """An equation in the table's own units with its scale and offset; None where it is not finite."""
+        data = self.run.data
+        equations = data.task.complete([data.table.restored(found)], 0)
+        return self.run.refinement.judged(equations[0]) if equations else None
+
+
+def _line(task: RegressionTask) -> Expression:
+    """The sum of all columns, each times a constant that is to be fitted."""
+    terms = (
+        Expression.apply("mul", Expression.constant(1.0), Expression.variable(column))
+        for column in range(task.variables)
+    )
+    return Expression.joined("add", list(terms))

@@ -1,0 +1,68 @@
+"""Genetic programming as a member of a portfolio: one island, whose immigrants are what the others find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from expressions.expression import Expression
+from searches.common.regression_task import RegressionTask
+from searches.evolution.island import Island
+from searches.evolution.seeding import adapted
+from searches.evolution.settings import GeneticProgrammingSettings
+from searches.portfolio_members.member import Best, Offer
+
+__all__ = ["EvolutionMember"]
+
+_MOST_TAKEN = 40
+
+
+class EvolutionMember:
+    """An island of genetic programming.
+
+    Args:
+        task: data of the search.
+        offer: what the member needs to begin.
+    """
+
+    def __init__(self, task: RegressionTask, offer: Offer) -> None:
+        self.settings = GeneticProgrammingSettings(
+            operators=offer.operators, max_length=offer.max_length, linked_sums=0
+        )
+        self.island = Island(task, self.settings, offer.seed)
+        self._waiting: list[Expression] = list(offer.guesses)
+        self._began = False
+
+    is_done = False
+
+    @property
+    def evaluations(self) -> int:
+        """Computations of one equation on the search rows so far."""
+        return self.island.evaluations
+
+    @property
+    def best(self) -> Best:
+        """What the island has found so far."""
+        return self.island.best
+
+    def take(self, equations: Sequence[Expression]) -> None:
+        """Keep the equations until the next generation begins."""
+        self._waiting += equations
+
+    def step(self) -> None:
+        """One generation, or the first population."""
+        newcomers = self._newcomers()
+        if not self._began:
+            self._began = True
+            self.island.begin(newcomers)
+            return
+        if newcomers:
+            self.island.immigrate(newcomers)
+        self.island.step()
+
+    def _newcomers(self) -> list[Expression]:
+        """The waiting equations in the operators of the island, the last ones where there are many."""
+        settings = self.settings
+        waiting, self._waiting = self._waiting[-_MOST_TAKEN:], []
+        return adapted(
+            waiting, settings.operators, constants=settings.constants, linear_scaling=settings.linear_scaling
+        )

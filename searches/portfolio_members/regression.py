@@ -1,0 +1,68 @@
+"""Regression as a member of a portfolio: small functions first, then parts of what the others have found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from expressions.expression import Expression
+from searches.common.refinement import near_front
+from searches.common.regression_task import RegressionTask
+from searches.evolution.tree_size import tree_size
+from searches.links.sums import linked_sums, sums_of_parts
+from searches.portfolio_members.member import Offer
+
+__all__ = ["RegressionMember"]
+
+_EQUATIONS = 40  # of the first step
+_RECOMBINED = 24  # equations that are put together from parts at a time
+_NEWS = 3  # equations of others after which parts are put together anew
+
+
+class RegressionMember:
+    """Sums of small functions under invertible operators, then sums of the parts of equations.
+
+    Args:
+        task: data of the search.
+        offer: what the member needs to begin.
+    """
+
+    def __init__(self, task: RegressionTask, offer: Offer) -> None:
+        self.task, self.offer = task, offer
+        self.evaluations = 0
+        self.best: dict[int, tuple[float, Expression]] = {}
+        self._began = False
+        self._news = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there are too few new parts to put together."""
+        return self._began and self._news < _NEWS
+
+    def take(self, equations: Sequence[Expression]) -> None:
+        """Remember the equations, and their parts with them."""
+        self._news += len(equations)
+        self._note(equations)
+
+    def step(self) -> None:
+        """The first step lists small functions; later ones put parts together."""
+        task, offer = self.task, self.offer
+        if not self._began:
+            self._began = True
+            found = linked_sums(
+                task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
+            )
+            self._news += _NEWS
+        else:
+            parts = near_front(self.best)[::-1]
+            found = sums_of_parts(parts, task.search_inputs, task.search_target, offer.operators, _RECOMBINED)
+            self._news = 0
+        self._note(found)
+
+    def _note(self, equations: Sequence[Expression]) -> None:
+        self.evaluations += len(equations)
+        for equation, error in zip(equations, self.task.screen(equations).tolist(), strict=True):
+            size = tree_size(equation)
+            if size <= self.offer.max_length and error < self.best.get(size, (np.inf,))[0]:
+                self.best[size] = (error, equation)

@@ -1,0 +1,66 @@
+"""Settings of a portfolio of searches; imports nothing heavy, so that a command line can be refused at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.settings import Rule, Settings, SettingsError, setting
+from searches.evolution.settings import DEFAULT_OPERATORS, check_operators
+
+__all__ = ["METHODS", "PortfolioSettings"]
+
+METHODS = ("regression", "genetic_programming", "structures", "map")
+"""The searches that a portfolio can run, in the order in which they begin."""
+
+
+def _are_methods(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(method in METHODS for method in value)
+
+
+SOME_METHODS = Rule(_are_methods, f"a list of some of {', '.join(METHODS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioSettings(Settings):
+    """Settings of a portfolio of searches.
+
+    Attributes:
+        operators: names of the operators that equations may hold, from the operator table.
+        methods: names of the searches that share the budget.
+        seconds: budget by the clock, from the call to its return; None: no limit.
+        evaluations: budget of computations of one equation on the search rows, those of constant fitting included;
+            None: no limit. With this budget alone, what is found does not depend on how fast the machine is.
+        search_rows: number of rows that the searches look at.
+        fit_rows: number of rows on which equations are refined; the picked one is fitted and scored on all rows.
+        columns: largest number of columns that the searches look at: those that explain most of the target.
+        max_length: largest number of nodes of an equation.
+        max_complexity: largest complexity of an equation on the front (nodes of its SymPy tree); None: any.
+        turn_seconds: time after which a search hands over what it has found; without `seconds`, it does so
+            after every generation.
+        stop_when_exact: whether the portfolio ends as soon as an equation is exact on all rows.
+        polish_equations: number of equations of the front that are pruned, rounded and simplified at the end.
+
+    Raises:
+        SettingsError: a value is not allowed, or nothing limits the search.
+    """
+
+    group = "search"
+
+    operators: tuple[str, ...] = setting(DEFAULT_OPERATORS)
+    methods: tuple[str, ...] = setting(METHODS, rule=SOME_METHODS)
+    seconds: float | None = setting(30.0, above=0)
+    evaluations: int | None = setting(None, least=1)
+    search_rows: int = setting(300, least=2)
+    fit_rows: int = setting(10_000, least=10)
+    columns: int = setting(12, least=1)
+    max_length: int = setting(60, least=1)
+    max_complexity: int | None = setting(None, least=1)
+    turn_seconds: float = setting(0.3, above=0)
+    stop_when_exact: bool = setting(True)
+    polish_equations: int = setting(6, least=0)
+
+    def _check_together(self) -> None:
+        check_operators("operators", self.operators)
+        if self.seconds is None and self.evaluations is None:
+            raise SettingsError("the search would never end: give search.seconds or search.evaluations")
