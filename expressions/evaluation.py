@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
-from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE, OPERATORS
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, by_token
 
-_UNARY: list[bool] = (ARITY == 1).tolist()
-_COMMUTATIVE: list[bool] = [False, *(row.commutative for row in OPERATORS)]
-_FUNCTION: list[Any] = [None, *(row.numpy for row in OPERATORS)]
+_UNARY: list[bool] = by_token(False, lambda row: row.arity == 1)
+_COMMUTATIVE: list[bool] = by_token(False, lambda row: row.commutative)
+_FUNCTION: list[Any] = by_token(None, lambda row: row.numpy)
 # A ufunc reads each element before it writes it, so it may write over its own argument.
-_IN_PLACE: list[bool] = [isinstance(function, np.ufunc) for function in _FUNCTION]
+_IN_PLACE: list[bool] = by_token(False, lambda row: isinstance(row.numpy, np.ufunc))
 _SHIFT = 24  # bits for a node number in an interning key; a plan holds at most 2**24 nodes
 
 

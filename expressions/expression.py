@@ -21,11 +21,13 @@ from expressions.operators import (
     CONSTANT,
     FIRST_VARIABLE,
     OPERATORS,
+    SHIPPED,
     TOKEN,
     Operator,
     operator,
 )
 from expressions.sympy_reading import program_of
+from foundation.errors import UserError
 
 if TYPE_CHECKING:
     from deap import gp
@@ -129,8 +131,10 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.infix()!r})"
 
-    def __reduce__(self) -> tuple[Callable[..., Expression], tuple[list[int], list[float]]]:
-        return Expression, (self.tokens.tolist(), self.constants.tolist())
+    def __reduce__(self) -> tuple[Callable[..., Expression], tuple[Any, ...]]:
+        tokens = self.tokens.tolist()
+        own = {token: operator(token).name for token in set(tokens) if len(SHIPPED) < token < FIRST_VARIABLE}
+        return _unpickled, (tokens, self.constants.tolist(), own)
 
     @property
     def variables(self) -> tuple[int, ...]:
@@ -284,6 +288,21 @@ class Expression:
                 tokens.append(CONSTANT)
                 constants.append(float(node.value))
         return cls(tokens, constants)
+
+
+def _unpickled(tokens: list[int], constants: list[float], own: dict[int, str]) -> Expression:
+    """The expression, whose operators of one's own may have other numbers in this process.
+
+    Raises:
+        UserError: this process has no operator of such a name.
+    """
+    numbers = {}
+    for token, name in own.items():
+        here = token <= len(OPERATORS) and operator(token).name == name
+        if not here and name not in TOKEN:
+            raise UserError(f"an equation uses the operator {name!r}, which is not known here: define it first")
+        numbers[token] = token if here else TOKEN[name]
+    return Expression([numbers.get(token, token) for token in tokens], constants)
 
 
 def _check_program(tokens: np.ndarray, constants: np.ndarray) -> None:

@@ -34,7 +34,9 @@ def numbers_of(tokens: np.ndarray | None = None) -> dict[str, int]:
     Args:
         tokens: programs of any shape; only operators that occur in them are named. The whole table if None.
     """
-    used = range(len(OPERATORS) + 1) if tokens is None else np.unique(tokens).tolist()
+    if tokens is None:
+        return {**TOKEN, _VARIABLES: FIRST_VARIABLE}
+    used = set(np.unique(tokens).tolist())
     names = {row.name: number for number, row in enumerate(OPERATORS, 1) if number in used}
     return {**names, _VARIABLES: FIRST_VARIABLE}
 
@@ -121,5 +123,8 @@ def _known(numbers: object, source: str, remedy: str) -> dict[str, int]:
         )
     for name in found:
         if name not in TOKEN and name != _VARIABLES:
-            raise NumberingError(f"{source} uses the operator {name!r}, which is not in this version: {remedy}")
+            raise NumberingError(
+                f"{source} uses the operator {name!r}, which is not in this version (give its function, "
+                f"operators={{{name!r}: …}}, where it is one of your own): {remedy}"
+            )
     return {str(name): int(number) for name, number in found.items()}

@@ -8,6 +8,9 @@ square root and logarithm of the magnitude) are rows of their own under names of
 Tokens are small integers: `CONSTANT` is 0, operator `k` of the table is `k + 1`, and variable `j` is
 `FIRST_VARIABLE + j`. Programs lie in files by these numbers, so they never change: rows are only ever
 appended, and variables are numbered from a fixed place far behind them (see `expressions.numbering`).
+
+A program may append rows of its own while it runs (`append`, see `expressions.own_operators`). Whoever needs a
+list by token for speed asks `by_token` for one that grows with the table.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from expressions.error_function import erf, erfinv
 from expressions.operator_row import ATOM, FAMILIES, NEGATION, POWER, PRODUCT, SUM, Operator
 
 Array = Any  # a NumPy array or a torch tensor: a row's formulas serve both
+Entry = TypeVar("Entry")
 
 LEADING = (*FAMILIES[:2], "both", *FAMILIES[2:])
 """Answers of `leading_family`."""
@@ -118,7 +122,7 @@ def _sympy_power(exponent: int) -> Callable[..., Any]:
     return lambda sp, a: sp.Pow(a, sp.Integer(exponent))
 
 
-OPERATORS: tuple[Operator, ...] = (
+SHIPPED: tuple[Operator, ...] = (
     # binary
     Operator(
         name="add", arity=2, infix="{0} + {1}", precedence=SUM, commutative=True, complexity=1,
@@ -368,6 +372,9 @@ OPERATORS: tuple[Operator, ...] = (
 CONSTANT = 0
 FIRST_VARIABLE = 1000
 
+OPERATORS: list[Operator] = list(SHIPPED)
+"""The whole table: the shipped rows, and behind them those that were appended in this process."""
+
 BY_NAME: dict[str, Operator] = {row.name: row for row in OPERATORS}
 TOKEN: dict[str, int] = {row.name: k + 1 for k, row in enumerate(OPERATORS)}
 
@@ -376,8 +383,42 @@ ARITY: np.ndarray = np.full(FIRST_VARIABLE + 1, -1, dtype=np.int8)
 ARITY[: len(OPERATORS) + 1] = [0, *(row.arity for row in OPERATORS)]
 ARITY[FIRST_VARIABLE] = 0
 
+_BY_TOKEN: list[tuple[list[Any], Callable[[Operator], Any]]] = []
+"""Every list that `by_token` has made, and what it says of a row."""
+
 # Integer powers with a row of their own, so that `x**3` costs two products and not a logarithm.
 POWER_ROWS: dict[int, str] = {2: "square", 3: "cube", 4: "pow4", 5: "pow5", 6: "pow6"}
+
+
+def by_token(of_constant: Entry, of_row: Callable[[Operator], Entry]) -> list[Entry]:
+    """A list indexed by token, which grows with the table.
+
+    Args:
+        of_constant: entry of the token `CONSTANT`.
+        of_row: function that gives the entry of a row.
+    """
+    entries = [of_constant, *map(of_row, OPERATORS)]
+    _BY_TOKEN.append((entries, of_row))
+    return entries
+
+
+def append(row: Operator) -> int:
+    """Append a row to the table of this process, and return its token.
+
+    A name that is taken means the new row from now on; programs keep the row that they were made with.
+
+    Raises:
+        ValueError: there is no number left before those of the variables.
+    """
+    number = len(OPERATORS) + 1
+    if number >= FIRST_VARIABLE:
+        raise ValueError(f"the operator table is full: it has {len(OPERATORS)} rows")
+    for entries, of_row in _BY_TOKEN:
+        entries.append(of_row(row))
+    ARITY[number] = row.arity
+    OPERATORS.append(row)
+    BY_NAME[row.name], TOKEN[row.name] = row, number
+    return number
 
 
 def token(name: str) -> int:

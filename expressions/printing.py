@@ -16,8 +16,10 @@ from expressions.operators import (
     ARITY,
     CONSTANT,
     FIRST_VARIABLE,
-    OPERATORS,
     POWER_ROWS,
+    TOKEN,
+    Operator,
+    by_token,
     is_operator,
     operator,
 )
@@ -136,15 +138,15 @@ def _split_template(template: str) -> list[str]:
     return [part for part in [*parts, text] if part]
 
 
-_INFIX_PARTS = {row.name: _split_template(row.infix) for row in OPERATORS if row.infix}
-# `}}}` would be ambiguous: LaTeX templates write `{{{0}}}` for a braced argument.
-_LATEX_PARTS = {
-    row.name: [
-        part.replace("\x00", "{").replace("\x01", "}")
-        for part in _split_template(row.latex.replace("{{", "\x00").replace("}}}", "}\x01").replace("}}", "\x01"))
-    ]
-    for row in OPERATORS
-}
+def _latex_template(row: Operator) -> list[str]:
+    """Parts of the LaTeX template; `}}}` would be ambiguous: templates write `{{{0}}}` for a braced argument."""
+    marked = row.latex.replace("{{", "\x00").replace("}}}", "}\x01").replace("}}", "\x01")
+    return [part.replace("\x00", "{").replace("\x01", "}") for part in _split_template(marked)]
+
+
+_NO_PARTS: list[str] = []  # of a constant
+_INFIX_PARTS = by_token(_NO_PARTS, lambda row: _split_template(row.infix or ""))
+_LATEX_PARTS = by_token(_NO_PARTS, _latex_template)
 
 
 class _InfixPrinter(_Printer):
@@ -169,7 +171,7 @@ class _InfixPrinter(_Printer):
         if row.name == "pow":
             return [*self._operand(arguments[0], ATOM), "**", *self._exponent(arguments[1])]
         pieces: list[str | int] = []
-        for part in _INFIX_PARTS[row.name]:
+        for part in _INFIX_PARTS[token]:
             if part in ("{0}", "{1}"):
                 k = int(part[1])
                 pieces += self._operand(arguments[k], row.operands[k])
@@ -227,10 +229,11 @@ class _LatexPrinter(_Printer):
             return self._operand(arguments[0], PRODUCT)
         if name in ("add", "sub"):
             name = self._move_sign(name, arguments[1])
+            token = TOKEN[name]
         if name == "mul" and self._starts_with_number(arguments[1]):
             return [*self._factor(arguments[0]), r" \cdot ", *self._operand(arguments[1], PRODUCT)]
         pieces: list[str | int] = []
-        for part in _LATEX_PARTS[name]:
+        for part in _LATEX_PARTS[token]:
             if part not in ("{0}", "{1}"):
                 pieces.append(part)
             elif name == "mul" and part == "{0}":

@@ -9,7 +9,7 @@ import numpy as np
 
 from expressions.canonical.nodes import ATOM, FUNCTION, PRODUCT, SUM, Node, new_product
 from expressions.expression import Expression
-from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
+from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN, by_token
 
 __all__ = ["Algebra", "OutOfRangeError"]
 
@@ -38,7 +38,7 @@ _UNDOES = frozenset(
     for token, row in _FUNCTIONS.items()
     if isinstance(row.inverse, str) and row.total and not row.even
 )
-_UNARY = [False, *(row.arity == 1 for row in OPERATORS)]
+_UNARY = by_token(False, lambda row: row.arity == 1)
 
 # Of numbers, shared and never changed.
 _NUMBER_PROGRAM = (CONSTANT,)

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any
 
+from expressions.own_operators import Definitions, definitions
 from foundation.errors import UserError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -88,7 +89,7 @@ def run_jobs(
 
 def _started(context: Any, function: Callable[..., Any], job: Mapping[str, Any], stop: Any) -> _Worker:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, dict(job), theirs, stop))
+    process = context.Process(target=_work, args=(definitions(), function, dict(job), theirs, stop))
     with interrupts_held_back():
         process.start()
     theirs.close()  # or its end would not be noticed
@@ -133,8 +134,10 @@ def died(process: Any) -> Exception:
     )
 
 
-def _work(function: Callable[..., Any], job: dict[str, Any], connection: Connection, stop: Any) -> None:
-    """Body of a worker process."""
+def _work(
+    own: Definitions, function: Callable[..., Any], job: dict[str, Any], connection: Connection, stop: Any
+) -> None:
+    """Body of a worker process; `own`, unpickled first, has brought the operators of one's own."""
     end_with_parent()
 
     def report(content: Any) -> None:

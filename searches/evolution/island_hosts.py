@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from expressions.expression import Expression
+from expressions.own_operators import Definitions, definitions
 from searches.common.parallel import died, end_with_parent, interrupts_held_back
 from searches.common.regression_task import RegressionTask
 from searches.evolution.island import Island
@@ -111,7 +112,8 @@ class RemoteIslands:
         try:
             for share in self._shares:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, task, settings, seed, seeds, share))
+                own = definitions()
+                process = context.Process(target=_serve, args=(own, theirs, task, settings, seed, seeds, share))
                 with interrupts_held_back():
                     process.start()
                 self._processes.append(process)
@@ -177,6 +179,7 @@ class RemoteIslands:
 
 
 def _serve(
+    own: Definitions,
     connection: Connection,
     task: RegressionTask,
     settings: GeneticProgrammingSettings,
@@ -184,7 +187,7 @@ def _serve(
     seeds: Sequence[Expression],
     numbers: Sequence[int],
 ) -> None:
-    """Main loop of a worker."""
+    """Main loop of a worker; `own`, unpickled first, has brought the operators of one's own."""
     end_with_parent()
     islands: LocalIslands | None = None
     while True:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from expressions.expression import Expression
-from expressions.operators import ARITY, FIRST_VARIABLE, OPERATORS, TOKEN
+from expressions.operators import FIRST_VARIABLE, TOKEN, by_token
 
 __all__ = ["tree_size"]
 
 # SymPy nodes of a constant and of every operator; a variable counts 1.
-_NODES: list[int] = [1, *(row.complexity for row in OPERATORS)]
+_NODES: list[int] = by_token(1, lambda row: row.complexity)
 _SUMS = frozenset((TOKEN["add"], TOKEN["sub"]))
-_ARITIES: list[int] = ARITY.tolist()
+_ARITIES: list[int] = by_token(0, lambda row: row.arity)
 _PRODUCTS = frozenset((TOKEN["mul"], TOKEN["div"]))
 
 
