@@ -8,6 +8,7 @@ from foundation.errors import UserError
 from foundation.files import replace_file
 from reports.discovery_parts.equation_files import equation_module, equation_tex, front_csv
 from reports.discovery_parts.model_file import model_json, read_model
+from reports.discovery_parts.page import page
 from reports.discovery_parts.result import (
     CUBIC,
     EQUATION,
@@ -32,8 +33,8 @@ def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
         discovery: equations with their rows and scores.
 
     Returns:
-        Paths of `equations.csv` (the Pareto front), `equation.py` (`predict(X)` in NumPy alone), `equation.tex`
-        and `model.json` (for `read`).
+        Paths of `equations.csv` (the Pareto front), `equation.py` (`predict(X)` in NumPy alone), `equation.tex`,
+        `model.json` (for `read`) and `report.html`.
 
     Raises:
         UserError: a file cannot be written.
@@ -46,6 +47,7 @@ def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
         ("equation.py", lambda: equation_module(discovery, shown)),
         ("equation.tex", lambda: equation_tex(discovery, shown)),
         (MODEL, lambda: model_json(discovery)),
+        ("report.html", lambda: page(discovery, shown)),
     ):
         try:
             replace_file(directory / name, content().encode("utf-8", errors="replace"))

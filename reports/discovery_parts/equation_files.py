@@ -9,8 +9,7 @@ from expressions.goodness_of_fit import r2
 from expressions.numpy_source import numpy_source
 from expressions.printing import latex_name
 from reports.discovery_parts.result import Discovery
-from reports.discovery_parts.shown import ShownEquations
-from runs.reader import digits
+from reports.discovery_parts.shown import ShownEquations, r2_text
 
 __all__ = ["equation_module", "equation_tex", "front_csv"]
 
@@ -51,10 +50,10 @@ def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
         shown: equations as its docstring shows them.
     """
     chosen = discovery.chosen
-    facts = [f"R2 is {digits(1.0 - chosen.train_nmse)} on the rows of the fit"]
+    facts = [f"R2 is {r2_text(1.0 - chosen.train_nmse)} on the rows of the fit"]
     if discovery.held_out is not None:
         held_out = r2(discovery.held_out[1], chosen.expression(discovery.held_out[0]))
-        facts.append(f"{digits(held_out)} on {len(discovery.held_out[1]):,} rows held out")
+        facts.append(f"{r2_text(held_out)} on {len(discovery.held_out[1]):,} rows held out")
     renamed = [
         f"    {name} = {feature!r}"
         for index, (name, feature) in enumerate(zip(discovery.names, discovery.features, strict=True))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from expressions.constant_rounding import readable
 from expressions.expression import Expression
 from reports.discovery_parts.result import Discovery
+from runs.reader import digits
 from searches.pareto_front import Candidate
 
-__all__ = ["ShownEquations"]
+__all__ = ["ShownEquations", "r2_text"]
 
 _WITHOUT_ROWS = 6  # significant digits where no rows say how many are needed
 
@@ -46,3 +48,8 @@ def _rounded(expression: Expression) -> Expression:
     return expression.with_constants(
         [float(f"{value:.{_WITHOUT_ROWS - 1}e}") for value in expression.constants.tolist()]
     )
+
+
+def r2_text(value: float) -> str:
+    """R2 as it is shown: with the digits that tell it from 1."""
+    return digits(value) if math.isfinite(value) else "not finite"

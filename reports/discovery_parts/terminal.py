@@ -12,10 +12,9 @@ from rich.text import Text
 
 from expressions.expression import Expression
 from reports.discovery_parts.result import Discovery, Score
-from reports.discovery_parts.shown import ShownEquations
+from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.typeset.notation import visible
 from reports.typeset.terminal import formula_lines
-from runs.reader import digits
 from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["Formula", "front_table", "score_table", "summary"]
@@ -57,7 +56,7 @@ def front_table(
             _PICKED if picked else "",
             str(candidate.complexity),
             f"{candidate.error:.2g}",
-            digits(1.0 - candidate.error),
+            r2_text(1.0 - candidate.error),
             Text(equation.infix(plain)),
             style="bold green" if picked else None,
         )
@@ -72,7 +71,7 @@ def score_table(scores: Mapping[str, Score]) -> Table:
     table.add_column("size", justify="right")
     for place, (name, score) in enumerate(scores.items()):
         size = "" if score.complexity is None else str(score.complexity)
-        table.add_row(Text(name), digits(score.r2), size, style="bold" if place == 0 else None)
+        table.add_row(Text(name), r2_text(score.r2), size, style="bold" if place == 0 else None)
     return table
 
 

@@ -1,6 +1,6 @@
 """Style sheet of the report, for light and dark screens and for paper."""
 
-__all__ = ["STYLE"]
+__all__ = ["PLOTS", "STYLE"]
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1b1b;--soft:#666;--rule:#d5d5d5;--paper:#fff;--tint:#f5f5f2;--link:#0b5394;
@@ -55,3 +55,15 @@ figcaption{font-size:.8125rem;color:var(--soft);margin-top:.25rem}
 .curves .c2{stroke:var(--c2)}.curves .c3{stroke:var(--c3)}
 @media print{main{max-width:none;padding:0}section{break-before:page}.wide{overflow:visible}}
 """
+
+PLOTS = """
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1.5rem}
+math{font-size:1.15rem}.formula{padding:1rem 1.2rem;background:var(--tint);border-radius:4px;overflow-x:auto}
+.formula math{font-size:1.5rem}
+.curves .dots{fill:none;stroke-linecap:round;stroke-width:4;opacity:.5}
+.curves .dots.c0{stroke:var(--c0)}.curves .dots.c1{stroke:var(--c1)}
+.curves .line{stroke:var(--soft);stroke-width:1;fill:none;stroke-dasharray:4 3}
+.curves .mark{fill:var(--c0)}.curves .mark.chosen{fill:var(--c1)}
+.curves .bar{fill:var(--c0)}.curves text.name{fill:var(--ink)}
+"""
+"""Further rules of a page with plots of points."""

@@ -1,0 +1,168 @@
+"""`report.html`: a discovery on one page that needs no other file, no network and no script.
+
+Formulas are MathML, plots inline SVG, and both follow the reader's light or dark scheme. All text of the table is
+escaped, and the page stays below 500 kB for a table of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from expressions.expression import Expression
+from reports.discovery_parts import plots
+from reports.discovery_parts.result import Discovery
+from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.html_parts.escaping import escape
+from reports.html_parts.style import PLOTS, STYLE
+from reports.typeset.mathml import mathml
+from reports.typeset.notation import visible
+
+__all__ = ["page"]
+
+_MOST_SLICES = 3
+_LEAST_SHARE = 0.02  # of a variable whose curve is drawn
+_MOST_EQUATIONS = 60  # of the front's table
+_MOST_BARS = 30
+_MOST_NOTES = 50
+_LONGEST_EQUATION, _LONGEST_NAME = 1_500, 120  # characters
+_TYPESET_TOKENS = 60  # of an equation of the front's table
+
+
+def page(discovery: Discovery, shown: ShownEquations) -> str:
+    """The page as HTML text.
+
+    Args:
+        discovery: equations, rows and scores; without rows, as it was read from disk, there are no plots of them.
+        shown: equations with the digits that the data support.
+    """
+    title = f"{_name(discovery.target)} from {_name(discovery.source)}"
+    parts = [
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        # Nothing on this page may fetch or run anything, even if something slipped through the escaping.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"<title>{escape(title)}</title><style>{STYLE}{PLOTS}</style></head><body><main>",
+        f"<header><h1>{escape(title)}</h1>{_facts(discovery)}</header>",
+        _equation(discovery, shown),
+        _scores(discovery),
+        *_rows(discovery),
+        _front(discovery, shown),
+        _notes(discovery),
+        "</main></body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _name(text: str) -> str:
+    """Text of the table on one line, cut where it is very long."""
+    plain = visible(text)
+    return plain if len(plain) <= _LONGEST_NAME else f"{plain[:_LONGEST_NAME]}…"
+
+
+def _facts(discovery: Discovery) -> str:
+    held_out = 0 if discovery.held_out is None else len(discovery.held_out[1])
+    facts = [
+        f"{discovery.rows:,} rows" + (f", {held_out:,} of them held out" if held_out else ""),
+        f"{len(discovery.features)} column{'s' * (len(discovery.features) != 1)}",
+        f"{discovery.seconds:.1f} s of search, {discovery.evaluations:,} evaluations, seed {discovery.seed}",
+    ]
+    return f'<p class="made">rediscover · {escape(" · ".join(facts))}</p>'
+
+
+def _equation(discovery: Discovery, shown: ShownEquations) -> str:
+    """The picked equation, typeset and as text, and what its names stand for."""
+    chosen = shown.of(discovery.chosen)
+    text = f"{discovery.target_name} = {chosen.infix(discovery.names)}"
+    named = [(discovery.target_name, discovery.target)]
+    named += [(discovery.names[index], discovery.features[index]) for index in chosen.variables]
+    legend = ", ".join(
+        f"<code>{escape(name)}</code> is {escape(_name(own))}" for name, own in named[:_MOST_NOTES] if name != own
+    )
+    return (
+        f'<div class="formula">{mathml(chosen, discovery.names, discovery.target_name)}</div>'
+        + (f'<p class="note">{legend}</p>' if legend else "")
+        + f"<details class='text'><summary>as text</summary><code>{escape(_cut(text))}</code></details>"
+    )
+
+
+def _scores(discovery: Discovery) -> str:
+    if not discovery.scores:
+        return '<p class="problem">Too few rows to hold any out: take the formula for a guess.</p>'
+    rows = [
+        f'<tr{" class=chosen" if place == 0 else ""}><td>{escape(name)}</td><td class="n">{r2_text(score.r2)}</td>'
+        f'<td class="n">{"" if score.complexity is None else score.complexity}</td></tr>'
+        for place, (name, score) in enumerate(discovery.scores.items())
+    ]
+    head = '<tr><th>model</th><th class="n">R² on held-out rows</th><th class="n">nodes or coefficients</th></tr>'
+    return f"<h3>Beside other models</h3><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _rows(discovery: Discovery) -> list[str]:
+    """Plots of the rows; none where the equation has no finite value on any that would be drawn."""
+    if discovery.train is None:
+        return []
+    expression = discovery.chosen.expression
+    sheet = plots.Sheet.of(expression, discovery.train, discovery.held_out)
+    if not len(sheet.target):
+        return ['<p class="problem">The equation is finite on no row that would be drawn.</p>']
+    target = _name(discovery.target)
+    legend = "Blue: rows of the fit; orange: rows held out." if discovery.held_out is not None else ""
+    left_out = f" The equation is not finite on {sheet.left_out} rows." if sheet.left_out else ""
+    drawn = f"{len(sheet.target):,} rows are drawn."
+    return [
+        f"<h3>Rows</h3><div class='pair'>{plots.prediction_plot(sheet, target)}"
+        f"{plots.residual_plot(sheet, target)}</div>",
+        f'<p class="note">{drawn} {legend}{left_out}</p>',
+        *_variables(expression, sheet, [_name(each) for each in discovery.features], target),
+    ]
+
+
+def _variables(expression: Expression, sheet: plots.Sheet, names: Sequence[str], target: str) -> list[str]:
+    """What each variable does: its share, and the equation along the most telling ones."""
+    found = plots.sensitivities(expression, sheet.inputs)
+    if not found:
+        return []
+    slices = [
+        plots.slice_plot(expression, sheet, each.variable, names[each.variable], target)
+        for each in found[:_MOST_SLICES]
+        if each.share >= _LEAST_SHARE
+    ]
+    return [
+        f"<h3>Sensitivity</h3>{plots.sensitivity_plot(found[:_MOST_BARS], names)}",
+        '<p class="note">Mean of |∂f/∂x| times the standard deviation of x, as a share of the sum.</p>',
+        f"<h3>Along one variable</h3><div class='pair'>{''.join(slices)}</div>",
+        '<p class="note">The line is the equation with all other variables at their medians; a dot is its value '
+        "plus the residual of a row.</p>",
+    ]
+
+
+def _front(discovery: Discovery, shown: ShownEquations) -> str:
+    """The Pareto front as a plot and as a table."""
+    texts = [shown.of(candidate).infix(discovery.names) for candidate in discovery.front]
+    rows = []
+    for candidate, text in list(zip(discovery.front, texts, strict=True))[:_MOST_EQUATIONS]:
+        equation = shown.of(candidate)
+        drawn = mathml(equation, discovery.names, display=False) if len(equation) <= _TYPESET_TOKENS else ""
+        rows.append(
+            f"<tr{' class=chosen' if candidate == discovery.chosen else ''}>"
+            f'<td class="n">{candidate.complexity}</td><td class="n">{candidate.error:.3g}</td>'
+            f'<td class="n">{r2_text(1.0 - candidate.error)}</td>'
+            f"<td>{drawn or f'<code>{escape(_cut(text))}</code>'}</td></tr>"
+        )
+    more = len(texts) - len(rows)
+    note = f'<p class="note">{more} more equations in equations.csv.</p>' if more > 0 else ""
+    head = '<tr><th class="n">nodes</th><th class="n">error</th><th class="n">R²</th><th>equation</th></tr>'
+    return (
+        f"<h3>Pareto front</h3>{plots.front_plot(discovery, [_cut(text, 300) for text in texts])}"
+        f'<div class="wide"><table class="front"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f'{note}<p class="note">The error is the mean squared error over the variance of the target.</p>'
+    )
+
+
+def _notes(discovery: Discovery) -> str:
+    notes = "".join(f"<li>{escape(_cut(visible(note), 500))}</li>" for note in discovery.notes[:_MOST_NOTES])
+    return f"<h3>Notes</h3><ul>{notes}</ul>" if notes else ""
+
+
+def _cut(text: str, most: int = _LONGEST_EQUATION) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"
