@@ -20,10 +20,11 @@ from foundation.errors import UserError
 from modules.networks.equation_map.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.equation_map.set_encoder import point_features
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
+from modules.pretrained import CVAE_SMALL
 
 __all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
 
-PRETRAINED = Path(__file__).parents[2] / "pretrained" / "cvae_small.safetensors"
+PRETRAINED = CVAE_SMALL
 """The weights that come with the package."""
 
 FORMAT = "rediscover latent map 3"

@@ -28,11 +28,12 @@ from modules.networks.transformer.equation_transformer import EquationDecoder
 from modules.networks.weights.encoders import build_encoder
 from modules.networks.weights.small_networks import NetworkShape
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
+from modules.pretrained import WEIGHTS_TO_TOKENS_SMALL
 from modules.settings.weights_to_tokens import ReaderSize, ReadingTask
 
 __all__ = ["PRETRAINED", "Reading", "WeightReader", "load_reader", "r2_rows", "read_reader_weights", "save_reader"]
 
-PRETRAINED = Path(__file__).parents[2] / "pretrained" / "weights_to_tokens_small.safetensors"
+PRETRAINED = WEIGHTS_TO_TOKENS_SMALL
 """The weights that come with the package."""
 
 FORMAT = "rediscover weight reader 1"

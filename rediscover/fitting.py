@@ -1,0 +1,131 @@
+"""Equations for one target of a table in memory: what `discover` and `SymbolicRegressor` do.
+
+A quarter of the rows chooses between the equations that a search finds on the others. What was found is then
+fitted once more to all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from expressions.constant_fitting import fit_constants
+from expressions.expression import Expression
+from modules.pretrained import CVAE_SMALL
+from searches.common.regression_task import RegressionTask
+from searches.latent_space.equation_map import MapFile
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront
+from searches.portfolio import PortfolioSettings, Progress, search
+from searches.search_result import SearchResult
+
+__all__ = ["explain", "packaged_map"]
+
+_ROWS_TO_CHOOSE = 40  # of a table, from which on some of them only choose
+_SHARE_TO_CHOOSE = 0.25
+_STEPS = 5  # of the fit to all rows
+_MOST_ROWS = 20_000  # beyond which a quarter more rows change no digit that is shown
+_MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
+
+
+def packaged_map() -> MapFile | None:
+    """The map of equations that comes with the package; None where it is not installed."""
+    return MapFile(str(CVAE_SMALL), _MAP_CLASS, "packaged") if CVAE_SMALL.is_file() else None
+
+
+def explain(
+    inputs: np.ndarray,
+    target: np.ndarray,
+    settings: PortfolioSettings | None = None,
+    *,
+    seed: int,
+    weights: np.ndarray | None = None,
+    seeds: Sequence[Expression] = (),
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """Search for equations of a target, and fit them to all rows.
+
+    Args:
+        inputs: finite values of the columns. `[rows, columns]`
+        target: finite values, not all equal. `[rows]`
+        settings: settings of the search; the defaults when not given.
+        seed: random seed for the split and the search.
+        weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
+        seeds: equations to start from.
+        workers: number of processes.
+        on_progress: function that is called some five times a second, see `searches.portfolio.search`.
+        should_stop: function that says every now and then whether to end.
+
+    Returns:
+        The result, whose equations are fitted to all rows. Of each candidate `train_nmse` is the error on the rows
+        that the search looked at, `validation_nmse` that on the rows that chose.
+
+    Raises:
+        ValueError: the data cannot be searched, see `searches.portfolio.search`.
+    """
+    inputs, target = np.asarray(inputs, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    train, chooses = _split(target, weights, seed)
+    result = search(
+        inputs[train],
+        target[train],
+        settings,
+        seed=seed,
+        validation=(inputs[chooses], target[chooses]) if len(chooses) else None,
+        weights=None if weights is None else weights[train],
+        seeds=seeds,
+        workers=workers,
+        latent_map=packaged_map(),
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    if not len(chooses) or len(target) > _MOST_ROWS:
+        return result
+    front = _fitted_to_all(result.front, inputs, target, weights, train, chooses)
+    return replace(result, front=front)
+
+
+def _split(target: np.ndarray, weights: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to search on, and rows to choose by, both in the table's order; none of these where rows are few."""
+    rows = len(target)
+    counted = rows if weights is None else int(np.count_nonzero(weights))
+    if counted < _ROWS_TO_CHOOSE:
+        return np.arange(rows), np.arange(0)
+    order = np.random.default_rng([seed, rows]).permutation(rows)
+    train, chooses = (np.sort(part) for part in np.split(order, [rows - round(_SHARE_TO_CHOOSE * rows)]))
+    counts = target[train] if weights is None else target[train][weights[train] > 0]
+    if not len(counts) or counts.min() == counts.max():  # a target that hardly varies: every row is needed
+        return np.arange(rows), np.arange(0)
+    return train, chooses
+
+
+def _fitted_to_all(
+    front: ParetoFront,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    chooses: np.ndarray,
+) -> ParetoFront:
+    """The front with the constants that fit all rows best; what is exact stays as it is."""
+    inexact = [candidate for candidate in front if candidate.error >= EXACT_NMSE]
+    fitted = fit_constants(
+        [candidate.expression for candidate in inexact], inputs, target, iterations=_STEPS, weights=weights
+    )
+    task = RegressionTask(
+        inputs[train],
+        target[train],
+        validation=(inputs[chooses], target[chooses]),
+        weights=None if weights is None else weights[train],
+    )
+    refitted = [
+        task.judge(expression, candidate.complexity)
+        for expression, candidate in zip(fitted.expressions, inexact, strict=True)
+    ]
+    return ParetoFront.of([*_exact(front), *refitted])
+
+
+def _exact(front: ParetoFront) -> list[Candidate]:
+    return [candidate for candidate in front if candidate.error < EXACT_NMSE]
