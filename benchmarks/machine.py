@@ -15,7 +15,7 @@ _THREADS = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-_PACKAGES = ("numpy", "torch", "deap", "pyoperon", "gplearn")
+_PACKAGES = ("numpy", "torch", "deap", "pyoperon", "gplearn", "rils-rols")
 
 
 def use_one_thread() -> None:

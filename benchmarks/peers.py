@@ -2,8 +2,9 @@
 
 Whatever a peer finds is written as an `Expression`, node for node, and scored by this project's own functions in
 float64, so that error and complexity mean the same for everyone. The peers' traps are handled here: pyoperon's
-data set does not copy its array, its default choice of a model drops exact ones, and its time limit is wall time;
-gplearn has no time limit, and its parsimony must be scaled by the variance of the target.
+data set does not copy its array, its default choice of a model drops exact ones, and its time limit is whole
+seconds of wall time; gplearn has no time limit, and its parsimony must be scaled by the variance of the target;
+rils-rols prints constants with six decimals, so it predicts for itself.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cells import Settings
+from benchmarks.own_searches import OWN_SEARCHES, Search, prepare
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS
@@ -63,12 +66,14 @@ class Fitted:
         front: all models that the method presents, the chosen one included.
         wall_seconds: seconds of the search by the clock, without the import of the method and the scoring.
         cpu_seconds: processor seconds of the search, without the import of the method and the scoring.
+        first_seconds: seconds by the clock until the first equation was shown; None where a method does not say.
     """
 
     chosen: Model
     front: Sequence[Model]
     wall_seconds: float
     cpu_seconds: float
+    first_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class _Found:
 
     equations: Sequence[tuple[Expression, Predict]]
     best: int
+    first_seconds: float | None = None
 
 
 def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
@@ -84,8 +90,9 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
 
     Args:
         settings: `seconds` is the budget; `operators` the names to use, separated by commas, where a suite does
-            not leave that to the method; `pyoperon_length`, `pyoperon_iterations` and `pyoperon_population` the
-            longest tree, the Levenberg-Marquardt steps and the individuals of pyoperon.
+            not leave that to the method; `pyoperon_length`, `pyoperon_iterations`, `pyoperon_population` and
+            `pyoperon_selection` the longest tree, the Levenberg-Marquardt steps, the individuals and the criterion
+            of choice of pyoperon; `weights` the file of the map of equations.
 
     Raises:
         ModuleNotFoundError: the peer is not installed.
@@ -94,14 +101,34 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     module, function = _METHODS[method]
     if module:
         importlib.import_module(module)
+    if method in OWN_SEARCHES:
+        prepare(method, str(settings.get("weights", "pretrained")))
     wall, cpu = time.perf_counter(), time.process_time()
     found = function(data, settings, seed)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     models = [Model(expression, predict, complexity(expression)) for expression, predict in found.equations]
-    return Fitted(models[found.best], models, wall, cpu)
+    return Fitted(models[found.best], models, wall, cpu, found.first_seconds)
 
 
 # --- ours ---------------------------------------------------------------------------------------------------
+
+
+def _own(method: str, data: Data, settings: Settings, seed: int) -> _Found:
+    """One of `benchmarks.own_searches`, its validation rows left out where they are the training rows."""
+    same = data.validation_inputs is data.inputs
+    operators = tuple(str(settings["operators"]).split(",")) if "operators" in settings else None
+    search = Search(
+        train=(data.inputs, data.target),
+        validation=None if same else (data.validation_inputs, data.validation_target),
+        seconds=float(settings["seconds"]),
+        seed=seed,
+        operators=operators,
+        weights=str(settings.get("weights", "pretrained")),
+    )
+    result = search.run(method)
+    equations = [candidate.expression for candidate in result.front]
+    best = equations.index(result.best.expression)
+    return _Found([(e, e) for e in equations], best, search.first_seconds)
 
 
 def _ours(data: Data, settings: Settings, seed: int) -> _Found:
@@ -201,10 +228,13 @@ def _monomial(weight: float, powers: Sequence[int]) -> Expression:
 def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
     """NSGA-II on (R2, length) with Levenberg-Marquardt on every individual, one thread.
 
-    The model is the shortest of those whose mean squared error on the training rows is within rounding of the
-    lowest: the default, minimum description length, drops exact models on clean data.
+    Unless `pyoperon_selection` says otherwise, the model is the shortest of those whose mean squared error on the
+    training rows is within rounding of the lowest: the default, minimum description length, drops exact models on
+    clean data.
     """
     from pyoperon.sklearn import SymbolicRegressor
+
+    criterion = str(settings.get("pyoperon_selection", "mean_squared_error"))
 
     regressor = SymbolicRegressor(
         allowed_symbols=f"{settings.get('operators', PYOPERON_OPERATORS)},constant,variable",
@@ -217,7 +247,7 @@ def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
         max_evaluations=1_000_000_000,
         max_time=math.ceil(float(settings["seconds"])),
         epsilon=1e-12,
-        model_selection_criterion="mean_squared_error",
+        model_selection_criterion=criterion,
         n_threads=1,
         random_state=seed,
     )
@@ -225,6 +255,7 @@ def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
     variables = list(regressor.variables_)
     front: list[Expression] = []
     errors: list[float] = []
+    criteria: list[float] = []
     for entry in regressor.pareto_front_:
         expression = from_pyoperon(entry["tree"], variables)
         with np.errstate(all="ignore"):
@@ -232,6 +263,9 @@ def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
         if math.isfinite(error):
             front.append(expression)
             errors.append(error)
+            criteria.append(float(entry[criterion]))
+    if criterion != "mean_squared_error":
+        return _Found([(e, e) for e in front], int(np.nanargmin(criteria)))
     # Below float32's resolution of the target, errors are rounding and length decides.
     tolerance = max(1.001 * min(errors), (1e-6 * float(np.std(data.target))) ** 2)
     best = [k for k, error in enumerate(errors) if error <= tolerance]
@@ -356,7 +390,17 @@ def from_gplearn(program: Any) -> Expression:
     return stack[0]
 
 
+# --- rils-rols ----------------------------------------------------------------------------------------------
+
+
+def _rils_rols(data: Data, settings: Settings, seed: int) -> _Found:
+    from benchmarks.rils_rols import search
+
+    return _Found([search(data.inputs, data.target, seconds=float(settings["seconds"]), seed=seed)], 0)
+
+
 _METHODS: dict[str, tuple[str, Callable[[Data, Settings, int], _Found]]] = {
+    **{name: (module, partial(_own, name)) for name, (module, _) in OWN_SEARCHES.items()},
     "ours": ("searches.genetic_programming", _ours),
     "ours:powers": ("searches.genetic_programming", _ours_powers),
     "ours:paper": ("searches.genetic_programming", _ours_paper),
@@ -364,5 +408,6 @@ _METHODS: dict[str, tuple[str, Callable[[Data, Settings, int], _Found]]] = {
     "cubic": ("", _cubic),
     "pyoperon": ("pyoperon.sklearn", _pyoperon),
     "gplearn": ("gplearn.genetic", _gplearn),
+    "rils_rols": ("rils_rols.rils_rols", _rils_rols),
 }
 """Method -> what to import before its clock starts, and the function."""

@@ -12,8 +12,13 @@ from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Report
 from foundation.errors import UserError, near
 
-PEERS = {"deap": "deap", "pyoperon": "pyoperon", "gplearn": "gplearn"}
-"""Method -> the package it needs beyond this project's own; what follows a colon does not change that."""
+PACKAGES = {
+    "deap": "pip install deap",
+    "pyoperon": "pip install pyoperon==0.6.2",
+    "gplearn": "pip install gplearn",
+    "rils_rols": "pip install pybind11 setuptools, then pip install --no-build-isolation rils-rols",
+}
+"""Module of a package that a method may need beyond this project's own -> how it is installed."""
 
 SUITES = {
     "evaluation": "benchmarks.evaluation",
@@ -24,6 +29,7 @@ SUITES = {
     "latent": "benchmarks.latent_search",
     "srbench": "benchmarks.srbench",
     "families": "benchmarks.families",
+    "blackbox": "benchmarks.blackbox",
     "equations": "benchmarks.equations_data",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",

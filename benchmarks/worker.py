@@ -24,15 +24,14 @@ def main(text: str) -> None:
 
 def _answer(fields: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.cells import FAILED, NOT_INSTALLED, OK, Cell
-    from benchmarks.suites import PEERS, suite
+    from benchmarks.suites import PACKAGES, suite
 
     cell = Cell(**fields)
     try:
         return {"status": OK, "result": suite(cell.suite).run(cell)}
     except ModuleNotFoundError as error:
-        package = PEERS.get(cell.method.split(":")[0])
-        if package is not None and error.name == package:
-            return {"status": NOT_INSTALLED, "reason": f"pip install {package}"}
+        if error.name in PACKAGES:
+            return {"status": NOT_INSTALLED, "reason": PACKAGES[error.name]}
         traceback.print_exc()
         return {"status": FAILED, "reason": f"ModuleNotFoundError: {error}"}
     except Exception as error:
