@@ -14,13 +14,14 @@ import numpy as np
 
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
-from expressions.fitting.reach import reach_of_constants
+from expressions.fitting.reach import gram_of_constants, reach_of_constants
 
 __all__ = ["readable", "snap"]
 
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
 _SHOWN_ROWS = 1_000  # to judge digits by
 _EXACT_NMSE = 1e-22  # an error at rounding level, to which digits may be left out of an exact equation
+_ALL_DIGITS = 17  # which tell every float64 from its neighbours
 _FAILURES = 4  # proposals to try for a constant before it is left alone
 
 
@@ -103,26 +104,46 @@ def readable(expression: Expression, inputs: np.ndarray, target: np.ndarray, ris
     """
     rows = np.linspace(0, len(target) - 1, min(len(target), _SHOWN_ROWS)).astype(np.int64)
     inputs, target = np.asarray(inputs)[rows], np.asarray(target)[rows]
+    with np.errstate(all="ignore"):
+        nothing_settled = np.zeros(len(expression.constants), dtype=bool)
+        gram, _ = gram_of_constants(expression, inputs, target, None, nothing_settled)
+        error, floor = gram[-1, -1] / len(target), _EXACT_NMSE * float(np.var(target))
+        if not np.isfinite(gram).all():
+            return expression
+        digits = _fewest_digits(expression.constants, gram / len(target), error * rise + floor)
+        while digits.min(initial=_ALL_DIGITS) < _ALL_DIGITS:
+            shown = expression.with_constants(_with_digits(expression.constants, digits))
+            if np.mean(np.square(shown(inputs) - target)) < error * (1.0 + rise) + floor:
+                return shown
+            digits = np.minimum(digits + 1, _ALL_DIGITS)
+    return expression
 
-    def error(constants: np.ndarray) -> float:
-        with np.errstate(all="ignore"):
-            residual = (expression.with_constants(constants)(inputs) - target) / (spread or 1.0)
-            return float(np.mean(np.square(residual)))
 
-    spread = float(np.std(target))
-    constants = expression.constants.copy()
-    first = error(constants)
-    if not math.isfinite(first):
-        return expression
-    for k, value in enumerate(expression.constants.tolist()):
-        allowed = first * (1.0 + rise * (k + 1) / (len(constants) + 1)) + _EXACT_NMSE
-        for digits in range(1, 17):
-            constants[k] = float(f"{value:.{digits - 1}e}")
-            if error(constants) < allowed:
+def _fewest_digits(constants: np.ndarray, gram: np.ndarray, rise: float) -> np.ndarray:
+    """Digits for every constant, as the quadratic model of the error has it. `[constants]`
+
+    Args:
+        constants: values to round. `[constants]`
+        gram: matrix of `gram_of_constants`, divided by the number of rows.
+        rise: rise of the mean squared error that all roundings together may cost.
+    """
+    moved = np.zeros(len(constants))
+    digits = np.full(len(constants), _ALL_DIGITS)
+    for k, value in enumerate(constants.tolist()):
+        allowed = rise * (k + 1) / (len(constants) + 1)
+        for count in range(1, _ALL_DIGITS):
+            moved[k] = float(f"{value:.{count - 1}e}") - value
+            if float(moved @ (gram[:-1, :-1] @ moved - 2.0 * gram[:-1, -1])) < allowed:
+                digits[k] = count
                 break
         else:
-            constants[k] = value
-    return expression.with_constants(constants)
+            moved[k] = 0.0
+    return digits
+
+
+def _with_digits(constants: np.ndarray, digits: np.ndarray) -> list[float]:
+    """Constants rounded to so many significant digits."""
+    return [float(f"{v:.{n - 1}e}") for v, n in zip(constants.tolist(), digits.tolist(), strict=True)]
 
 
 def _turn_back(

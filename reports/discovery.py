@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from foundation.errors import UserError
 from foundation.files import replace_file
@@ -50,7 +53,7 @@ def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
         ("report.html", lambda: page(discovery, shown)),
     ):
         try:
-            replace_file(directory / name, content().encode("utf-8", errors="replace"))
+            replace_file(directory / name, _bytes(content))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UserError(
@@ -73,3 +76,9 @@ def read(directory: str | Path) -> Discovery:
         UserError: there is no `model.json` in the folder, or it is not one.
     """
     return read_model(Path(directory) / MODEL)
+
+
+def _bytes(content: Callable[[], str]) -> bytes:
+    """The content of a file; what overflows in it is shown as such."""
+    with np.errstate(all="ignore"):
+        return content().encode("utf-8", errors="replace")

@@ -11,7 +11,7 @@ from expressions.fitting.projection import scaled
 from expressions.fitting.reading import read
 from expressions.fitting.table import Table
 
-__all__ = ["reach_of_constants"]
+__all__ = ["gram_of_constants", "reach_of_constants"]
 
 
 def reach_of_constants(
@@ -31,6 +31,31 @@ def reach_of_constants(
         One distance for every constant that is not `settled [constants]`; None where the error is larger already,
         or a value is not finite.
     """
+    gram, total_weight = gram_of_constants(expression, inputs, target, weights, settled)
+    room = allowed - gram[-1, -1] / total_weight
+    if not np.isfinite(gram).all() or room < 0:
+        return None
+    unit, length = scaled(gram[..., None])
+    values, vectors = np.linalg.eigh(unit[:-1, :-1, 0])
+    spread = np.sum(vectors**2 / np.maximum(values, 1e-15), axis=1) / length[:-1, 0] ** 2
+    reach: np.ndarray = np.sqrt(room * total_weight * spread)
+    return reach
+
+
+def gram_of_constants(
+    expression: Expression,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    settled: np.ndarray,
+) -> tuple[np.ndarray, float]:
+    """Gram matrix of `[J, residual]`, where `J` holds the derivatives by the constants.
+
+    Moving the constants by `d` changes the sum of squares to about `E - 2 g d + d G d`.
+
+    Returns:
+        The matrix `[[G, g], [g, E]]` of the constants that are not `settled [constants]`, and the sum of the weights.
+    """
     table = Table.of(np.asarray(inputs, float), np.asarray(target, float), weights, np.dtype(np.float64))
     trees, free, _ = read([expression.tokens], False, [settled])
     only = np.zeros(1, dtype=np.int64)
@@ -38,11 +63,4 @@ def reach_of_constants(
         columns = Columns(trees, table.inputs)
         tape = Tape(trees, columns, only, free, table.inputs, Workspace(table.dtype))
         gram = tape.gram(expression.constants[None], table.target, table.root_weights)[..., 0]
-    room = allowed - gram[-1, -1] / table.total_weight
-    if not np.isfinite(gram).all() or room < 0:
-        return None
-    unit, length = scaled(gram[..., None])
-    values, vectors = np.linalg.eigh(unit[:-1, :-1, 0])
-    spread = np.sum(vectors**2 / np.maximum(values, 1e-15), axis=1) / length[:-1, 0] ** 2
-    reach: np.ndarray = np.sqrt(room * table.total_weight * spread)
-    return reach
+    return gram, table.total_weight

@@ -26,6 +26,7 @@ _MOST_BARS = 30
 _MOST_NOTES = 50
 _LONGEST_EQUATION, _LONGEST_NAME = 1_500, 120  # characters
 _TYPESET_TOKENS = 60  # of an equation of the front's table
+_TYPESET_TOTAL = 150_000  # characters of all of them
 
 
 def page(discovery: Discovery, shown: ShownEquations) -> str:
@@ -78,8 +79,9 @@ def _equation(discovery: Discovery, shown: ShownEquations) -> str:
     legend = ", ".join(
         f"<code>{escape(name)}</code> is {escape(_name(own))}" for name, own in named[:_MOST_NOTES] if name != own
     )
+    typeset = mathml(chosen, [_name(name) for name in discovery.names], _name(discovery.target_name))
     return (
-        f'<div class="formula">{mathml(chosen, discovery.names, discovery.target_name)}</div>'
+        f'<div class="formula">{typeset}</div>'
         + (f'<p class="note">{legend}</p>' if legend else "")
         + f"<details class='text'><summary>as text</summary><code>{escape(_cut(text))}</code></details>"
     )
@@ -139,10 +141,12 @@ def _variables(expression: Expression, sheet: plots.Sheet, names: Sequence[str],
 def _front(discovery: Discovery, shown: ShownEquations) -> str:
     """The Pareto front as a plot and as a table."""
     texts = [shown.of(candidate).infix(discovery.names) for candidate in discovery.front]
-    rows = []
+    names = [_name(name) for name in discovery.names]
+    rows, room = [], _TYPESET_TOTAL
     for candidate, text in list(zip(discovery.front, texts, strict=True))[:_MOST_EQUATIONS]:
         equation = shown.of(candidate)
-        drawn = mathml(equation, discovery.names, display=False) if len(equation) <= _TYPESET_TOKENS else ""
+        drawn = mathml(equation, names, display=False) if len(equation) <= _TYPESET_TOKENS and room > 0 else ""
+        room -= len(drawn)
         rows.append(
             f"<tr{' class=chosen' if candidate == discovery.chosen else ''}>"
             f'<td class="n">{candidate.complexity}</td><td class="n">{candidate.error:.3g}</td>'
@@ -151,9 +155,10 @@ def _front(discovery: Discovery, shown: ShownEquations) -> str:
         )
     more = len(texts) - len(rows)
     note = f'<p class="note">{more} more equations in equations.csv.</p>' if more > 0 else ""
+    titles = [_cut(text, 300 if len(texts) <= _MOST_EQUATIONS else 60) for text in texts]
     head = '<tr><th class="n">nodes</th><th class="n">error</th><th class="n">R²</th><th>equation</th></tr>'
     return (
-        f"<h3>Pareto front</h3>{plots.front_plot(discovery, [_cut(text, 300) for text in texts])}"
+        f"<h3>Pareto front</h3>{plots.front_plot(discovery, titles)}"
         f'<div class="wide"><table class="front"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
         f'{note}<p class="note">The error is the mean squared error over the variance of the target.</p>'
     )

@@ -98,8 +98,8 @@ def prediction_plot(sheet: Sheet, target: str) -> str:
     both = np.concatenate([sheet.target, sheet.predicted]).tolist()
     scale = Scale.around(both, _DECADES, 0.04)
     frame = Frame(scale, scale, 420, 340, left=72)
-    ends = [10.0**end if scale.logarithmic else end for end in (scale.low, scale.high)]
-    diagonal = _line(frame, ends, ends, "line")
+    corners = (frame.left, frame.height - frame.bottom), (frame.width - frame.right, frame.top)
+    diagonal = f'<polyline class="line" points="{" ".join(f"{x},{y}" for x, y in corners)}"/>'
     return _svg(
         frame,
         f"equation against {target}",
@@ -184,7 +184,7 @@ def slice_plot(expression: Expression, sheet: Sheet, variable: int, name: str, t
         [
             *frame.axes(name, target, 5),
             *_two_kinds(frame, shown, column[drawn], dots[drawn]),
-            *(_line(frame, points[part], curve[part], "c2") for part in _finite_parts(curve)),
+            *(_line(frame, points[part], curve[part], "curve") for part in _finite_parts(curve)),
         ],
     )
 
