@@ -54,7 +54,7 @@ def gram_of_constants(
     Moving the constants by `d` changes the sum of squares to about `E - 2 g d + d G d`.
 
     Returns:
-        The matrix `[[G, g], [g, E]]` of the constants that are not `settled [constants]`, and the sum of the weights.
+        The matrix `[[G, g], [g, E]]` of the constants that are not `settled [constants]`, and the total weight.
     """
     table = Table.of(np.asarray(inputs, float), np.asarray(target, float), weights, np.dtype(np.float64))
     trees, free, _ = read([expression.tokens], False, [settled])
