@@ -39,7 +39,6 @@ __all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
 
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH = 0.3
-_SIMPLIFY_SECONDS = 3.0  # for SymPy, at most
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
@@ -194,7 +193,7 @@ class _Run:
         self.refinement = Refinement(
             data.task,
             equations=settings.polish_equations,
-            simplify_seconds=min(_SIMPLIFY_SECONDS, self._finish_seconds),
+            simplify_seconds=min(settings.simplify_seconds, self._finish_seconds),
         )
         self.exactness = ExactnessCheck(data.task, self.refinement)
         self.methods = self._methods(latent_map is not None)

@@ -29,6 +29,7 @@ from expressions.simplest_form import simplify
 from searches.common.regression_task import RegressionTask
 from searches.evolution.island_hosts import RemoteIslands
 from searches.evolution.settings import GeneticProgrammingSettings
+from searches.links.terms import small_functions
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(0)
@@ -191,3 +192,9 @@ def test_islands_in_another_process_search_with_it() -> None:
     error, found = min(report["best"].values(), key=lambda pair: pair[0])
     assert error < 1e-12
     assert found == parse("fold(x0)")
+
+
+def test_regression_has_it_among_its_small_functions() -> None:
+    terms = [term.infix() for level in small_functions([0, 1], ["add", "mul", "softplus"]) for term in level]
+    assert {"softplus(x0)", "softplus(x0 + x1)", "softplus(x0*x1)"} <= set(terms)
+    assert not any("softplus" in f.infix() for level in small_functions([0], ["add", "sin"]) for f in level)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 
 from expressions.expression import Expression
-from expressions.operators import OPERATORS, POWER_ROWS
+from expressions.operators import OPERATORS, POWER_ROWS, SHIPPED
 
 __all__ = ["factors", "monomial", "small_functions"]
 
@@ -50,7 +50,7 @@ def _power(variable: int, exponent: int) -> Expression:
 def factors(variables: Sequence[int], operators: Collection[str]) -> Iterator[Expression]:
     """What a function may be multiplied by to become a larger one: powers and functions of one variable, functions
     of the sum and the difference of two."""
-    functions = [name for name in _FUNCTIONS if name in operators]
+    functions = _functions(operators)
     for variable in variables:
         yield from (monomial([(variable, exponent)]) for exponent in _OF_TWO)
         yield from (Expression.apply(name, Expression.variable(variable)) for name in functions)
@@ -67,7 +67,7 @@ def small_functions(variables: Sequence[int], operators: Collection[str]) -> Ite
     Powers and functions of one variable; products and quotients of powers of two; products and quotients of three,
     and functions of sums, differences, products and quotients of two.
     """
-    functions = [name for name in _FUNCTIONS if name in operators]
+    functions = _functions(operators)
     pairs, triples = (list(itertools.combinations(variables, count)) for count in (2, 3))
     ones = [Expression.variable(variable) for variable in variables]
     yield [
@@ -80,6 +80,12 @@ def small_functions(variables: Sequence[int], operators: Collection[str]) -> Ite
         *(function for pair in pairs for function in _functions_of_two(pair, functions)),
         *(product for triple in triples for product in _monomials(triple, _OF_TWO, squares=1)),
     ]
+
+
+def _functions(operators: Collection[str]) -> list[str]:
+    """Names of the functions of one argument that may occur, those of one's own behind the others."""
+    own = {row.name for row in OPERATORS[len(SHIPPED) :] if row.arity == 1}
+    return [*(name for name in _FUNCTIONS if name in operators), *(name for name in operators if name in own)]
 
 
 def _functions_of_two(pair: Sequence[int], functions: Sequence[str]) -> Iterator[Expression]:

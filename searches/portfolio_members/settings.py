@@ -40,6 +40,8 @@ class PortfolioSettings(Settings):
             after every generation.
         stop_when_exact: whether the portfolio ends as soon as an equation is exact on all rows.
         polish_equations: number of equations of the front that are pruned, rounded and simplified at the end.
+        simplify_seconds: SymPy's time limit for the picked one, and for all others together; 0: no SymPy, whose
+            answers depend on how fast the machine is.
 
     Raises:
         SettingsError: a value is not allowed, or nothing limits the search.
@@ -59,6 +61,7 @@ class PortfolioSettings(Settings):
     turn_seconds: float = setting(0.3, above=0)
     stop_when_exact: bool = setting(True)
     polish_equations: int = setting(6, least=0)
+    simplify_seconds: float = setting(3.0, least=0)
 
     def _check_together(self) -> None:
         check_operators("operators", self.operators)

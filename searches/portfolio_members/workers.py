@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from expressions.expression import Expression
+from expressions.own_operators import Definitions, definitions
 from searches.common.parallel import died, end_with_parent, interrupts_held_back
 from searches.common.regression_task import RegressionTask
 from searches.latent_space.equation_map import EquationMap, MapFile
@@ -31,7 +32,10 @@ class RemoteCrew:
         # `spawn`: a forked child of a process that runs torch or BLAS threads can hang.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process: Any = context.Process(target=_serve, args=(theirs, task, offer, latent_map), daemon=True)
+        own = definitions()
+        self._process: Any = context.Process(
+            target=_serve, args=(own, theirs, task, offer, latent_map), daemon=True
+        )
         with interrupts_held_back():
             self._process.start()
         theirs.close()
@@ -79,9 +83,13 @@ class RemoteCrew:
 
 
 def _serve(
-    connection: Connection, task: RegressionTask, offer: Offer, latent_map: EquationMap | MapFile | None
+    own: Definitions,
+    connection: Connection,
+    task: RegressionTask,
+    offer: Offer,
+    latent_map: EquationMap | MapFile | None,
 ) -> None:
-    """Main loop of a process."""
+    """Main loop of a process; `own`, unpickled first, has brought the operators of one's own."""
     end_with_parent()
     crew = Crew(task, offer, latent_map)
     connection.send(("up", None))
