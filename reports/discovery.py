@@ -22,18 +22,21 @@ from reports.discovery_parts.result import (
 )
 from reports.discovery_parts.shown import ShownEquations
 
-__all__ = ["CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "MODEL", "Discovery", "Score", "read", "write"]
+__all__ = [
+    "CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "MODEL", "Discovery", "Score", "ShownEquations", "read", "write",
+]  # fmt: skip
 
 MODEL = "model.json"
 """Name of the file that `read` reads."""
 
 
-def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
+def write(directory: str | Path, discovery: Discovery, shown: ShownEquations | None = None) -> tuple[Path, ...]:
     """Write a discovery, each file whole, the equations first.
 
     Args:
         directory: folder for the files; it is made where there is none, and files of the same names are replaced.
         discovery: equations with their rows and scores.
+        shown: equations with the digits that the data support; computed when not given.
 
     Returns:
         Paths of `equations.csv` (the Pareto front), `equation.py` (`predict(X)` in NumPy alone), `equation.tex`,
@@ -43,7 +46,7 @@ def write(directory: str | Path, discovery: Discovery) -> tuple[Path, ...]:
         UserError: a file cannot be written.
     """
     directory = Path(directory)
-    shown = ShownEquations.of_discovery(discovery)
+    shown = ShownEquations.of_discovery(discovery) if shown is None else shown
     written: list[Path] = []
     for name, content in (
         ("equations.csv", lambda: front_csv(discovery, shown)),

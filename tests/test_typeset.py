@@ -74,9 +74,19 @@ def test_a_large_formula_comes_as_text() -> None:
     assert len(formula_lines(deep, width=10**6)) == 1
     assert mathml(deep, ["<b>"]).startswith("<code>tanh(")
     assert "<b>" not in mathml(deep, ["<b>"])
+    one_term = parse("*".join(f"sin(x{k})" for k in range(40)))
+    assert len(formula_lines(one_term, width=80)) == 1
+
+
+def test_a_wide_sum_is_broken_between_its_terms() -> None:
     wide = parse(" + ".join(f"x{k}/x{k + 1}" for k in range(40)))
-    assert len(formula_lines(wide, width=80)) == 1
     assert len(formula_lines(wide, width=400)) == 3
+    lines = formula_lines(wide, target="y", width=80)
+    assert max(map(width_of, lines)) <= 80
+    assert len(lines) == 4 * 4 - 1
+    assert lines[5].startswith("     + ")
+    flat = formula_lines(parse("x0*x1 - x1*x2 + x2*x3"), target="y", width=20)
+    assert flat == [f"y = x₀ x₁ {chr(0x2212)} x₁ x₂", "     + x₂ x₃"]
 
 
 def test_hostile_names_stay_text() -> None:

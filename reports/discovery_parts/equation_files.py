@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 
-from expressions.goodness_of_fit import r2
 from expressions.numpy_source import numpy_source
 from expressions.printing import latex_name
 from reports.discovery_parts.result import Discovery
@@ -27,14 +26,13 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for candidate in discovery.front:
-        held_out = discovery.held_out
         writer.writerow(
             {
                 "chosen": "yes" if candidate == discovery.chosen else "",
                 "complexity": candidate.complexity,
                 "nmse": candidate.error,
                 "train_r2": 1.0 - candidate.train_nmse,
-                "test_r2": "" if held_out is None else r2(held_out[1], candidate.expression(held_out[0])),
+                "test_r2": shown.held_out_r2.get(candidate, ""),
                 "infix": candidate.expression.infix(discovery.names),
                 "latex": shown.of(candidate).latex(discovery.names, shown.digits),
             }
@@ -52,8 +50,8 @@ def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
     chosen = discovery.chosen
     facts = [f"R2 is {r2_text(1.0 - chosen.train_nmse)} on the rows of the fit"]
     if discovery.held_out is not None:
-        held_out = r2(discovery.held_out[1], chosen.expression(discovery.held_out[0]))
-        facts.append(f"{r2_text(held_out)} on {len(discovery.held_out[1]):,} rows held out")
+        held_out = r2_text(shown.held_out_r2[chosen])
+        facts.append(f"{held_out} on {len(discovery.held_out[1]):,} rows held out")
     renamed = [
         f"    {name} = {feature!r}"
         for index, (name, feature) in enumerate(zip(discovery.names, discovery.features, strict=True))

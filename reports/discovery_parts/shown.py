@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from expressions.constant_rounding import readable
+from expressions.evaluation import Evaluator
 from expressions.expression import Expression
+from expressions.goodness_of_fit import r2
 from reports.discovery_parts.result import Discovery
+from reports.polynomial_baselines import Rows
 from runs.reader import digits
 from searches.pareto_front import Candidate
 
@@ -18,30 +23,44 @@ _WITHOUT_ROWS = 6  # significant digits where no rows say how many are needed
 
 @dataclass(frozen=True)
 class ShownEquations:
-    """Equations of a front, each with the digits that the data support.
+    """Equations of a front, each with the digits that the data support, and their scores on the held-out rows.
 
     Attributes:
         equations: shown equation of every candidate.
+        held_out_r2: R2 of every candidate, all digits kept, on the held-out rows; empty where there are none.
         digits: significant digits to print constants with: none of theirs is left out.
     """
 
     equations: dict[Candidate, Expression]
+    held_out_r2: dict[Candidate, float]
     digits: int = 15
 
     @classmethod
     def of_discovery(cls, discovery: Discovery) -> ShownEquations:
         """The equations of a discovery's front; six digits each where it has no rows."""
         if discovery.train is None:
-            rounded = {candidate: _rounded(candidate.expression) for candidate in discovery.front}
+            shown = {each: _rounded(each.expression) for each in discovery.front}
         else:
-            rounded = {
-                candidate: readable(candidate.expression, *discovery.train) for candidate in discovery.front
-            }
-        return cls(rounded)
+            shown = {each: readable(each.expression, *discovery.train) for each in discovery.front}
+        return cls(shown, _scored(list(discovery.front), discovery.held_out))
 
     def of(self, candidate: Candidate) -> Expression:
         """The equation of a candidate as it is shown."""
         return self.equations.get(candidate, candidate.expression)
+
+
+def _scored(candidates: list[Candidate], held_out: Rows | None) -> dict[Candidate, float]:
+    """R2 of every candidate, all evaluated together: the equations of a front share most of their terms."""
+    scores: dict[Candidate, float] = {}
+    if held_out is None:
+        return scores
+    inputs, target = held_out
+
+    def score(index: int, values: np.ndarray) -> None:
+        scores[candidates[index]] = r2(target, np.broadcast_to(values, target.shape))
+
+    Evaluator(inputs, np.float64).visit([candidate.expression for candidate in candidates], score)
+    return scores
 
 
 def _rounded(expression: Expression) -> Expression:

@@ -17,7 +17,7 @@ from expressions.operators import CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
 from expressions.printing import variable_name
 
 __all__ = [
-    "Call", "Fence", "Fraction", "Name", "Notation", "Number", "Power", "Root", "Row",
+    "SIGNS", "Call", "Fence", "Fraction", "Name", "Notation", "Number", "Power", "Root", "Row",
     "name_of", "notation", "visible",
 ]  # fmt: skip
 
@@ -26,6 +26,8 @@ _LARGEST = 400
 _DEEPEST = 60
 
 _MINUS = "\N{MINUS SIGN}"
+SIGNS = (" + ", f" {_MINUS} ")
+"""Symbols between the terms of a sum, for a term that is added and for one that is subtracted."""
 _GREEK_NAMES = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
     "xi", "omicron", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
@@ -251,7 +253,7 @@ def _set(part: _Part) -> Notation:
     parts: list[Notation | str] = []
     for k, term in enumerate(part.terms):
         if k:
-            parts.append(f" {_MINUS} " if term.negative else " + ")
+            parts.append(SIGNS[term.negative])
             term = _Product(term.above, term.below)
         parts.append(_set_product(term))
     return Row(tuple(parts))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from expressions.expression import Expression
 from reports.typeset.notation import (
+    SIGNS,
     Call,
     Fence,
     Fraction,
@@ -31,6 +32,7 @@ __all__ = ["formula_lines", "width_of"]
 _SUPERSCRIPTS = str.maketrans("0123456789-\N{MINUS SIGN}", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _RISING, _FALLING = "\u2571", "\u2572"  # light diagonals, whose ends meet
+_INDENT = " " * 4  # before the further rows of a broken sum
 _TALL = {"(": "⎛⎜⎝", ")": "⎞⎟⎠", "|": "│││"}
 
 
@@ -47,17 +49,43 @@ def formula_lines(
         expression: equation to set.
         names: names of the variables, any text; x0, x1, … when not given.
         target: name of what it is equal to, any text; None for the right side alone.
-        width: columns of the terminal. A wider formula comes on one line, which the terminal may break.
+        width: columns of the terminal. A wider sum is broken before a sign; what is still wider comes as text on one
+            line, which the terminal may break.
         digits: largest number of significant digits of a constant.
     """
     tree = notation(expression, names, digits)
     if tree is not None:
         left = [] if target is None else [_box(name_of(target)), _text(" = ")]
-        whole = _beside([*left, _box(tree)])
-        if whole.width <= width:
-            return [line.rstrip() for line in whole.lines]
+        rows = _broken(left, tree, width)
+        if max(row.width for row in rows) <= width:
+            return _stacked(rows)
     left_text = "" if target is None else f"{visible(target)} = "
     return [left_text + expression.infix(None if names is None else [visible(name) for name in names])]
+
+
+def _broken(left: Sequence[_Box], tree: Notation, width: int) -> list[_Box]:
+    """The whole formula, or a sum in as many rows as keep it within the width."""
+    whole = _beside([*left, _box(tree)])
+    if whole.width <= width or not isinstance(tree, Row) or tree.parts[1] not in SIGNS:
+        return [whole]
+    first, *others = tree.parts
+    rows = [[*left, _part(first)]]
+    for sign, term in zip(others[::2], others[1::2], strict=True):
+        signed = _beside([_part(sign), _part(term)])
+        if sum(box.width for box in rows[-1]) + signed.width > width:
+            rows.append([_text(_INDENT)])
+        rows[-1].append(signed)
+    return [_beside(row) for row in rows]
+
+
+def _stacked(rows: Sequence[_Box]) -> list[str]:
+    """The lines of all rows, with an empty one between two of which either is taller than a line."""
+    lines: list[str] = []
+    for place, row in enumerate(rows):
+        if place and max(rows[place - 1].height, row.height) > 1:
+            lines.append("")
+        lines += [line.rstrip() for line in row.lines]
+    return lines
 
 
 def width_of(text: str) -> int:
@@ -91,7 +119,7 @@ def _box(part: Notation) -> _Box:
         case Name(text, index):
             return _text(text + index.translate(_SUBSCRIPTS))
         case Row(parts):
-            return _beside([_text(each) if isinstance(each, str) else _box(each) for each in parts])
+            return _beside([_part(each) for each in parts])
         case Fraction(above, below):
             return _fraction(_box(above), _box(below))
         case Power(base, exponent_):
@@ -106,6 +134,10 @@ def _box(part: Notation) -> _Box:
         case Call(function, arguments):
             return _call(function, arguments)
     raise TypeError(f"{type(part).__name__} is no notation")
+
+
+def _part(part: Notation | str) -> _Box:
+    return _text(part) if isinstance(part, str) else _box(part)
 
 
 def _text(text: str) -> _Box:
