@@ -23,7 +23,8 @@ from reports.discovery_parts.result import (
 from reports.discovery_parts.shown import ShownEquations
 
 __all__ = [
-    "CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "MODEL", "Discovery", "Score", "ShownEquations", "read", "write",
+    "CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "MODEL", "Discovery", "Score", "ShownEquations",
+    "read", "write",
 ]  # fmt: skip
 
 MODEL = "model.json"

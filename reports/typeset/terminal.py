@@ -49,8 +49,8 @@ def formula_lines(
         expression: equation to set.
         names: names of the variables, any text; x0, x1, … when not given.
         target: name of what it is equal to, any text; None for the right side alone.
-        width: columns of the terminal. A wider sum is broken before a sign; what is still wider comes as text on one
-            line, which the terminal may break.
+        width: columns of the terminal. A wider sum is broken before a sign; what is still wider comes as text on
+            one line, which the terminal may break.
         digits: largest number of significant digits of a constant.
     """
     tree = notation(expression, names, digits)
