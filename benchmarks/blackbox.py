@@ -1,12 +1,12 @@
 """Suite `blackbox`: tables of measurements without a known law; how well does an equation predict unseen rows?
 
-Every seed is another random split, 75 % of the rows to search on and 25 % to judge by. Our own searches get a
-quarter of the training rows, held out, to choose by; the peers get all training rows and choose by a rule of their
-own. R2 on the unseen rows is unclipped. A failed run counts as an R2 of minus infinity.
+Every seed is another random split, 75 % of the rows to search on and 25 % to judge by. Our own searches hold out a
+quarter of the training rows to choose by; the peers get all training rows and choose by a rule of their own. R2 on
+the unseen rows is unclipped. A failed run counts as an R2 of minus infinity.
 
-Methods: `auto` and its parts are searches of this project; `linear`, `kernel_ridge`, `hist_gradient_boosting` and
-`gradient_boosting` are no equations but for the first; `pyoperon`, `gplearn` and `rils_rols` are peers.
-`pyoperon:mdl` lets pyoperon choose by its default, the description length.
+Methods: `auto` is what a person calls, `rediscover.fitting.explain`, and the next four are searches of it alone;
+`linear`, `kernel_ridge`, `hist_gradient_boosting` and `gradient_boosting` are regressions; `pyoperon`, `gplearn`
+and `rils_rols` are peers. `pyoperon:mdl` lets pyoperon choose by its default, the description length.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _equation(
     settings = dict(cell.settings)
     if variant == "mdl":
         settings["pyoperon_selection"] = "minimum_description_length"
-    if method not in OWN:
+    if method == "auto":
+        method = "explain"  # which keeps rows to choose by itself
+    if method in ("explain", *PEERS, "linear"):
         search = choose = np.concatenate([search, choose])
     data = Data(inputs[search], target[search], inputs[choose], target[choose])
     fitted = fit(method, data, settings, cell.seed)

@@ -61,6 +61,10 @@ class Search:
         if self.first_seconds is None:
             self.first_seconds = time.perf_counter() - self._begun
 
+    def _progress(self, progress: Any) -> None:
+        if len(progress.front):
+            self._show()
+
     def _named(self, key: str = "operators") -> dict[str, Any]:
         return {} if self.operators is None else {key: self.operators}
 
@@ -71,7 +75,7 @@ class Search:
 def prepare(method: str, weights: str = "pretrained") -> None:
     """Import what a search needs, and load the map where it uses one."""
     importlib.import_module(OWN_SEARCHES[method][0])
-    if method in ("auto", "map"):
+    if method in ("auto", "explain", "map"):
         _map(weights)
 
 
@@ -83,19 +87,21 @@ def _map(weights: str) -> Any:
 
 
 def _auto(search: Search) -> SearchResult:
-    from modules.networks.equation_map.latent_map import PRETRAINED
-    from searches.latent_space.equation_map import MapFile
     from searches.portfolio import PortfolioSettings
     from searches.portfolio import search as run
 
-    path = str(PRETRAINED) if search.weights == "pretrained" else search.weights
-    return run(
-        *search.train,
-        PortfolioSettings(seconds=search.seconds, **search._named()),
-        latent_map=MapFile(path, "modules.networks.equation_map.latent_map.LatentMap", search.weights),
-        on_progress=search._show,
-        **search._given(),
-    )
+    settings = PortfolioSettings(seconds=search.seconds, **search._named())
+    known = _map(search.weights)
+    return run(*search.train, settings, latent_map=known, on_progress=search._progress, **search._given())
+
+
+def _explain(search: Search) -> SearchResult:
+    """What a person calls: it keeps rows to choose by, fits to all, and loads the packaged map if it needs it."""
+    from rediscover.fitting import explain
+    from searches.portfolio import PortfolioSettings
+
+    settings = PortfolioSettings(seconds=search.seconds, **search._named())
+    return explain(*search.train, settings, seed=search.seed, on_progress=search._progress)
 
 
 def _regression(search: Search) -> SearchResult:
@@ -134,6 +140,7 @@ def _latent_cmaes(search: Search) -> SearchResult:
 
 OWN_SEARCHES: dict[str, tuple[str, Callable[[Search], SearchResult]]] = {
     "auto": ("searches.portfolio", _auto),
+    "explain": ("rediscover.fitting", _explain),
     "regression": ("searches.link_regression", _regression),
     "genetic_programming": ("searches.genetic_programming", _genetic_programming),
     "structures": ("searches.structures", _structures),

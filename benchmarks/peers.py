@@ -67,6 +67,7 @@ class Fitted:
         wall_seconds: seconds of the search by the clock, without the import of the method and the scoring.
         cpu_seconds: processor seconds of the search, without the import of the method and the scoring.
         first_seconds: seconds by the clock until the first equation was shown; None where a method does not say.
+        stopped: why a search of ours ended, see `searches.search_result.SearchResult`; empty for others.
     """
 
     chosen: Model
@@ -74,6 +75,7 @@ class Fitted:
     wall_seconds: float
     cpu_seconds: float
     first_seconds: float | None = None
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class _Found:
     equations: Sequence[tuple[Expression, Predict]]
     best: int
     first_seconds: float | None = None
+    stopped: str = ""
 
 
 def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
@@ -107,7 +110,7 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     found = function(data, settings, seed)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     models = [Model(expression, predict, complexity(expression)) for expression, predict in found.equations]
-    return Fitted(models[found.best], models, wall, cpu, found.first_seconds)
+    return Fitted(models[found.best], models, wall, cpu, found.first_seconds, found.stopped)
 
 
 # --- ours ---------------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ def _own(method: str, data: Data, settings: Settings, seed: int) -> _Found:
     result = search.run(method)
     equations = [candidate.expression for candidate in result.front]
     best = equations.index(result.best.expression)
-    return _Found([(e, e) for e in equations], best, search.first_seconds)
+    return _Found([(e, e) for e in equations], best, search.first_seconds, result.stopped)
 
 
 def _ours(data: Data, settings: Settings, seed: int) -> _Found:

@@ -40,7 +40,7 @@ OURS: dict[str, dict[str, Any]] = {
     "paper": {"method": "paper", "polish": "none"},
 }
 PEERS = ("pyoperon", "gplearn")
-_SAMPLE = 44
+SAMPLE = 44
 _UNDEFINED = 1e29  # error beyond which an equation is not finite on a fresh row
 
 
@@ -156,11 +156,16 @@ def _columns(cells: Sequence[Record]) -> list[str]:
     ]
 
 
+def sample() -> tuple[str, ...]:
+    """Names of a fixed random choice of the 133 problems of the neural papers."""
+    everything = [*suite("feynman_119"), *suite("strogatz")]
+    return tuple(random.Random(20_261_125).sample(everything, SAMPLE))
+
+
 def _words(word: str) -> tuple[str, ...]:
-    """`sample44`: a fixed random choice of the 133 problems of the neural papers; a suite; or a problem."""
-    if word == f"sample{_SAMPLE}":
-        everything = [*suite("feynman_119"), *suite("strogatz")]
-        return tuple(random.Random(20_261_125).sample(everything, _SAMPLE))
+    """The problems that a word stands for: `sample44`, see `sample`; a suite; or a problem."""
+    if word == f"sample{SAMPLE}":
+        return sample()
     return suite(word) if word in suites() else (word,)
 
 

@@ -29,6 +29,7 @@ SUITES = {
     "latent": "benchmarks.latent_search",
     "srbench": "benchmarks.srbench",
     "families": "benchmarks.families",
+    "generated": "benchmarks.generated",
     "blackbox": "benchmarks.blackbox",
     "equations": "benchmarks.equations_data",
     "zoo": "benchmarks.network_zoo",
