@@ -119,7 +119,7 @@ _HEADINGS = ["n", "exact", "R2 > .999", "nodes", "first formula, s", "s if exact
 _NOTES = (
     "exact: normalised squared error below 1e-12 on fresh rows, in float64 (NRMSE below 1e-6); a failed run is "
     "neither exact nor accurate. nodes, of the SymPy tree as SRBench counts, and seconds are medians; first "
-    "formula is by the clock. Noise 0, 300 rows, one core each; a budget is by the clock, CPU s says what was used.",
+    "formula is by the clock. Noise 0, 300 rows, one core each; a budget is by the clock; CPU s is what was used.",
 )
 
 

@@ -1,7 +1,7 @@
 """This project's searches under one call: `auto`, which is all of them, and each alone.
 
-Times are by the clock, on the core that a cell is pinned to. What is imported and loaded once, the map of
-equations above all, is so before the clock starts.
+Times are by the clock, on the core that a cell is pinned to. What is imported, started or loaded once is so
+before the clock starts: the map of equations, and the process that SymPy runs in.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from expressions.expression import Expression
+from expressions.simplest_form import simplify
 from searches.search_result import SearchResult
 
 __all__ = ["OWN_SEARCHES", "Search", "prepare"]
 
 Rows = tuple[np.ndarray, np.ndarray]
+_START_SECONDS = 60.0  # that SymPy's process may take to start, on a busy machine
 
 
 @dataclass
@@ -73,7 +76,8 @@ class Search:
 
 
 def prepare(method: str, weights: str = "pretrained") -> None:
-    """Import what a search needs, and load the map where it uses one."""
+    """Import what a search needs, start SymPy's process, and load the map where the search uses one."""
+    simplify(Expression.variable(0), seconds=_START_SECONDS)  # an answer: its process has imported SymPy
     importlib.import_module(OWN_SEARCHES[method][0])
     if method in ("auto", "explain", "map"):
         _map(weights)
