@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from foundation.errors import UserError
-from reports.run_comparison import COMMON, STYLES, best, collect, columns, order, printable, remark, terminal_table
+from reports.run_comparison import COMMON, STYLES, collect, columns, order, printable, remark, terminal_table
 from runs.reader import FINISHED
 
 __all__ = ["main"]
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "compare.py") ->
             if run.state != FINISHED:
                 console.print(Text(printable(remark(run)), style=STYLES.get(run.state, "yellow")))
         if options.html is not None:
-            from reports.html_report import write_report  # draws with matplotlib, which the table does without
+            from reports.html_report import write_report  # sets equations, which the table does without
 
-            write_report(runs, metrics, {metric: best(runs, metric) for metric in metrics}, options.html)
+            write_report(runs, metrics, options.html)
             console.print(f"wrote {options.html}", markup=False, highlight=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,65 +1,67 @@
 """The report of `compare.py`: one HTML file that needs no other file, no network and no script.
 
-Equations are typeset by matplotlib's mathtext into vector paths, learning curves are drawn as SVG, and both take
-the text's colour, so the page follows the reader's light or dark scheme and prints. Whatever comes from a run
-is escaped: a report may show a stranger's runs.
+Equations come first: runs are grouped by data, model and settings, the best equation of every group is typeset,
+and scores are means over its seeds. Behind them stand the single runs. Equations are MathML, learning curves SVG:
+both take the text's colour, so the page follows the reader's light or dark scheme and prints. Whatever comes from
+a run is escaped: a report may show a stranger's runs. Every part has a number of bytes to spend, so the page stays
+below a megabyte however many runs there are.
 """
 
 from __future__ import annotations
 
-import base64
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from foundation.errors import UserError
 from foundation.files import writing
-from reports.html_parts.curves import curves_svg
+from reports.html_parts.allowance import Allowance
 from reports.html_parts.escaping import escape
+from reports.html_parts.group_section import equations_of, runs_of
+from reports.html_parts.numbers import breakable, cut, spread
+from reports.html_parts.run_details import details_of, heading_of, plots_of
+from reports.html_parts.run_groups import Group, Spread, grouped
 from reports.html_parts.style import STYLE
-from reports.html_parts.typesetting import typeset
-from runs.metrics_file import losses
-from runs.reader import FINISHED, Run, digits, read_front
+from reports.run_comparison import lower_is_better
+from runs.reader import Run
 
 __all__ = ["write_report"]
 
-EQUATIONS_OPEN = 12
-"""A run's further equations are folded away."""
-FRONTS_OPEN = 1
-ROWS_OF_A_FRONT = 60
-LARGEST_PLOT = 8 << 20
+GROUPS, RUNS, DETAILS, PLOTS = 400_000, 280_000, 200_000, 60_000
+"""Bytes of groups, of single runs, of runs in full, and of plots, which get what others leave."""
+FORMULAS = 250_000
+"""Bytes of groups that typeset equations may take."""
+LONGEST_NAME = 120
+"""Number of characters of a model's name and of settings in a table."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 
-
-def write_report(
-    runs: Sequence[Run], metrics: Sequence[str], best: Mapping[str, float | None], path: str | Path
-) -> None:
+def write_report(runs: Sequence[Run], metrics: Sequence[str], path: str | Path) -> None:
     """Write the report, whole or not at all.
 
     Args:
-        runs: Runs in the order of the report, read with their curves.
-        metrics: Columns of the first table.
-        best: Best value of each column, or None.
-        path: Path of the file.
+        runs: runs in the order of the report, read with their curves.
+        metrics: columns of the tables.
+        path: path of the file.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: it cannot be written.
     """
     try:
         with writing(path) as stream:
-            stream.write(render(runs, metrics, best).encode())
+            stream.write(render(runs, metrics).encode())
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(f"the report {str(path)!r} cannot be written ({reason}): give another file.") from error
 
 
-def render(runs: Sequence[Run], metrics: Sequence[str], best: Mapping[str, float | None]) -> str:
+def render(runs: Sequence[Run], metrics: Sequence[str]) -> str:
     """The report as HTML text; arguments as in `write_report`."""
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    groups = grouped(runs)
+    ordered = [run for group in groups for run in group.runs]
+    page = _Page(metrics, ordered)
+    sections = [page.section(data, members) for data, members in _by_data(groups)]
+    told = [section for section in sections if section]
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -69,199 +71,112 @@ def render(runs: Sequence[Run], metrics: Sequence[str], best: Mapping[str, float
         f"<title>Comparison of {len(runs)} runs</title><style>{STYLE}</style></head><body><main>",
         f"<header><h1>Comparison of {len(runs)} run{'s' * (len(runs) != 1)}</h1>",
         f'<p class="made">rediscover · {escape(made)}</p></header>',
-        _overview(runs, metrics, best),
-        *(_section(run, index) for index, run in enumerate(runs, 1)),
+        *told,
+        _left_out(len(sections) - len(told), "data sets"),
+        page.runs_in_full(),
         "</main></body></html>\n",
     ]
     return "\n".join(parts)
 
 
-# --------------------------------------------------------------------------------------------- overview
+def _by_data(groups: Sequence[Group]) -> Iterator[tuple[str, list[Group]]]:
+    for data in dict.fromkeys(group.data for group in groups):
+        yield data, [group for group in groups if group.data == data]
 
 
-def _overview(runs: Sequence[Run], metrics: Sequence[str], best: Mapping[str, float | None]) -> str:
-    """The table of all runs, each a link to its section."""
-    heads = [f"<th>{text}</th>" for text in ("run", "model", "data", "seed", "state")]
-    heads += [f'<th class="n">{_breakable(metric)}</th>' for metric in metrics]
-    rows = []
-    for index, run in enumerate(runs, 1):
-        cells = [f'<td><a href="#run-{index}">{_breakable(run.name)}</a></td>']
-        cells += [f"<td>{escape(text)}</td>" for text in (run.model, run.data, run.seed)]
-        cells.append(f'<td><span class="state {escape(run.state)}">{escape(run.state)}</span></td>')
-        for metric in metrics:
-            value = run.metrics.get(metric)
-            marked = value is not None and run.state == FINISHED and value == best.get(metric)
-            cells.append(f'<td class="n{" best" if marked else ""}">{_number(value)}</td>')
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    legend = (
-        "<p class='note'>Bold: the best of its column among finished runs.</p>"
-        if any(value is not None for value in best.values())
-        else ""
-    )
-    return (
-        f'<div class="wide"><table class="overview"><thead><tr>{"".join(heads)}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{legend}"
-    )
+class _Page:
+    """The parts of a page and the bytes that each may still spend.
 
+    Args:
+        metrics: columns of the tables.
+        runs: runs in the order of the page.
+    """
 
-def _breakable(text: str) -> str:
-    """Escaped text that may break behind a slash or an underscore."""
-    return re.sub(r"([/_])", r"\1<wbr>", escape(text))
-
-
-def _number(value: Any) -> str:
-    """A number as a table shows it; an en dash where there is none."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return "\N{EN DASH}" if value in (None, "") else escape(value)
-    if not math.isfinite(number):
-        return escape(number)
-    mantissa, _, exponent = digits(number).partition("e")
-    shown = mantissa.replace("-", "\N{MINUS SIGN}")
-    return f"{shown}·10<sup>{int(exponent)}</sup>".replace("<sup>-", "<sup>\N{MINUS SIGN}") if exponent else shown
-
-
-# --------------------------------------------------------------------------------------------- a run
-
-
-def _section(run: Run, index: int) -> str:
-    """Everything about one run."""
-    facts = [("model", run.model), ("data", run.data), ("seed", run.seed), ("W&B run", run.wandb)]
-    facts += [
-        (key.removeprefix("seconds/"), f"{run.metrics[key]:.1f} s")
-        for key in run.metrics
-        if key.startswith("seconds/")
-    ]
-    line = " · ".join(f"{escape(name)} <b>{escape(value)}</b>" for name, value in facts if value)
-    problem = f'<p class="problem">{escape(run.problem)}</p>' if run.problem else ""
-    parts = [
-        f'<section id="run-{index}"><h2><span class="index">{index}</span> {_breakable(run.name)} '
-        f'<span class="state {escape(run.state)}">{escape(run.state)}</span></h2>',
-        f'<p class="facts">{line}</p>{problem}',
-        _equations(run),
-        _plots(run),
-        _learning(run),
-        _fronts(run),
-        _all_metrics(run),
-        "</section>",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _equations(run: Run) -> str:
-    """The equations, typeset, with their scores."""
-    if not run.equations:
-        return ""
-    several = len({row.get("trial") for row in run.equations}) > 1
-    keys = [("complexity", "nodes"), ("train_r2", "train R²"), ("test_r2", "test R²"), ("test_mse", "test MSE"),
-            ("recovered", "recovered"), ("equivalent", "equivalent"), ("seconds", "seconds"),
-            ("evaluations", "evaluations")]  # fmt: skip
-    keys = [(key, name) for key, name in keys if any(row.get(key) is not None for row in run.equations)]
-    bodies = []
-    for row in run.equations:
-        trial = f" (trial {escape(row['trial'])})" if several and row.get("trial") is not None else ""
-        cells = "".join(f'<td class="n">{_number(row.get(key))}</td>' for key, _ in keys)
-        bodies.append(
-            f'<tbody><tr class="scores"><td>{_breakable(str(row.get("target", "")))}{trial}</td>{cells}</tr>'
-            f'<tr><td colspan="{len(keys) + 1}" class="equation">{_equation(row)}</td></tr></tbody>'
+    def __init__(self, metrics: Sequence[str], runs: Sequence[Run]) -> None:
+        self.metrics, self.runs = metrics, runs
+        self.group_room, self.formula_room, self.row_room = Allowance(GROUPS), Allowance(FORMULAS), Allowance(RUNS)
+        self.full_room = Allowance(DETAILS)
+        self.full = self.full_room.afforded(
+            f"{heading_of(run, number)}{details_of(run)}" for number, run in enumerate(runs, 1)
         )
-    head = "".join(f'<th class="n">{name}</th>' for _, name in keys)
-    head = f"<thead><tr><th>target</th>{head}</tr></thead>"
-    shown = f'<div class="wide"><table class="equations">{head}{"".join(bodies[:EQUATIONS_OPEN])}</table></div>'
-    if len(bodies) > EQUATIONS_OPEN:
-        rest = "".join(bodies[EQUATIONS_OPEN:])
-        shown += (
-            f"<details><summary>{len(bodies) - EQUATIONS_OPEN} more equations</summary>"
-            f'<div class="wide"><table class="equations">{head}{rest}</table></div></details>'
+        self.numbers = {id(run): number for number, run in enumerate(runs[: len(self.full)], 1)}
+        """Number of each run that is shown in full, by its `id`."""
+
+    def section(self, data: str, groups: Sequence[Group]) -> str:
+        """A data set: the equations of its groups, their mean metrics, and their single runs folded away."""
+        head = f"<section><h2>{breakable(data) or 'unknown data'}</h2>"
+        if not self.group_room.spend(head):
+            return ""
+        told = self.group_room.afforded(equations_of(group, self.numbers, self.formula_room) for group in groups)
+        shown = groups[: len(told)]
+        left_out = _left_out(len(groups) - len(told), "groups of runs")
+        parts = [head, *told, left_out, self._means(shown), *(self._single_runs(group) for group in shown)]
+        return "\n".join(part for part in [*parts, "</section>"] if part)
+
+    def _means(self, groups: Sequence[Group]) -> str:
+        """The metrics of every group, averaged over its finished runs."""
+        means = [[group.metric(metric) for metric in self.metrics] for group in groups]
+        columns = zip(*means, strict=True)
+        best = [_best(metric, column) for metric, column in zip(self.metrics, columns, strict=False)]
+        rows = []
+        for group, row in zip(groups, means, strict=True):
+            words = (group.model, group.settings, group.seeds)
+            cells = [f"<td>{escape(cut(text, LONGEST_NAME))}</td>" for text in words]
+            cells.append(f'<td class="n">{len(group.runs)}</td>')
+            for value, mark in zip(row, best, strict=True):
+                marked = value is not None and value.mean == mark
+                cells.append(f'<td class="n{" best" if marked else ""}">{spread(value)}</td>')
+            rows.append(f"<tr>{''.join(cells)}</tr>")
+        heads = "".join(f"<th>{name}</th>" for name in ("model", "settings", "seeds"))
+        heads += '<th class="n">runs</th>'
+        heads += "".join(f'<th class="n">{breakable(metric)}</th>' for metric in self.metrics)
+        legend = "<p class='note'>Means ± standard deviations of finished runs; bold: the best of its column.</p>"
+        table = (
+            f'<div class="wide"><table class="overview"><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table></div>{legend}"
         )
-    return f"<h3>Equations</h3>{shown}"
+        return table if rows and self.group_room.spend(table) else ""
 
-
-def _equation(row: Mapping[str, Any]) -> str:
-    """One equation: typeset where mathtext can, and its text to copy."""
-    infix, latex = str(row.get("infix", "")), str(row.get("latex", ""))
-    code = f"<code>{escape(infix)}</code>"
-    drawn = typeset(latex, infix) if latex else None
-    return code if drawn is None else f"{drawn}<details class='text'><summary>as text</summary>{code}</details>"
-
-
-def _plots(run: Run) -> str:
-    """Its PNG files, inside the page."""
-    figures = []
-    for plot in run.plots:
-        try:
-            content = plot.read_bytes() if plot.stat().st_size <= LARGEST_PLOT else b""
-        except OSError:
-            content = b""
-        if not content.startswith(_PNG):
-            figures.append(f'<p class="problem">{escape(plot.name)} is not a whole PNG file.</p>')
-            continue
-        name = escape(plot.stem.replace("_", " "))
-        width = int.from_bytes(content[16:20], "big")
-        wide = ' class="double"' if width > 1.9 * int.from_bytes(content[20:24], "big") else ""
-        source = base64.b64encode(content).decode("ascii")
-        figures.append(
-            f'<figure{wide}><img alt="{name}" src="data:image/png;base64,{source}">'
-            f"<figcaption>{name}</figcaption></figure>"
+    def _single_runs(self, group: Group) -> str:
+        """The runs of a group, folded away."""
+        heads = "".join(f"<th>{name}</th>" for name in ("run", "seed", "state"))
+        heads += "".join(f'<th class="n">{breakable(metric)}</th>' for metric in self.metrics)
+        rows = self.row_room.afforded(runs_of(group, self.numbers, self.metrics))
+        if not rows or not self.row_room.spend(heads):
+            return ""
+        title = " · ".join(escape(cut(text, LONGEST_NAME)) for text in (group.model, group.settings) if text)
+        more = _left_out(len(group.runs) - len(rows), "runs")
+        count = f"{len(group.runs)} single run{'s' * (len(group.runs) != 1)}"
+        return (
+            f'<details><summary>{count}{f" of {title}" if title else ""}</summary><div class="wide">'
+            f'<table class="overview"><thead><tr>{heads}<th>first equation</th></tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table></div>{more}</details>"
         )
-    return f'<h3>Plots</h3><div class="plots">{"".join(figures)}</div>' if figures else ""
+
+    def runs_in_full(self) -> str:
+        """As many runs as there is room for; their plots take up what other parts have left."""
+        room = Allowance(PLOTS + sum(each.left for each in (self.group_room, self.row_room, self.full_room)))
+        parts = []
+        for run, body in zip(self.runs, self.full, strict=False):
+            plots = room.afforded(plots_of(run))
+            missing = _left_out(len(run.plots) - len(plots), f"plots in {run.path / 'plots'}")
+            parts.append(body)
+            if plots or missing:
+                parts.append(f'<h4>Plots</h4><div class="plots">{"".join(plots)}</div>{missing}')
+        left_out = _left_out(len(self.runs) - len(self.full), "runs in full")
+        return "\n".join(["<section><h2>Runs</h2>", *parts, left_out, "</section>"])
 
 
-def _learning(run: Run) -> str:
-    """The losses by epoch."""
-    chosen = {name: points for name, points in losses(run.curves).items() if len(points) > 1}
-    return f"<h3>Learning curve</h3>{curves_svg(chosen)}" if chosen else ""
+def _best(metric: str, column: Sequence[Spread | None]) -> float | None:
+    """The best mean of a column; None where the means do not differ, or better is unknown."""
+    means = [value.mean for value in column if value is not None]
+    lower = lower_is_better(metric)
+    if lower is None or len(set(means)) < 2:
+        return None
+    return min(means) if lower else max(means)
 
 
-def _fronts(run: Run) -> str:
-    """The Pareto fronts of equations.csv, one a search."""
-    fronts: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for row in read_front(run.path):
-        fronts.setdefault(tuple(row.get(key, "") for key in ("problem", "target", "trial")), []).append(row)
-    parts: list[str] = []
-    for (problem, target, trial), rows in fronts.items():
-        title = " · ".join(part for part in (problem, target, f"trial {trial}" if trial else "") if part)
-        opened = " open" if len(parts) < FRONTS_OPEN else ""
-        parts.append(f"<details{opened}><summary>{escape(title)}</summary>{_front(rows)}</details>")
-    return f"<h3>Pareto front{'s' * (len(parts) > 1)}</h3>{''.join(parts)}" if parts else ""
-
-
-def _front(rows: Sequence[Mapping[str, str]]) -> str:
-    names = {
-        "complexity": "nodes",
-        "train_r2": "train R²",
-        "validation_r2": "validation R²",
-        "test_r2": "test R²",
-        "test_mse": "test MSE",
-    }
-    keys = [(key, name) for key, name in names.items() if any(row.get(key) for row in rows)]
-    head = "".join(f'<th class="n">{name}</th>' for _, name in keys)
-    body = []
-    for row in rows[:ROWS_OF_A_FRONT]:
-        chosen = row.get("chosen", "").strip().lower() in ("true", "1", "yes")
-        cells = "".join(f'<td class="n">{_number(row.get(key))}</td>' for key, _ in keys)
-        infix = f"<code>{escape(row.get('infix', ''))}</code>{' <b>chosen</b>' if chosen else ''}"
-        body.append(f"<tr{' class=chosen' if chosen else ''}>{cells}<td>{infix}</td></tr>")
-    more = len(rows) - ROWS_OF_A_FRONT
-    note = f'<p class="note">{more} more rows in equations.csv.</p>' if more > 0 else ""
-    return (
-        f'<div class="wide"><table class="front"><thead><tr>{head}<th>equation</th></tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>{note}"
-    )
-
-
-def _all_metrics(run: Run) -> str:
-    """Every number of the run, folded away."""
-    if not run.metrics:
-        return ""
-    rows = "".join(
-        f'<tr><td>{_breakable(name)}</td><td class="n">{_number(value)}</td></tr>'
-        for name, value in sorted(run.metrics.items())
-    )
-    title = "All metrics" if run.state == FINISHED else "Last logged"
-    return (
-        f"<details><summary>{title} ({len(run.metrics)})</summary><table class='metrics'>{rows}</table></details>"
-    )
+def _left_out(count: int, what: str) -> str:
+    """A line about what the page has no room for; empty where it shows all."""
+    line = f'<p class="note">{count} more {escape(what)}, for which this page has no room.</p>'
+    return line if count > 0 else ""

@@ -24,6 +24,18 @@ FINISHED, UNFINISHED, TORN = "finished", "unfinished", "torn"
 
 _RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
 _NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
+_OVERRIDES = Path(".hydra") / "overrides.yaml"
+_NO_SETTINGS = (
+    "model=",
+    "data=",
+    "data.problem=",
+    "seed=",
+    "hydra",
+    "logger",
+    "threads=",
+    "resume=",
+    "ckpt_path=",
+)
 _LARGEST_FILE = 64 << 20
 
 
@@ -44,6 +56,7 @@ class Run:
         metrics: Finite numbers by flat name; of a run that is not finished, the last ones logged.
         equations: One mapping an equation, its keys as in results.json.
         curves: What was logged, by name: (epoch, value).
+        settings: What its command line set beyond model, data and seed; read with the curves.
     """
 
     path: Path
@@ -57,6 +70,7 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     equations: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
+    settings: str = ""
 
     @property
     def plots(self) -> list[Path]:
@@ -84,7 +98,8 @@ def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
     Args:
         path: A directory that `find_runs` found.
         name: Name of the run; empty: its path as given.
-        curves: Also read what a finished run has logged; that of others is read in any case, having nothing else.
+        curves: Also read the settings, and what a finished run has logged; that of others is read in any case,
+            having nothing else.
     """
     run = Run(path, name or str(path))
     content = _results(run)
@@ -94,6 +109,8 @@ def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
         _take(run, content)
     if curves or run.state != FINISHED:
         run.curves = _logged(path)
+    if curves:
+        run.settings = _settings(path)
     if run.state != FINISHED:
         run.metrics = {metric: points[-1][1] for metric, points in run.curves.items()} | run.metrics
     return run
@@ -158,15 +175,27 @@ def _describe(run: Run) -> None:
         run.wandb = (run.path / "wandb_run_id.txt").read_text(encoding="utf-8", errors="replace").strip()[:64]
 
 
+def _settings(path: Path) -> str:
+    """The overrides of a command line that make one run another experiment than the next."""
+    content = _yaml_content(path / _OVERRIDES)
+    words = [str(word) for word in content] if isinstance(content, list) else []
+    return " ".join(word for word in words if not word.lstrip("+~").startswith(_NO_SETTINGS))
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping; empty where it is missing or torn."""
-    import yaml  # only for runs without results, and not quick to import
+    content = _yaml_content(path)
+    return content if isinstance(content, dict) else {}
+
+
+def _yaml_content(path: Path) -> Any:
+    """A YAML file's content; None where it is missing or torn."""
+    import yaml  # only for runs without results and for reports, and not quick to import
 
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
 
 
 def _logged(path: Path) -> dict[str, Curve]:

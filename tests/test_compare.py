@@ -14,8 +14,11 @@ from expressions.expression import Expression
 from expressions.operators import OPERATORS
 from foundation.errors import UserError
 from reports import run_comparison
+from reports.html_parts import run_groups
+from reports.html_parts.allowance import Allowance
 from reports.html_parts.curves import curves_svg
-from reports.html_parts.typesetting import typeset
+from reports.html_parts.formulas import equation
+from reports.html_report import write_report
 from runs.reader import find_runs, read_front, read_run
 
 PIXEL = bytes.fromhex(
@@ -280,25 +283,127 @@ def test_the_report_is_one_file_that_runs_and_fetches_nothing(tmp_path):
     assert "torn.png is not a whole PNG file" in page.text
     assert EVIL in page.text
     assert "prefers-color-scheme:dark" in text
-    assert [attributes.get("class") for tag, attributes in page.seen if tag == "svg"] == ["math", "curves"]
+    assert [tag for tag, _ in page.seen if tag in ("math", "svg")] == ["math", "svg"]
     assert len(read_front(path)) == 1  # not the row that was cut short
 
 
 def test_equations_are_typeset_for_every_operator():
     for operator in OPERATORS:
         expression = Expression.apply(operator.name, *(Expression.variable(j) for j in range(operator.arity)))
-        assert typeset(expression.latex(["House_Age", "x_1"])) is not None, operator.name
+        drawn = equation(expression.infix(["House_Age", "x_1"]), Allowance(5000), 100)
+        assert drawn.startswith("<math"), operator.name
+        assert "as text" in drawn
+        Tags(drawn)
 
 
-def test_long_equations_are_broken_and_impossible_ones_left_as_text():
-    term = r"1.25 \, \mathrm{HouseAge}^{2} \sin\left(x + 1\right)"
-    drawn = typeset(" + ".join([term] * 12))
-    assert drawn is not None
-    assert drawn.count("<path") >= 3
-    assert float(re.search(r'width="([\d.]+)em"', drawn)[1]) < 60
-    assert typeset(r"\begin{cases} x") is None
-    assert typeset("") is None
-    assert typeset("x + " * 2000) is None
+@pytest.mark.parametrize(
+    ("infix", "room"),
+    [
+        (EVIL, 5000),
+        ("", 5000),
+        ("sin(", 5000),
+        (" + ".join(["sin(1.5*x)"] * 500), 10**6),  # nobody reads it typeset
+        ("x*2", 20),
+    ],
+)
+def test_what_cannot_be_typeset_is_shown_as_text(infix, room):
+    left = Allowance(room)
+    drawn = equation(infix, left, 100)
+    assert drawn.startswith("<code>")
+    assert len(Tags(drawn).text) <= 101
+    assert left.left == room, "what is not shown takes no room"
+
+
+MEGABYTE = 1_000_000
+LONG = " + ".join(f"{k}.123456789*sin({k}.5*HouseAge)" for k in range(1, 40))
+
+
+def record(root, number, *, data="california", settings=(), long=True):
+    """A run directory as a long search leaves it: a long equation, a front, a history, a plot."""
+    content = results(number, 0.9 + number / 1e4, **{f"test/other_{k}": k / 7 for k in range(30)})
+    content["data"] = data
+    content["equations"][0] |= {"infix": LONG} if long else {}
+    path = make(root, f"{data}_{number}", content)
+    (path / ".hydra" / "overrides.yaml").write_text(json.dumps(["model=autoencoder", f"seed={number}", *settings]))
+    (path / "metrics.csv").write_text(
+        "epoch,step,fit/loss,fit/other_loss\n" + "".join(f"{k},{k},{1 + k % 7},{k}.5\n" for k in range(200))
+    )
+    head = "problem,target,trial,chosen,infix,complexity,train_r2,validation_r2,test_r2,test_mse\n"
+    row = f"p,latent_0,0,False,{LONG},99,0.5,0.5,0.5,0.1\n"
+    (path / "equations.csv").write_text(head + row * 30)
+    (path / "plots").mkdir()
+    (path / "plots" / "values.png").write_bytes(PIXEL + bytes(50_000))
+    return path
+
+
+def written(root):
+    """The report of all runs in a directory, as text."""
+    runs = run_comparison.order(run_comparison.collect([root], curves=True))
+    write_report(runs, run_comparison.columns(runs), root / "report.html")
+    return (root / "report.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["one sweep of seeds", "every run other data and settings"])
+def test_a_report_of_500_runs_is_below_a_megabyte(kind, tmp_path):
+    for number in range(500):
+        sweep = kind == "one sweep of seeds"
+        data, settings = ("california", []) if sweep else (f"table_{number // 5}", [f"model.latents={number}"])
+        record(tmp_path, number, data=data, settings=settings)
+    text = written(tmp_path)
+    assert 300_000 < len(text.encode()) < MEGABYTE
+    page = Tags(text)
+    assert page.open == []
+    anchors = {attributes["id"] for _, attributes in page.seen if "id" in attributes}
+    links = {attributes["href"] for tag, attributes in page.seen if tag == "a"}
+    assert links
+    assert links <= {f"#{anchor}" for anchor in anchors}, "every link leads somewhere"
+    assert "for which this page has no room" in page.text
+    assert any(tag == "math" for tag, _ in page.seen)
+
+
+def test_seeds_are_averaged_and_their_runs_folded_away(tmp_path):
+    for number in range(3):
+        record(tmp_path, number, long=False)
+    text = written(tmp_path)
+    page = Tags(text)
+    assert "3 runs · seeds 0, 1, 2" in page.text
+    assert re.search(r"0\.9001\s*± 0\.0001", page.text), "mean and standard deviation of 0.9, 0.9001, 0.9002"
+    folded = text[text.index("<summary>3 single runs") : text.index("<h2>Runs</h2>")]
+    assert re.findall(r"california_<wbr>(\d)", folded) == ["2", "1", "0"]
+    assert "the best of 3, test R² 0.9002, california_2" in page.text
+    assert text.count("<math") == 1, "one equation is typeset, not three"
+
+
+def test_equations_come_before_all_else(tmp_path):
+    record(tmp_path, 0)
+    text = written(tmp_path)
+    marks = ("<math", 'class="overview"', "single run", 'class="curves"', "<img")
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+
+
+def test_runs_are_grouped_by_data_model_and_settings(tmp_path):
+    for number, (data, settings) in enumerate(
+        [("a", []), ("b", []), ("a", ["model.latents=3"]), ("a", []), ("b", ["logger=csv"])]
+    ):
+        record(tmp_path, number, data=data, settings=settings, long=False)
+    groups = run_groups.grouped(run_comparison.order(run_comparison.collect([tmp_path], curves=True)))
+    assert [(group.data, group.settings, [run.seed for run in group.runs]) for group in groups] == [
+        ("b", "", ["4", "1"]),  # best first; a logger makes no other experiment
+        ("a", "", ["3", "0"]),
+        ("a", "model.latents=3", ["2"]),
+    ]
+
+
+def test_runs_that_are_not_finished_count_in_no_mean(tmp_path):
+    record(tmp_path, 0, long=False)
+    unfinished = record(tmp_path, 5, long=False)
+    content = json.loads((unfinished / "results.json").read_text())
+    (unfinished / "results.json").write_text(json.dumps(content | {"phase": "search"}))
+    (group,) = run_groups.grouped(run_comparison.collect([tmp_path], curves=True))
+    assert len(group.runs) == 2
+    assert group.metric("test/r2_median") == run_groups.Spread(0.9, 0.0, 1)
+    assert group.metric("nowhere") is None
 
 
 @pytest.mark.parametrize(

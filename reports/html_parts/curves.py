@@ -43,7 +43,7 @@ def _curve(frame: Frame, index: int, name: str, points: Curve) -> list[str]:
     ]
 
 
-def _fewer(points: Curve, most: int = 800) -> Curve:
-    """Every so-many-th point, and the last: no screen shows more."""
+def _fewer(points: Curve, most: int = 150) -> Curve:
+    """Every so-many-th point, and the last: a report of many runs has many curves."""
     step = math.ceil(len(points) / most)
     return points if step == 1 else [*points[:-1:step], points[-1]]

@@ -13,7 +13,8 @@ font:16px/1.5 Charter,"Bitstream Charter","Source Serif 4","Noto Serif",Georgia,
 main{max-width:78rem;margin:0 auto;padding:2.5rem 1.5rem 5rem}
 h1{font-size:1.75rem;margin:0;font-weight:600}
 h2{font-size:1.25rem;margin:0 0 .3rem;font-weight:600;overflow-wrap:anywhere}
-h3{font-size:1rem;margin:1.8rem 0 .5rem;font-weight:600}
+h3{font-size:1.05rem;margin:2rem 0 .3rem;font-weight:600;overflow-wrap:anywhere}
+h4{font-size:.95rem;margin:1.4rem 0 .4rem;font-weight:600}
 .made,.note,.facts{color:var(--soft);font-size:.875rem;margin:.25rem 0}
 .facts b{color:var(--ink);font-weight:600}
 header{margin-bottom:1.5rem}
@@ -32,11 +33,11 @@ td{vertical-align:top}
 .best{font-weight:700}.overview th,.overview td{padding:.3rem .5rem}.overview td:first-child{min-width:14rem}
 .state{font:600 .75rem/1.4 system-ui,sans-serif;white-space:nowrap;color:var(--warn)}
 .state.finished{color:var(--good)}.state.torn,.problem{color:var(--bad)}
-h2 .state{margin-left:.4rem;vertical-align:.1em}
+h3 .state{margin-left:.4rem;vertical-align:.1em}
 .equations tbody{border-bottom:1px solid var(--rule)}.equations tbody:last-child{border-bottom:0}
 .scores td{padding-top:.6rem}
 .equation{padding:.4rem 1.2rem 1rem!important}
-.math{display:block;font-size:1.2rem;margin:.4rem 0;overflow:visible}
+.equation math{font-size:1.2rem;margin:.4rem 0;text-align:left}
 code{font:.8125rem/1.5 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;overflow-wrap:anywhere}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--soft);font-size:.875rem}
 details.text{margin:0}details.text summary{font-size:.75rem}
