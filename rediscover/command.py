@@ -38,7 +38,7 @@ _TRAIN = (
     "callbacks",
     "configs",
 )
-PACKAGES = {"discover": _DISCOVER, "compare": ("foundation", "runs", "reports"), "train": _TRAIN}
+PACKAGES = {"discover": _DISCOVER, "compare": ("foundation", "expressions", "runs", "reports"), "train": _TRAIN}
 """Packages that each door imports, now or later, directly or by way of others."""
 
 
