@@ -24,28 +24,8 @@ __all__ = ["numpy_source"]
 
 _LINE = 80
 """Characters of a formula from which its longest part becomes a line of its own."""
-_CALLS = {
-    "pow": "np.power({0}, {1})",
-    "max": "np.maximum({0}, {1})",
-    "min": "np.minimum({0}, {1})",
-    "sqrt": "np.sqrt({0})",
-    "abs": "np.abs({0})",
-    "exp": "np.exp({0})",
-    "log": "np.log({0})",
-    "sin": "np.sin({0})",
-    "cos": "np.cos({0})",
-    "tan": "np.tan({0})",
-    "asin": "np.arcsin({0})",
-    "acos": "np.arccos({0})",
-    "atan": "np.arctan({0})",
-    "sinh": "np.sinh({0})",
-    "cosh": "np.cosh({0})",
-    "tanh": "np.tanh({0})",
-    "safe_sqrt": "np.sqrt(np.abs({0}))",
-    "log10": "np.log10({0})",
-    "cbrt": "np.cbrt({0})",
-}
-"""NumPy's form of the operators that are calls; an operator named in `_HELPERS` calls that function."""
+_CALLS = {"max": "np.maximum({0}, {1})", "min": "np.minimum({0}, {1})", "safe_sqrt": "np.sqrt(np.abs({0}))"}
+"""Calls of NumPy for operators whose row does not name one function of NumPy."""
 _INFIX = ("add", "sub", "mul", "div", "neg", "inv", "square")
 """Operators whose printed form is Python's own. NumPy's `a**2` is `a*a`, its other powers are not products."""
 _HELPERS = {
@@ -148,9 +128,7 @@ class _Writer:
         if row.name in _HELPERS:
             self.helpers.add(row.name)
             return _Piece(f"{row.name}({', '.join(a.text for a in arguments)})", ATOM)
-        if row.name not in _CALLS:
-            raise UserError(f"operator {row.name!r} has no form in NumPy's source: write the formula by hand.")
-        return _Piece(_CALLS[row.name].format(*(a.text for a in arguments)), ATOM)
+        return _Piece(_call_of(row).format(*(a.text for a in arguments)), ATOM)
 
     def _shortened(self, arguments: tuple[_Piece, ...]) -> tuple[_Piece, ...]:
         """The arguments, the longest of them on lines of their own until the rest fits into one."""
@@ -161,6 +139,20 @@ class _Writer:
             self.lines.append(f"{name} = {pieces[longest].text}")
             pieces[longest] = _Piece(name, ATOM)
         return tuple(pieces)
+
+
+def _call_of(row: Operator) -> str:
+    """Template of an operator's call.
+
+    Raises:
+        UserError: the row computes what NumPy has no function for.
+    """
+    if row.name in _CALLS:
+        return _CALLS[row.name]
+    name = getattr(row.numpy, "__name__", "")
+    if getattr(np, name, None) is not row.numpy:
+        raise UserError(f"operator {row.name!r} has no form in NumPy's source: take an equation without it.")
+    return f"np.{name}({{0}}{', {1}' * (row.arity - 1)})"
 
 
 def _number(value: float) -> _Piece:

@@ -123,15 +123,16 @@ class GradientBoosting:
     """
 
     def __init__(self, train: Rows, held_out: Rows) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
         root = str(Path(__file__).resolve().parent.parent)
         code = "import sys; sys.path.insert(0, sys.argv[1]); from reports.baselines import serve; serve()"
-        with tempfile.TemporaryFile() as stream:  # a pipe would make us wait until the process reads
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as stream:  # a full disk costs no answer
             for array in (*_drawn(train, MOST_ROWS), *_drawn(held_out, MOST_ROWS)):
                 np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.seek(0)
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code, root],
-                stdin=stream,
+                stdin=stream,  # a pipe would make us wait until the process reads
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},  # the search needs the other cores
@@ -145,8 +146,10 @@ class GradientBoosting:
             seconds: longest time to wait, after which the process is ended.
 
         Returns:
-            The score; None where it did not come in time, or the fit failed.
+            The score; None where it did not come in time, or there is none.
         """
+        if self.process is None:
+            return None
         try:
             answer, _ = self.process.communicate(timeout=max(seconds, 0.0))
             return Score(float(json.loads(answer)))
@@ -157,6 +160,8 @@ class GradientBoosting:
 
     def stop(self) -> None:
         """End the process, if it has not ended."""
+        if self.process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()

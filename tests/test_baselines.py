@@ -88,5 +88,13 @@ def test_gradient_boosting_answers_from_its_own_process() -> None:
 
 def test_gradient_boosting_ends_when_its_time_is_over() -> None:
     boosting = GradientBoosting(table(5_000, 40), table(5_000, 40))
+    assert boosting.process is not None
     assert boosting.result(0.0) is None
     assert boosting.process.poll() is not None
+
+
+def test_a_full_disk_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    boosting = GradientBoosting(table(50), table(50))
+    assert boosting.result(1.0) is None
+    boosting.stop()
