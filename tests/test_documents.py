@@ -189,6 +189,22 @@ def check_comparison(arguments: list[str]) -> None:
     assert ended.value.code == 0
 
 
+def check_installed(arguments: list[str], checked: Callable[[list[str]], None]) -> None:
+    """The verb exists, and its door takes the words behind it."""
+    from rediscover.command import main
+
+    if arguments[0] == "train":
+        checked(arguments[1:])
+    elif arguments[0] == "compare":
+        check_comparison(arguments[1:])
+    elif arguments == ["--help"]:
+        assert main(arguments) == 0
+    elif (ROOT / "discover.py").is_file():
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--help"])
+        assert ended.value.code == 0
+
+
 @pytest.mark.parametrize("text", COMMANDS)
 def test_every_command_is_one_that_the_program_takes(text: str, checked: Callable[[list[str]], None]) -> None:
     words = shlex.split(text)
@@ -200,6 +216,8 @@ def test_every_command_is_one_that_the_program_takes(text: str, checked: Callabl
         check_benchmark(words[3:])
     elif words[:2] == ["python", "compare.py"]:
         check_comparison(words[2:])
+    elif words[0] == "rediscover":
+        check_installed(words[1:], checked)
     elif words[0] == "pip":
         check_install(words[1:])
     elif words[:3] == ["python", "-m", "reports.table_picture"]:
