@@ -79,14 +79,38 @@ def test_shares_count_failures_and_sets_stand_apart() -> None:
         cell = Cell("generated", "pyoperon", name, 1, SETTINGS)
         if error is None:
             return Record(cell, FAILED, reason="gone")
-        run = {"nmse": error, "exact": error < 1e-12, "size": 7, "first_seconds": None, "cpu_seconds": 2.0}
+        run = {
+            "nmse": error,
+            "exact": error < 1e-12,
+            "refitted": error < 1e-4,
+            "size": 7,
+            "first_seconds": None,
+            "cpu_seconds": 2.0,
+        }
         return Record(cell, OK, {"budgets": {"1": run}, "true_size": 5})
 
     records = [record("g001", 1e-13), record("g002", 1e-5), record("g003", 0.5), record("g004", None)]
     grids = generated.report([*records, record("I.12.5", 0.0), record("I.39.1", 0.0)]).grids
-    assert grids[0].rows == [["pyoperon, 1 s", "4", "25.0 %", "50.0 %", "7.0", "-", "2.0", "2.0"]]
+    assert grids[0].rows == [["pyoperon, 1 s", "4", "25.0 %", "50.0 %", "50.0 %", "7.0", "-", "2.0", "2.0"]]
     assert grids[1].title.endswith("sample44")
     assert grids[1].rows[0][2] == "100.0 %"
+
+
+def test_constants_of_single_precision_are_fitted_again() -> None:
+    from datamodules.tables.problems import problem
+
+    rows = generated.rows_of(problem("I.39.1"), 1)  # 3/2*pr*V
+    assert generated._error(parse("1.50001*x0*x1"), *rows[2:]) > generated.EXACT_NMSE
+    assert generated._refitted_error(parse("1.50001*x0*x1"), *rows) < generated.EXACT_NMSE
+    assert generated._refitted_error(parse("1.5*x0*x1**2"), *rows) > generated.EXACT_NMSE
+
+
+def test_budgets_stand_in_order_whatever_the_order_of_their_texts() -> None:
+    run = {"nmse": 0.5, "exact": False, "refitted": False, "size": 7, "first_seconds": 0.1, "cpu_seconds": 2.0}
+    cell = Cell("generated", "auto", "g001", 1, SETTINGS)
+    budgets = dict.fromkeys(("1", "10", "3"), run)  # as the ledger sorts them
+    grids = generated.report([Record(cell, OK, {"budgets": budgets, "true_size": 5})]).grids
+    assert [row[0] for row in grids[0].rows] == ["auto, 1 s", "auto, 3 s", "auto, 10 s"]
 
 
 def test_words_stand_for_sets_of_problems() -> None:
