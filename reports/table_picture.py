@@ -16,9 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from datamodules.tables.table import check_table
 from expressions.parsing import parse
 from foundation.errors import UserError
 from reports.figure_parts.canvas import BLUE, VERMILLION, plain, png
+from reports.findings import heading_of_target
 from runs.reader import read_run
 
 __all__ = ["table_picture"]
@@ -35,32 +37,33 @@ def table_picture(run_dir: str | Path, table: str | Path, path: str | Path) -> P
 
     Args:
         run_dir: run directory whose first equation is drawn; the equation's variables are columns of the table.
-        table: CSV file that the run has searched.
+        table: file with the table that the run has searched.
         path: PNG file to write.
 
     Returns:
         The path.
 
     Raises:
-        UserError: the run has no equation, or the table lacks its columns.
+        UserError: the run has no equation, or the table cannot be read or lacks its columns.
     """
     equations = read_run(Path(run_dir)).equations
     if not equations:
         raise UserError(f"{str(run_dir)!r} holds no equation: give a run whose search has ended")
-    equation, frame = equations[0], pd.read_csv(table)
-    target = str(equation["target"])
-    if target not in frame.columns:
-        raise UserError(f"{str(table)!r} has no column {target!r}: give the table that the run has searched")
-    features = [str(name) for name in frame.columns if name != target]
-    expression = parse(str(equation["infix"]), features)
-    predicted = expression(frame[features].to_numpy(np.float64))
+    equation = equations[0]
+    read = check_table(table, str(equation["target"]))
+    assert read.target is not None
+    expression = parse(str(equation["infix"]), read.feature_names)
+    headings = {name: heading for heading, name in read.renamed.items()}
+    target, features = heading_of_target(read), [headings.get(name, name) for name in read.feature_names]
+    columns = dict(zip([*features, target], [*read.inputs.T, read.target], strict=True))
     with png(path, (11.0, 3.0)) as figure:
         figure.set_layout_engine("none")
-        _draw_rows(figure.add_axes((0.0, 0.02, 0.38, 0.96)), frame[[*features, target]], target)
+        _draw_rows(figure.add_axes((0.0, 0.02, 0.38, 0.96)), pd.DataFrame(columns), target)
         _draw_arrow(figure, (0.392, 0.54), (0.425, 0.54))
-        _draw_equation(figure.add_axes((0.437, 0.0, 0.313, 1.0)), expression.latex(features, digits=3), equation)
+        latex = expression.latex(read.feature_names, digits=3)
+        _draw_equation(figure.add_axes((0.437, 0.0, 0.313, 1.0)), latex, equation)
         agreement = figure.add_axes((0.83, 0.21, 0.16, 0.7))
-        _draw_agreement(agreement, frame[target].to_numpy(np.float64), predicted)
+        _draw_agreement(agreement, read.target, expression(read.inputs), target)
     return Path(path)
 
 
@@ -98,11 +101,12 @@ def _draw_equation(axes: Axes, latex: str, found: Mapping[str, Any]) -> None:
     axes.text(0.5, 0.16, note, ha="center", va="center", fontsize=9.5, color=GREY)
 
 
-def _draw_agreement(axes: Axes, measured: np.ndarray, predicted: np.ndarray) -> None:
+def _draw_agreement(axes: Axes, measured: np.ndarray, predicted: np.ndarray, target: str) -> None:
     limits = (0.0 if measured.min() >= 0 else float(measured.min()), 1.05 * float(measured.max()))
     axes.plot(limits, limits, color=VERMILLION, linewidth=1.2)
     axes.plot(measured, predicted, "o", color=BLUE, markersize=4, markeredgewidth=0, alpha=0.55)
-    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="measured", ylabel="equation")
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.set(xlabel=plain(f"{target}, measured"), ylabel=plain(f"{target}, equation"))
     axes.locator_params(nbins=3)
 
 

@@ -180,6 +180,7 @@ def test_every_restart_is_a_finding(run: tuple) -> None:
     folder, findings, _, _, data = run
     assert [(finding.problem, finding.trial) for finding in findings] == [("line", 0), ("line", 1)]
     assert all(finding.evaluations == 4 * 15 * 10 for finding in findings)
+    assert all(finding.measured == data.target_name for finding in findings)
     results = read_results(folder)
     assert [equation["trial"] for equation in results["equations"]] == [0, 1]
     metrics = results["metrics"]

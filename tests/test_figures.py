@@ -1,7 +1,9 @@
 """Every figure is written whole, with the extremes a search really meets, and leaves nothing open."""
 
+import json
 import math
 import warnings
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,6 +20,7 @@ from reports.figure_parts.canvas import shortened
 from reports.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
 from reports.finding_plots import draw_curves, draw_figures, draw_fit
 from reports.findings import Finding, heading_of_target
+from reports.table_picture import table_picture
 from runs.metrics_file import losses, read_metrics
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -224,3 +227,18 @@ def test_the_values_of_a_network_are_said_to_be_its_own(monkeypatch, tmp_path) -
 def test_the_heading_of_a_target_has_its_unit(name: str) -> None:
     table = check_table(pd.DataFrame({"a": range(40), name: [k * k for k in range(40)]}), name)
     assert heading_of_target(table) == name
+
+
+def test_the_picture_of_a_table_has_its_headings(monkeypatch, tmp_path) -> None:
+    pd.DataFrame({"length (m)": range(40), "area (m^2)": [k * k for k in range(40)]}).to_csv(
+        tmp_path / "squares.csv", index=False
+    )
+    table = check_table(tmp_path / "squares.csv", "area (m^2)")
+    found = {"target": table.target_name, "infix": f"{table.feature_names[0]}**2", "complexity": 3, "test_r2": 1.0}
+    (tmp_path / "results.json").write_text(json.dumps({"equations": [found]}))
+
+    def draw(path: Path) -> None:
+        table_picture(tmp_path, tmp_path / "squares.csv", path)
+
+    shown = texts(draw, monkeypatch, tmp_path / "picture.png")
+    assert {"length (m)", "area (m^2)", "area (m^2), measured", "area (m^2), equation"} <= set(shown)

@@ -9,6 +9,7 @@ import textwrap
 import venv
 import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ def test_a_file_in_the_way_is_named(theirs: str, tmp_path: Path, monkeypatch: py
     file = tmp_path / theirs
     file.parent.mkdir(exist_ok=True)
     file.touch()
-    monkeypatch.syspath_prepend(tmp_path)
     name = theirs.removesuffix(".py").removesuffix("/__init__")
+    import_module(name)  # ours, but a process that is started later would find theirs
+    monkeypatch.syspath_prepend(tmp_path)
     place = file if file.parent == tmp_path else file.parent
     with pytest.raises(
         ForeignPackageError, match=rf"^{name} belongs to rediscover, and {place} stands in its way: "

@@ -267,6 +267,7 @@ def test_two_processes_share_what_they_find(tmp_path: Path) -> None:
     assert str({k: v for k, v in vars(search.course.progress).items() if k != "seconds"}) == first[0]
     assert search.course.progress.instances == 600
     assert finding.evaluations == 600
+    assert finding.measured == data.target_name
     assert (tmp_path / "equations.csv").exists()
 
 
