@@ -20,7 +20,7 @@ from expressions.operators import CONSTANT, FIRST_VARIABLE
 from expressions.printing import format_constant
 from foundation.errors import UserError
 
-__all__ = ["numpy_source"]
+__all__ = ["SourceError", "numpy_source"]
 
 _LINE = 80
 """Characters of a formula from which its longest part becomes a line of its own."""
@@ -46,6 +46,10 @@ _BUILTINS = ("float", "len", "set", "getattr", "ValueError")
 _TAKEN = {"np", "math", "X", "FEATURES", "predict", "__debug__", *_BUILTINS, *_HELPERS}
 
 
+class SourceError(UserError):
+    """An operator of one's own that cannot be written as NumPy's source."""
+
+
 def numpy_source(
     expression: Expression, names: Sequence[str], features: Sequence[str] | None = None, description: str = ""
 ) -> str:
@@ -62,7 +66,7 @@ def numpy_source(
         bit but for the error function (4 units in the last place).
 
     Raises:
-        UserError: the expression holds an operator that has no form in NumPy.
+        SourceError: the expression holds an operator that has no form in NumPy.
         ValueError: there are fewer names than variables.
     """
     if expression.variables and expression.variables[-1] >= len(names):
@@ -145,13 +149,15 @@ def _call_of(row: Operator) -> str:
     """Template of an operator's call.
 
     Raises:
-        UserError: the row computes what NumPy has no function for.
+        SourceError: the row computes what NumPy has no function for.
     """
     if row.name in _CALLS:
         return _CALLS[row.name]
-    name = getattr(row.numpy, "__name__", "")
-    if getattr(np, name, None) is not row.numpy:
-        raise UserError(f"operator {row.name!r} has no form in NumPy's source: take an equation without it.")
+    own = getattr(row, "definition", None)  # of an operator of one's own: the function that was given
+    function = row.numpy if own is None else own.function
+    name = str(getattr(function, "__name__", ""))
+    if getattr(np, name, None) is not function:
+        raise SourceError(f"operator {row.name!r} has no form in NumPy's source: take an equation without it.")
     return f"np.{name}({{0}}{', {1}' * (row.arity - 1)})"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from expressions.numpy_source import SourceError
 from foundation.errors import UserError
 from foundation.files import replace_file
 from reports.discovery_parts.equation_files import equation_module, equation_tex, front_csv
@@ -41,7 +43,8 @@ def write(directory: str | Path, discovery: Discovery, shown: ShownEquations | N
 
     Returns:
         Paths of `equations.csv` (the Pareto front), `equation.py` (`predict(X)` in NumPy alone), `equation.tex`,
-        `model.json` (for `read`) and `report.html`.
+        `model.json` (for `read`) and `report.html`. There is no `equation.py` where an operator of one's own has
+        no form in NumPy.
 
     Raises:
         UserError: a file cannot be written.
@@ -56,14 +59,8 @@ def write(directory: str | Path, discovery: Discovery, shown: ShownEquations | N
         (MODEL, lambda: model_json(discovery)),
         ("report.html", lambda: page(discovery, shown)),
     ):
-        try:
-            replace_file(directory / name, _bytes(content))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise UserError(
-                f"{str(directory / name)!r} cannot be written ({reason}): give another folder."
-            ) from error
-        written.append(directory / name)
+        with contextlib.suppress(SourceError):
+            written.append(_written(directory / name, content))
     return tuple(written)
 
 
@@ -82,7 +79,13 @@ def read(directory: str | Path) -> Discovery:
     return read_model(Path(directory) / MODEL)
 
 
-def _bytes(content: Callable[[], str]) -> bytes:
-    """The content of a file; what overflows in it is shown as such."""
+def _written(path: Path, content: Callable[[], str]) -> Path:
+    """Write a file, and return its path; numbers that overflow are shown as such."""
     with np.errstate(all="ignore"):
-        return content().encode("utf-8", errors="replace")
+        text = content()
+    try:
+        replace_file(path, text.encode("utf-8", errors="replace"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{str(path)!r} cannot be written ({reason}): give another folder.") from error
+    return path

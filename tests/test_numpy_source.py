@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,8 @@ from hypothesis import example, given, settings
 from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.numpy_source import numpy_source
-from expressions.operator_row import Operator
-from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
+from expressions.operators import OPERATORS
 from expressions.parsing import parse
-from foundation.errors import UserError
 from tests.strategies import ALL_OPERATORS, ANY_CONSTANTS, expressions, well_conditioned
 
 X = comparison_rows(3, rows=60)
@@ -116,20 +113,3 @@ def test_the_source_runs_alone(tmp_path: Any) -> None:
 def test_a_missing_name_is_refused() -> None:
     with pytest.raises(ValueError, match="uses variable 1"):
         numpy_source(parse("x1"), ["a"])
-
-
-def test_an_operator_of_ones_own_is_named_where_numpy_has_no_such_function(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    row = replace(OPERATORS[TOKEN["tanh"] - 1], name="asinh", numpy=np.arcsinh)
-    assert "return np.array(np.arcsinh(a))" in source_with(row, monkeypatch)
-    row = replace(row, name="sinc", numpy=lambda a, out: np.multiply(np.sinc(a), 1.0, out))
-    with pytest.raises(UserError, match="operator 'sinc' has no form"):
-        source_with(row, monkeypatch)
-
-
-def source_with(row: Operator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The source of one operator in the place of tanh."""
-    rows = [row if each.name == "tanh" else each for each in OPERATORS]
-    monkeypatch.setattr("expressions.expression.OPERATORS", tuple(rows))
-    return numpy_source(Expression([TOKEN["tanh"], FIRST_VARIABLE]), ["a"])

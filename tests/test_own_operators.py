@@ -22,14 +22,17 @@ from expressions.complexity import complexity
 from expressions.constant_fitting import fit_constants
 from expressions.evaluation import Evaluator, evaluate_torch
 from expressions.numbering import NumberingError, plain, restored
+from expressions.numpy_source import SourceError, numpy_source
 from expressions.operators import ARITY, BY_NAME, OPERATORS, SHIPPED, TOKEN
 from expressions.own_operators import CustomOperator, OperatorError, definitions, register
 from expressions.parsing import ParseError, parse
 from expressions.simplest_form import simplify
+from reports.discovery import Discovery, read, write
 from searches.common.regression_task import RegressionTask
 from searches.evolution.island_hosts import RemoteIslands
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.links.terms import small_functions
+from searches.pareto_front import Candidate, ParetoFront
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(0)
@@ -198,3 +201,20 @@ def test_regression_has_it_among_its_small_functions() -> None:
     terms = [term.infix() for level in small_functions([0, 1], ["add", "mul", "softplus"]) for term in level]
     assert {"softplus(x0)", "softplus(x0 + x1)", "softplus(x0*x1)"} <= set(terms)
     assert not any("softplus" in f.infix() for level in small_functions([0], ["add", "sin"]) for f in level)
+
+
+def test_a_function_of_numpy_has_a_source_and_another_is_named() -> None:
+    register({"arsinh": np.arcsinh})
+    assert "np.array(2*np.arcsinh(a))" in numpy_source(parse("2*arsinh(x0)"), ["a"])
+    with pytest.raises(SourceError, match="operator 'softplus' has no form"):
+        numpy_source(parse("softplus(x0)"), ["a"])
+
+
+def test_a_discovery_without_a_source_keeps_its_other_files(tmp_path: Path) -> None:
+    chosen = Candidate(parse("softplus(x0) + distance(x0, x1)"), 6, 0.0, 0.0)
+    rows = INPUTS, chosen.expression(INPUTS)
+    made = Discovery("t.csv", "y", ("a", "b"), "y", ("a", "b"), ParetoFront([chosen]), chosen, train=rows)
+    names = [path.name for path in write(tmp_path, made)]
+    assert names == ["equations.csv", "equation.tex", "model.json", "report.html"]
+    assert read(tmp_path).chosen == chosen
+    assert "softplus" in (tmp_path / "report.html").read_text()
