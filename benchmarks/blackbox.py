@@ -6,7 +6,8 @@ the unseen rows is unclipped. A failed run counts as an R2 of minus infinity.
 
 Methods: `auto` is what a person calls, `rediscover.fitting.explain`, and the next four are searches of it alone;
 `linear`, `kernel_ridge`, `hist_gradient_boosting` and `gradient_boosting` are regressions; `pyoperon`, `gplearn`
-and `rils_rols` are peers. `pyoperon:mdl` lets pyoperon choose by its default, the description length.
+and `rils_rols` are peers. `pyoperon:mdl` lets pyoperon choose by its default, the description length: that gives
+better and smaller equations here than `pyoperon`, the lowest error on the training rows, and is in the default.
 """
 
 from __future__ import annotations
@@ -200,6 +201,6 @@ SUITE = Suite(
     estimate=_estimate,
     run=run,
     report=report,
-    defaults=("auto", "linear", *WITHOUT_EQUATION, *PEERS),
+    defaults=("auto", "linear", *WITHOUT_EQUATION, "pyoperon:mdl", "gplearn", "rils_rols"),
     default_problems=installed_tables(),
 )
