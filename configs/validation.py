@@ -19,6 +19,9 @@ from foundation.settings import Rule, Settings, seed_setting, setting
 
 __all__ = ["ConfigError", "check_config"]
 
+_IN_DOUBLE = "modules.gmeql.GMEQL"
+"""The model whose equations are computed in double precision; all others learn from rows in single precision."""
+
 
 class ConfigError(UserError):
     """What is wrong with a configuration, as one sentence."""
@@ -116,7 +119,7 @@ def check_config(config: DictConfig) -> None:
         _check_group(group, plain[group] or {})
     _check_end(config)
     _check_search(plain["search"] or {})
-    _check_table(config.data)
+    _check_table(config.data, single=config.model.get("_target_") != _IN_DOUBLE)
     _check_problem(config.data)
     _check_network(config)
 
@@ -177,20 +180,26 @@ def _check_search(options: Mapping[str, Any]) -> None:
 
         names_of(",".join(map(str, options["problems"])))
     if options.get("table") is not None:
+        from datamodules.tables.refusals import MIN_SPLIT_ROWS
         from datamodules.tables.table import check_table
 
-        check_table(str(options["table"]), options.get("target"), options.get("features"))
+        check_table(str(options["table"]), options.get("target"), options.get("features"), min_rows=MIN_SPLIT_ROWS)
 
 
-def _check_table(data: DictConfig) -> None:
+def _check_table(data: DictConfig, single: bool) -> None:
+    """What is wrong with the user's table, for a model that computes in single precision, or in double."""
     target = str(data.get("_target_", ""))
     if not target.startswith(("datamodules.tabular.", "datamodules.california.")):
         return
-    from datamodules.tables.table import check_table
+    from datamodules.tables.refusals import MIN_SPLIT_ROWS
+    from datamodules.tables.table import check_single_precision, check_table
 
     features: Any = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
     path = data.get("path", "sklearn:california_housing")
-    check_table(str(path), data.target, features, max_rows=data.max_rows, seed=data.split_seed)
+    rows = {"max_rows": data.max_rows, "min_rows": MIN_SPLIT_ROWS}
+    table = check_table(str(path), data.target, features, **rows, seed=data.split_seed)
+    if single:
+        check_single_precision(table)
 
 
 def _check_problem(data: DictConfig) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from datamodules.loading.batch_loader import BatchLoader, RepeatedTable
 from datamodules.settings.tables import SplitSettings, TableSettings, TabularSettings
+from datamodules.tables.refusals import MIN_SPLIT_ROWS
 from datamodules.tables.splits import input_statistics, split_table
-from datamodules.tables.table import Table, TableError, check_table
+from datamodules.tables.table import Table, TableError, check_single_precision, check_table
 from foundation.errors import near
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ log = logging.getLogger(__name__)
 class TableData(LightningDataModule):
     """Base of the data modules of tables in memory, which serve rows as batches.
 
-    The loaders yield `(inputs [batch, features], target [batch])`, float32, in the table's own units: a model
-    scales inside, by `input_statistics`, so that equations hold for the numbers the user knows. Where there is no
-    target, the loaders yield NaN in its place, so that nothing can learn from it unnoticed.
+    The loaders yield `(inputs [batch, features], target [batch])` in the table's own units, float32 unless a model
+    asks for more: a model scales inside, by `input_statistics`, so that equations hold for the numbers the user
+    knows. Where there is no target, the loaders yield NaN instead, so that nothing can learn from it unnoticed.
 
     Args:
         settings: Settings of the batches of rows.
@@ -44,6 +45,7 @@ class TableData(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = settings.batch_size, settings.num_workers, settings.seed
         self._tables: dict[str, Table] = {}
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._dtype = torch.float32
         self._times: int | None = None
         self._training: Callable[[], Iterable[Any]] | None = None
 
@@ -53,6 +55,11 @@ class TableData(LightningDataModule):
         A model whose loss is computed on all rows calls this in its `setup`, before any loader exists.
         """
         self._times = times
+
+    def serve_double(self) -> None:
+        """From now on the loaders yield float64, for a model that computes in it."""
+        self._dtype = torch.float64
+        self._tensors.clear()
 
     def train_on(self, batches: Callable[[], Iterable[Any]]) -> None:
         """From now on the training's batches are the given ones, for a model that does not learn from rows.
@@ -125,12 +132,12 @@ class TableData(LightningDataModule):
 
     def _part(self, part: str) -> tuple[Tensor, Tensor]:
         if part not in self._tensors:
-            self._tensors[part] = _tensors(self.table(part))
+            self._tensors[part] = _tensors(self.table(part), self._dtype)
         return self._tensors[part]
 
 
 class TabularData(TableData):
-    """Rows of a CSV, TSV or Parquet file, of a pandas DataFrame, or of a toy set of scikit-learn.
+    """Rows of a file of text, Parquet or Excel, of a pandas DataFrame, or of a toy set of scikit-learn.
 
     Example:
         `python train.py data=tabular data.path=houses.csv data.target=price data.features=[rooms,age]`
@@ -143,7 +150,8 @@ class TabularData(TableData):
 
     Raises:
         SettingsError: A setting is unknown or its value is not allowed.
-        TableError: In `setup`, for anything `check_table` and `split_table` refuse.
+        TableError: In `setup`, for anything `check_table` and `split_table` refuse; in a loader of float32, for
+            what single precision cannot hold.
     """
 
     settings: SplitSettings
@@ -173,6 +181,7 @@ class TabularData(TableData):
             settings.target,
             plain_names(settings.features),
             max_rows=settings.max_rows,
+            min_rows=MIN_SPLIT_ROWS,
             seed=settings.split_seed,
         )
 
@@ -189,6 +198,11 @@ class TabularData(TableData):
             test_fraction=self.settings.test_fraction,
         )
 
+    def _part(self, part: str) -> tuple[Tensor, Tensor]:
+        if self._dtype == torch.float32:
+            check_single_precision(self.table("all"))
+        return super()._part(part)
+
 
 def plain_names(features: Sequence[str] | str | None) -> list[str] | None:
     """A plain list, whatever a configuration or a caller gave."""
@@ -197,7 +211,7 @@ def plain_names(features: Sequence[str] | str | None) -> list[str] | None:
     return [features] if isinstance(features, str) else [str(name) for name in features]
 
 
-def _tensors(table: Table) -> tuple[Tensor, Tensor]:
-    """Inputs `[rows, features]` and target `[rows]`, float32."""
+def _tensors(table: Table, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Inputs `[rows, features]` and target `[rows]`, copied."""
     target = np.full(len(table), np.nan) if table.target is None else table.target
-    return torch.from_numpy(table.inputs.astype(np.float32)), torch.from_numpy(target.astype(np.float32))
+    return torch.tensor(table.inputs, dtype=dtype), torch.tensor(target, dtype=dtype)

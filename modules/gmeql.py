@@ -155,12 +155,14 @@ class GMEQL(LightningModule):
     # --- Lightning ------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Have the fit train on elites.
+        """Have the fit train on elites, and the rows of a table come in double precision.
 
         Raises:
             UserError: the data module cannot give its place to them.
         """
         datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(datamodule, "serve_double"):
+            datamodule.serve_double()  # equations are computed in it: a date of ten digits needs all of them
         if stage != "fit":
             return
         if not hasattr(datamodule, "train_on"):

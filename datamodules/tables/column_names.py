@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from datamodules.tables.sources import Source, TableError
+from datamodules.tables.opened import Source, TableError
 from foundation.errors import near
 
-__all__ = ["chosen_columns", "identifiers"]
+__all__ = ["Roles", "chosen_columns", "identifiers"]
 
 _NAMES_SHOWN = 40
 
@@ -57,23 +59,52 @@ def _identifier(name: str, index: int) -> str:
     return f"{text}_" if keyword.iskeyword(text) else text
 
 
+@dataclass(frozen=True)
+class Roles:
+    """Positions of the columns that are used, by what they are used for.
+
+    Attributes:
+        features: positions of the columns to explain the target by.
+        target: position of the column to explain, None for none.
+        sigma: position of the column of the target's standard deviations, None for none.
+    """
+
+    features: tuple[int, ...]
+    target: int | None
+    sigma: int | None
+
+    @property
+    def positions(self) -> list[int]:
+        """Every position that is used, each once: features, target, standard deviations."""
+        others = (self.target, self.sigma)
+        return [*self.features, *(position for position in others if position is not None)]
+
+
 def chosen_columns(
-    source: Source, names: list[str], target: str | None, features: tuple[str, ...] | None
-) -> list[int]:
-    """Positions of the features and, last, of the target.
+    source: Source,
+    names: list[str],
+    target: str | None,
+    features: tuple[str, ...] | None,
+    sigma: str | None = None,
+) -> Roles:
+    """Find the columns that are used.
 
     Args:
         source: the table, opened.
         names: its column names as `identifiers` makes them.
         target: name of the column to explain, None for none; in the source's words or in those of `names`.
         features: names of the columns to explain it by, None for all others.
+        sigma: name of the column of the target's standard deviations, None for none.
 
     Raises:
-        TableError: a name is unknown or stands twice, no feature is left, or the target is one of the features.
+        TableError: a name is unknown or stands twice, no feature is left, or one column has two roles.
     """
     target_at = None if target is None else _find(source, names, "target", str(target))
+    sigma_at = None if sigma is None else _find(source, names, "standard deviation", str(sigma))
+    if sigma is not None and (target is None or sigma_at == target_at):
+        raise TableError(f"{sigma!r} cannot be the standard deviation of the target: name a target other than it.")
     if features is None:
-        chosen = [position for position in range(len(names)) if position != target_at]
+        chosen = [position for position in range(len(names)) if position not in (target_at, sigma_at)]
         _refuse_duplicates(source, chosen + ([] if target_at is None else [target_at]))
     else:
         chosen = [_find(source, names, "feature", name) for name in features]
@@ -82,27 +113,35 @@ def chosen_columns(
     twice = [names[position] for position in dict.fromkeys(chosen) if chosen.count(position) > 1]
     if twice:
         raise TableError(f"feature {twice[0]!r} is named more than once: name every feature once.")
-    if target_at in chosen:
-        raise TableError(
-            f"target {target!r} is also a feature: take it out of the features, or explain another column."
-        )
-    return chosen if target_at is None else [*chosen, target_at]
+    for role, name, position in (("target", target, target_at), ("standard deviation", sigma, sigma_at)):
+        if position in chosen:
+            raise TableError(
+                f"{role} {name!r} is also a feature: take it out of the features, or choose another column."
+            )
+    return Roles(tuple(chosen), target_at, sigma_at)
 
 
 def _find(source: Source, names: list[str], role: str, name: str) -> int:
-    """Position of a column by its own name, else by the name that `identifiers` gave it."""
-    found = [position for position, own in enumerate(source.names) if own == name]
-    if not found:
-        found = [position for position, made in enumerate(names) if made == name]
-    if not found:
-        allowed = source.names if len(source.names) <= _NAMES_SHOWN else source.names[:_NAMES_SHOWN]
-        close = near(name, source.names)
-        hint = close if close.startswith("did you mean") else f"its columns are {', '.join(allowed)}"
-        raise TableError(
-            f"{source.label} has no column {name!r} to be a {role}: {hint}{'' if hint[-1] == '?' else '.'}"
-        )
-    _refuse_duplicates(source, found)
-    return found[0]
+    """Position of a column by its own name, with or without blanks around it, else by its name in equations."""
+    for own in (source.names, [each.strip() for each in source.names], names):
+        found = [position for position, each in enumerate(own) if each in (name, name.strip())]
+        if found:
+            _refuse_duplicates(source, found)
+            return found[0]
+    raise TableError(f"{source.label} has no column {name!r} to be a {role}: {_hint(name, source.names)}")
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    """Which columns are meant perhaps, and how a shell must be told of one."""
+    begun = [each for each in names if name.strip() and each.lower().startswith(name.strip().lower())]
+    close = near(name, begun or names)
+    if begun and not close.startswith("did you mean"):
+        close = f"did you mean {' or '.join(begun[:3])}?"
+    if close.startswith("did you mean"):
+        meant = [each for each in names if each in close and shlex.quote(each) != each]
+        quoted = f" In a shell, quote it: {shlex.quote(meant[0])}." if meant else ""
+        return f"{close}{quoted}"
+    return f"its columns are {', '.join(names[:_NAMES_SHOWN])}."
 
 
 def _refuse_duplicates(source: Source, positions: Sequence[int]) -> None:

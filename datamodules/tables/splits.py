@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datamodules.tables.sources import TableError
-from datamodules.tables.table import Table
+from datamodules.tables.table import Table, TableError
 from foundation.errors import near
 
 __all__ = ["SCALINGS", "SPLITS", "input_statistics", "split_table"]
@@ -25,7 +24,7 @@ def split_table(
     """Cut a table into rows to train on, rows to choose by and rows to judge by.
 
     Args:
-        table: table of at least `MIN_ROWS` rows.
+        table: table of at least six rows, better ten.
         split: `random` for parts that share no row; `paper` for parts that are all the whole table, as in work
             that reports the error on the rows that were fitted.
         seed: random seed for the order of the rows; the same parts for the same number of rows.

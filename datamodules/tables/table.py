@@ -1,30 +1,29 @@
 """A table of finite numbers, read from any source and checked. Free of torch, so a bad table is refused early.
 
 `check_table` is the only way in. It reads any source of `datamodules.tables.sources` in one pass and bounded
-memory, looks at every cell, and either returns a `Table` of finite float64 numbers or raises one `TableError` that
-says what is wrong, where, and what to do.
+memory, looks at every cell, and either returns a `Table` of finite float64 numbers, with a sentence for everything
+that was done to them, or raises one `TableError` that says what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datamodules.settings.tables import MAX_ROWS
-from datamodules.tables.cells import Column, FirstGap
-from datamodules.tables.column_names import chosen_columns, identifiers
-from datamodules.tables.refusals import MIN_ROWS, refuse_faults
-from datamodules.tables.row_sample import RowSample
-from datamodules.tables.sources import Source, TableError, open_source
+from datamodules.tables.opened import TableError
+from datamodules.tables.refusals import MIN_ROWS, refuse_single_precision
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "TableError", "check_table", "read_only"]
+    from datamodules.tables.reading import Reading
+
+__all__ = ["Table", "TableError", "check_single_precision", "check_table", "read_only"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,11 @@ class Table:
         target_name: name of the target, or None.
         renamed: name in the source -> name here, for the columns whose names had to change.
         notes: sentences for the log that say what was done to the table.
+        columns: names of the features as they stand in the source; empty where there is no source.
+        target_column: name of the target as it stands in the source, or None.
+        sigma: standard deviations of the target, `[rows]` float64, all above 0, read-only, or None.
+        label: name of the source in sentences.
+        rounded: names in the source of the columns with integers beyond 2^53, which float64 rounds.
     """
 
     inputs: np.ndarray
@@ -46,6 +50,11 @@ class Table:
     target_name: str | None = None
     renamed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    target_column: str | None = None
+    sigma: np.ndarray | None = None
+    label: str = "the table"
+    rounded: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -53,9 +62,11 @@ class Table:
 
     def take(self, rows: np.ndarray) -> Table:
         """The given rows `[wanted]` (positions) as a table of their own."""
-        target = None if self.target is None else read_only(self.target[rows])
-        return Table(
-            read_only(self.inputs[rows]), target, self.feature_names, self.target_name, self.renamed, self.notes
+        return replace(
+            self,
+            inputs=read_only(self.inputs[rows]),
+            target=None if self.target is None else read_only(self.target[rows]),
+            sigma=None if self.sigma is None else read_only(self.sigma[rows]),
         )
 
 
@@ -68,77 +79,91 @@ def check_table(
     target: str | None = None,
     features: Sequence[str] | str | None = None,
     *,
+    sigma: str | None = None,
     max_rows: int = MAX_ROWS,
+    min_rows: int = MIN_ROWS,
     seed: int = 0,
 ) -> Table:
     """Read a table and check every cell that will be used.
 
+    Names may be given as they stand in the source, with or without the blanks around them, or as `identifiers`
+    makes them. Columns that nobody named are left out, with a note, where they count the rows, hold text or are
+    empty; features that do not vary, footers, and up to a quarter of the rows for lack of a cell, too.
+
     Args:
-        path: a `.csv`, `.tsv`, `.tab` or `.txt` file (each also with `.gz`), a `.parquet` or `.pq` file,
-            `sklearn:NAME`, or a pandas DataFrame.
+        path: file of text (CSV, TSV, white space, …, each also with `.gz`), Parquet or Excel; `-` for standard
+            input, `sklearn:NAME`, or a pandas DataFrame.
         target: name of the column to explain, or None (an autoencoder needs none).
-        features: names of the columns to explain it by, or None for all others. Names may be given as they stand
-            in the source or as `identifiers` makes them.
+        features: names of the columns to explain it by, or None for all others.
+        sigma: name of the column of the target's standard deviations, which is no feature then; None for none.
         max_rows: largest number of rows. A longer table is drawn from at random, without replacement and in its
             own order; all of its rows are still read and checked, in memory that this bounds.
+        min_rows: smallest number of rows.
         seed: random seed for the rows that are drawn.
 
     Returns:
         The table, its arrays read-only.
 
     Raises:
-        TableError: the source cannot be read; a name is unknown or stands twice; the target is a feature; a cell
-            is missing, not finite, text, a date or an integer beyond 2^53; a column is constant or of a scale
-            that single precision cannot hold; or there are fewer than `MIN_ROWS` rows.
+        TableError: the source cannot be read, or in two ways; a name is unknown or stands twice; the target is a
+            feature; a cell is not finite, text or a date; too many rows lack a cell; the target or every feature
+            is constant; a standard deviation is not above 0; a column is beyond 1e300 or all below 1e-300; or
+            there are fewer than `min_rows` rows.
     """
     global _last_read
     if isinstance(features, str):
         features = [features]
-    if max_rows < MIN_ROWS:
-        raise TableError(f"max_rows={max_rows} leaves too few rows: give at least {MIN_ROWS}.")
+    if max_rows < min_rows:
+        raise TableError(f"max_rows={max_rows} leaves too few rows: give at least {min_rows}.")
+    from datamodules.tables.sources import open_source
+
     source = open_source(path)
     wanted = None if features is None else tuple(map(str, features))
-    key = (source.identity, target, wanted, max_rows, seed)
+    key = (source.identity, target, wanted, sigma, max_rows, min_rows, seed)
     if source.identity is not None and _last_read is not None and _last_read[0] == key:
         return _last_read[1]
-    table = _read(source, target, wanted, max_rows, seed)
+    from datamodules.tables.reading import read
+
+    reading = read(source, target, wanted, sigma, max_rows=max_rows, min_rows=min_rows, seed=seed)
+    table = _table(reading, source.names, source.label)
     if source.identity is not None:
         _last_read = (key, table)
     return table
 
 
-def _read(source: Source, target: str | None, features: tuple[str, ...] | None, max_rows: int, seed: int) -> Table:
-    """Read, check and sample a table in one pass."""
-    names = identifiers(source.names)
-    positions = chosen_columns(source, names, target, features)
-    columns = [Column(source.names[position]) for position in positions]
-    sample = RowSample(len(positions), max_rows, np.random.default_rng([seed, 0x7AB1E]))
-    gap = FirstGap()
-    for batch in source.batches(positions):
-        start = sample.seen
-        values = np.empty((len(batch[0]), len(batch)))
-        for index, (column, cells) in enumerate(zip(columns, batch, strict=True)):
-            values[:, index] = column.read(cells, start)
-        gap.add(values, start)
-        sample.add(values)
-    refuse_faults(source, columns, sample.seen, gap)
+def check_single_precision(table: Table) -> None:
+    """Refuse a table that networks cannot learn from, which compute in single precision; searches do not.
 
-    kept = sample.rows()
-    feature_count = len(positions) - (target is not None)
-    used = {source.names[position]: names[position] for position in positions}
-    renamed = {before: after for before, after in used.items() if before != after}
-    notes = [f"column {before!r} is called {after} in equations" for before, after in renamed.items()]
-    if len(kept) < sample.seen:
-        notes.append(
-            f"{len(kept):,} of the {sample.seen:,} rows of {source.label} drawn at random (max_rows={max_rows})"
-        )
+    Raises:
+        TableError: a column is too large, too small or too narrow for it, or holds integers beyond 2^53.
+    """
+    columns = table.columns or table.feature_names
+    for name, values in zip(columns, table.inputs.T, strict=True):
+        refuse_single_precision(table.label, name, values, name in table.rounded)
+    if table.target is not None:
+        name = table.target_column or table.target_name or "target"
+        refuse_single_precision(table.label, name, table.target, name in table.rounded)
+
+
+def _table(reading: Reading, columns: Sequence[str], label: str) -> Table:
+    """What was read as a table."""
+    roles, values = reading.roles, reading.values
+    features = [columns[position] for position in roles.features]
+    target = None if roles.target is None else columns[roles.target]
+    names = {columns[position]: reading.names[position] for position in roles.positions}
+    count = len(roles.features)
     return Table(
-        inputs=read_only(np.ascontiguousarray(kept[:, :feature_count])),
-        target=None if target is None else read_only(kept[:, -1].copy()),
-        feature_names=tuple(names[position] for position in positions[:feature_count]),
-        target_name=None if target is None else names[positions[-1]],
-        renamed=renamed,
-        notes=tuple(notes),
+        inputs=read_only(np.ascontiguousarray(values[:, :count])),
+        target=None if target is None else read_only(values[:, count].copy()),
+        feature_names=tuple(names[name] for name in features),
+        target_name=None if target is None else names[target],
+        renamed={own: name for own, name in names.items() if own != name},
+        notes=reading.notes,
+        columns=tuple(features),
+        target_column=target,
+        sigma=None if roles.sigma is None else read_only(values[:, -1].copy()),
+        label=label,
+        rounded=tuple(columns[position] for position in reading.rounded),
     )
 
 
