@@ -436,6 +436,19 @@ def test_a_table_of_ones_own(tmp_path: Path, command: Callable) -> None:
     assert len(rows) > 1
 
 
+def test_a_table_of_numbers_that_single_precision_cannot_hold(tmp_path: Path, command: Callable) -> None:
+    table = houses(tmp_path / "houses.csv")
+    table.assign(price=table.price * 1e40).to_csv(tmp_path / "houses.csv", index=False)
+    ended = command(
+        *COMMAND, "data=tabular", "data.path=houses.csv", "data.target=price", "search.instances=20000",
+        "hydra.run.dir=run",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    (equation,) = equations(tmp_path / "run")
+    assert equation["stopped"] == "exact"
+    assert read_results(tmp_path / "run")["metrics"]["test/nrmse"] < 1e-12  # with float32 it is no number
+
+
 def test_noise_ends_by_the_budget_with_a_short_equation(
     tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -485,8 +498,6 @@ def test_without_a_search_it_only_fits(tmp_path: Path, command: Callable) -> Non
         (["data=tabular", "data.path=constant.csv", "data.target=price"], ["'price'", "in every row"]),
         (["data=tabular", "data.path=rare.csv", "data.target=price"], ["price", "on every row"]),
         (["data=tabular", "data.path=gap.csv", "data.target=price"], ["missing", "'age'"]),
-        (["data=tabular", "data.path=huge.csv", "data.target=price"], ["'price'", "1e+30", "larger unit"]),
-        (["data=tabular", "data.path=tiny.csv", "data.target=price"], ["'age'", "e-20", "smaller unit"]),
     ],
     ids=lambda value: " ".join(value) if "=" in value[0] else None,
 )
@@ -495,7 +506,5 @@ def test_refused_in_a_sentence(arguments: list[str], words: list[str], tmp_path:
     table.assign(price=3.0).to_csv(tmp_path / "constant.csv", index=False)
     test = np.random.default_rng(0).permutation(40)[0]  # the one row that is not the same is not to train on
     table.assign(price=np.where(np.arange(40) == test, 4.0, 3.0)).to_csv(tmp_path / "rare.csv", index=False)
-    table.assign(age=table.age.where(table.index != 7)).to_csv(tmp_path / "gap.csv", index=False)
-    table.assign(price=table.price / table.price.max() * 1e30).to_csv(tmp_path / "huge.csv", index=False)
-    table.assign(age=table.age * 1e-21).to_csv(tmp_path / "tiny.csv", index=False)
+    table.assign(age=table.age.where(table.index % 3 > 0)).to_csv(tmp_path / "gap.csv", index=False)
     refused(command("model=gmeql", "logger=csv", *arguments), *words)

@@ -219,9 +219,12 @@ def test_refused_at_once(arguments: list[str], words: list[str], tmp_path: Path,
 
 def test_faults_of_a_table_are_named(tmp_path: Path, command: Callable) -> None:
     table = tmp_path / "houses.csv"
-    table.write_text("age,rooms,price\n" + "".join(f"{i},{i * i % 7},{i}\n" for i in range(20)) + "3,,1\n")
+    rows = "".join(f"{i},{i * i % 7 if i % 3 else ''},{i}\n" for i in range(20))
+    table.write_text(f"age,rooms,price\n{rows}")
     refused(command("data=tabular", "data.path=houses.csv", "data.target=price"), "rooms", "missing")
     refused(command("data=tabular", "data.path=houses.csv", "data.target=prise"), "price")
+    table.write_text("age,rooms,price\n" + "".join(f"{i},{i * i % 7},{i + 1}e29\n" for i in range(20)))
+    refused(command("data=tabular", "data.path=houses.csv", "data.target=price"), "'price'", "larger unit")
 
 
 def test_nothing_heavy_is_imported_to_refuse() -> None:
