@@ -290,8 +290,9 @@ def test_the_report_is_one_file_that_runs_and_fetches_nothing(tmp_path):
 def test_equations_are_typeset_for_every_operator():
     for operator in OPERATORS:
         expression = Expression.apply(operator.name, *(Expression.variable(j) for j in range(operator.arity)))
-        drawn = equation(expression.infix(["House_Age", "x_1"]), Allowance(5000), 100)
+        drawn = equation("y", expression.infix(["House_Age", "x_1"]), Allowance(5000), 100)
         assert drawn.startswith("<math"), operator.name
+        assert "<mi>y</mi><mo>=</mo>" in drawn
         assert "as text" in drawn
         Tags(drawn)
 
@@ -308,7 +309,7 @@ def test_equations_are_typeset_for_every_operator():
 )
 def test_what_cannot_be_typeset_is_shown_as_text(infix, room):
     left = Allowance(room)
-    drawn = equation(infix, left, 100)
+    drawn = equation(EVIL, infix, left, 100)
     assert drawn.startswith("<code>")
     assert len(Tags(drawn).text) <= 101
     assert left.left == room, "what is not shown takes no room"

@@ -19,26 +19,27 @@ LARGEST = 20_000
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w(])")
 
 
-def equation(infix: str, room: Allowance, most: int) -> str:
+def equation(target: str, infix: str, room: Allowance, most: int) -> str:
     """An equation, typeset where it can be read and there is room.
 
     Args:
+        target: name of what the equation gives, any text.
         infix: text of the equation, with the names of its columns; whatever a stranger's file holds.
         room: room for typeset equations.
         most: number of characters of the text that are shown.
     """
     text = code(infix, most)
-    drawn = _typeset(infix)
+    drawn = _typeset(target, infix)
     if drawn is None or not room.spend(drawn):
         return text
     return f"{drawn}<details class='text'><summary>as text</summary>{text}</details>"
 
 
-def _typeset(infix: str) -> str | None:
+def _typeset(target: str, infix: str) -> str | None:
     """The equation as MathML; None where it is no equation or too large."""
     names = sorted(set(_NAME.findall(infix)))
     try:
-        drawn = mathml(parse(infix, names), names, digits=DIGITS)
+        drawn = mathml(parse(infix, names), names, target, digits=DIGITS)
     except ParseError:
         return None
     return drawn if drawn.startswith("<math") and len(drawn) <= LARGEST else None

@@ -82,7 +82,7 @@ def _target(
     run, row = found[0]
     cells = "".join(f'<td class="n">{_score(found, key)}</td>' for key, _ in keys)
     best = f"the best of {len(found)}, " if len(found) > 1 else ""
-    drawn = equation(str(row.get("infix", "")), formulas, LONGEST_CODE)
+    drawn = equation(target, str(row.get("infix", "")), formulas, LONGEST_CODE)
     score = f"test R² {number(row.get('test_r2'))}, " if len(found) > 1 else ""
     return (
         f'<tbody><tr class="scores"><td>{breakable(target)}</td>{cells}</tr>'
