@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from expressions.parsing import parse
 from reports.discovery import Discovery
 from reports.discovery_parts.page import page
 from reports.discovery_parts.plots import Sheet, sensitivities
 from reports.discovery_parts.shown import ShownEquations
-from reports.html_parts.axes import Scale, tick_label
+from reports.html_parts.axes import Frame, Scale, tick_label
 from searches.pareto_front import Candidate, ParetoFront
 from tests.test_discovery import HOSTILE, discovery
 
@@ -175,3 +177,22 @@ def test_ticks_are_told_apart(low: float, high: float) -> None:
     assert len(set(labels)) == len(labels)
     for label, value in zip(labels, ticks, strict=True):
         assert float(label) == pytest.approx(value, abs=0.1 * scale.step())
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
+    st.sampled_from([0.5, 3.0, np.inf]),
+    st.sampled_from([0.0, 0.04]),
+)
+@example([0.0, 5e-324], np.inf, 0.0)
+@example([5e-324, 1e308], 3.0, 0.04)
+def test_an_axis_of_any_values_can_be_drawn(values: list[float], decades: float, margin: float) -> None:
+    scale = Scale.around(values, decades, margin)
+    assert 0 <= len(scale.ticks()) <= 9
+    frame = Frame(scale, scale)
+    text = "".join(frame.axes("x", "y", 5)) + "".join(
+        f"{frame.across(value)} {frame.down(value)}" for value in values
+    )
+    assert "nan" not in text
+    assert "inf" not in text

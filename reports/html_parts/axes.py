@@ -10,7 +10,7 @@ from reports.html_parts.escaping import escape
 
 __all__ = ["Frame", "Scale", "tick_label"]
 
-_LARGEST = 1e300  # so that a span is finite
+_LARGEST, _SMALLEST = 1e300, 1e-280  # so that a span, and a step, is a number like others
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Scale:
             decades: powers of ten that values above 0 must span for a logarithmic scale; never one by default.
             margin: room on either side, as a part of the span.
         """
-        values = [min(max(value, -_LARGEST), _LARGEST) for value in values]
+        values = [_bounded(value) for value in values]
         low, high = min(values), max(values)
         logarithmic = low > 0 and math.log10(high) - math.log10(low) > decades
         if logarithmic:
             low, high = math.log10(low), math.log10(high)
-        if not high - low > 1e-12 * max(abs(low), abs(high)):
-            room = 0.5 if logarithmic or low == 0 else 0.5 * abs(low)
+        if not high - low > max(1e-12 * max(abs(low), abs(high)), _SMALLEST):
+            room = 0.5 if logarithmic or abs(low) <= _SMALLEST else 0.5 * abs(low)
             low, high = low - room, high + room
         room = margin * (high - low)
         return cls(low - room, high + room, logarithmic)
 
     def share(self, value: float) -> float:
         """Place of a value, 0 at the lower bound and 1 at the upper one."""
-        position = math.log10(value) if self.logarithmic else value
+        position = math.log10(value) if self.logarithmic else _bounded(value)
         return (position - self.low) / (self.high - self.low)
 
     def ticks(self, most: int = 7) -> list[float]:
@@ -140,3 +140,7 @@ def _labelled(scale: Scale, most: int) -> list[tuple[float, str]]:
     if scale.logarithmic:
         return [(value, f"{value:.3g}") for value in ticks]
     return [(value, tick_label(value, scale.step(most))) for value in ticks]
+
+
+def _bounded(value: float) -> float:
+    return min(max(value, -_LARGEST), _LARGEST)
