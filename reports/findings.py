@@ -74,9 +74,7 @@ class Finding:
 
 def heading_of_target(table: Table) -> str:
     """Name of a table's target as its header has it, which often says the unit, too."""
-    headings = {name: heading for heading, name in table.renamed.items()}
-    name = str(table.target_name)
-    return headings.get(name, name)
+    return str(table.target_column or table.target_name)
 
 
 def report_findings(

@@ -53,9 +53,8 @@ def table_picture(run_dir: str | Path, table: str | Path, path: str | Path) -> P
     read = check_table(table, str(equation["target"]))
     assert read.target is not None
     expression = parse(str(equation["infix"]), read.feature_names)
-    headings = {name: heading for heading, name in read.renamed.items()}
-    target, features = heading_of_target(read), [headings.get(name, name) for name in read.feature_names]
-    columns = dict(zip([*features, target], [*read.inputs.T, read.target], strict=True))
+    target = heading_of_target(read)
+    columns = dict(zip([*read.columns, target], [*read.inputs.T, read.target], strict=True))
     with png(path, (11.0, 3.0)) as figure:
         figure.set_layout_engine("none")
         _draw_rows(figure.add_axes((0.0, 0.02, 0.38, 0.96)), pd.DataFrame(columns), target)
