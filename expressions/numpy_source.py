@@ -200,7 +200,7 @@ def _local_names(variables: Sequence[int], names: Sequence[str]) -> dict[int, st
 
 def _docstring(text: str) -> str:
     """A docstring that says `text`, whatever that is."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     return '"""' + "\n".join(_visible(line) for line in escaped.split("\n")) + '\n"""'
 
 

@@ -15,6 +15,7 @@ from expressions.operators import OPERATORS
 from expressions.parsing import parse
 from reports.discovery_parts.terminal import Formula, front_table, summary
 from reports.typeset.mathml import mathml
+from reports.typeset.notation import Name, name_of
 from reports.typeset.terminal import formula_lines, width_of
 from tests.strategies import ALL_OPERATORS, expressions
 from tests.test_discovery import HOSTILE, discovery
@@ -99,6 +100,29 @@ def test_hostile_names_stay_text() -> None:
         assert "\x1b" not in text
         assert "[bold]b[/bold]" in text
         assert "a\nb" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "index"),
+    [
+        ("x1", "x", "1"),
+        ("q_12", "q", "12"),
+        ("theta_C", "θ", "C"),
+        ("lambda_", "λ", ""),
+        ("Omega", "Ω", ""),
+        ("v_max", "v", "max"),
+        ("AveRooms", "AveRooms", ""),
+        ("mass_2", "mass_2", ""),
+        ("T [K]", "T [K]", ""),
+        ("a\nb", "a\N{REPLACEMENT CHARACTER}b", ""),
+    ],
+)
+def test_names_have_greek_letters_and_indices(name: str, text: str, index: str) -> None:
+    assert name_of(name) == Name(text, index)
+
+
+def test_names_that_would_look_alike_stay_as_they_are() -> None:
+    assert formula_lines(parse("x0*x1"), ["x1", "x_1"]) == ["x1 x_1"]
 
 
 def test_a_column_called_e_is_not_the_base_of_logarithms() -> None:

@@ -60,7 +60,8 @@ def _drawn(part: Notation) -> str:
             return f"<mrow><mn>{text}</mn><mo>·</mo>{power}</mrow>"
         case Name(text, index):
             name = f"<mi>{escape(text)}</mi>"
-            return f"<msub>{name}<mn>{index}</mn></msub>" if index else name
+            kind = "mn" if index.isdecimal() else "mi"
+            return f"<msub>{name}<{kind}>{index}</{kind}></msub>" if index else name
         case Row(parts):
             drawn = (_symbol(each) if isinstance(each, str) else _drawn(each) for each in parts)
             return f"<mrow>{''.join(drawn)}</mrow>"

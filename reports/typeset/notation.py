@@ -122,7 +122,7 @@ def notation(expression: Expression, names: Sequence[str] | None = None, digits:
     def leaf(token: int, value: float) -> _Product:
         if token == CONSTANT:
             return _Product((_number(abs(value), digits),), negative=math.copysign(1.0, value) < 0)
-        return _Product((name_of(variable_name(token - FIRST_VARIABLE, names)),))
+        return _Product((set_names[token - FIRST_VARIABLE],))
 
     def combine(row: Operator, *arguments: _Part) -> _Part:
         if row.name == "exp" and not e_is_taken:
@@ -130,15 +130,25 @@ def notation(expression: Expression, names: Sequence[str] | None = None, digits:
         return _combined(row, *arguments)
 
     e_is_taken = names is not None and "e" in names
+    set_names = _set_names({index: variable_name(index, names) for index in expression.variables})
     return _set(expression.fold(leaf, combine))
 
 
 def name_of(name: str) -> Name:
-    """A name as it is set: the name of a Greek letter as the letter, digits behind one letter as its index."""
-    found = re.fullmatch(r"([A-Za-z]+?)_?([0-9]*)_?", name)
-    stem, index = (found[1], found[2]) if found else (name, "")
-    stem = _GREEK.get(stem, stem)
-    return Name(stem, index) if len(stem) == 1 and found else Name(visible(name))
+    """A name as it is set: a Greek letter for its name, and what follows a single letter and `_` as its index."""
+    found = re.fullmatch(r"([A-Za-z]+?)(?:_?([0-9]*)|_([A-Za-z0-9]{1,4}))_?", name)
+    if found is None:
+        return Name(visible(name))
+    stem = _GREEK.get(found[1], found[1])
+    return Name(stem, found[2] or found[3] or "") if len(stem) == 1 else Name(name)
+
+
+def _set_names(names: dict[int, str]) -> dict[int, Name]:
+    """All names as they are set; plain ones where two would look alike, such as `x1` and `x_1`."""
+    found = {index: name_of(name) for index, name in names.items()}
+    if len(set(found.values())) == len(found):
+        return found
+    return {index: Name(visible(name)) for index, name in names.items()}
 
 
 def visible(text: str) -> str:

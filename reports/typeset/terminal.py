@@ -117,7 +117,7 @@ def _box(part: Notation) -> _Box:
         case Number(text, exponent):
             return _text(f"{'' if text == '1' else f'{text}·'}10{str(exponent).translate(_SUPERSCRIPTS)}")
         case Name(text, index):
-            return _text(text + index.translate(_SUBSCRIPTS))
+            return _text(text + (index.translate(_SUBSCRIPTS) if index.isdecimal() else f"_{index}" * bool(index)))
         case Row(parts):
             return _beside([_part(each) for each in parts])
         case Fraction(above, below):
