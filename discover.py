@@ -1,0 +1,190 @@
+"""The formula of a column of a table.
+
+    python discover.py TABLE TARGET                      search, show the front while it grows, write everything
+    python discover.py houses.csv price --features rooms age --seconds 60
+    python discover.py predict DIR NEW.csv               values of that formula for new rows
+    python discover.py network FILE                      the equation that a small trained network has learned
+
+What the user can mend is one line on stderr, `error: ...`, and exit code 2. Ctrl-C ends the search at once, and what
+was found by then is shown and written.
+"""
+
+import sys
+import time
+
+BEGUN = time.perf_counter()  # before anything is imported that takes time: it belongs to the budget
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+if TYPE_CHECKING:
+    from reports.discovery import Discovery
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words behind the command; those of this process when not given.
+
+    Returns:
+        The exit code: 0, 2 for what the user can mend, 130 for Ctrl-C before anything was found.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = words.pop(0) if words[:1] and words[0] in VERBS else "discover"
+    parser, run = VERBS[verb]
+    given = parser().parse_args(words)
+    for name in THREADS:  # matrices are small, and every core has a search of its own
+        os.environ.setdefault(name, "1")
+    from foundation.errors import UserError
+
+    try:
+        run(given)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted before anything was found", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+# --- the formula of a column --------------------------------------------------------------------------------------
+
+
+def discover_parser() -> argparse.ArgumentParser:
+    """Words of `discover.py TABLE TARGET`."""
+    parser = argparse.ArgumentParser(
+        prog="discover.py",
+        description="The formula of a column of a table.",
+        epilog="discover.py predict DIR NEW.csv gives its values for new rows; discover.py network FILE reads the "
+        "equation of a small trained network. Both have a --help of their own.",
+    )
+    add = parser.add_argument
+    add(
+        "table",
+        metavar="TABLE",
+        help="CSV, TSV, white space, Parquet, Excel, .gz, - (standard input), sklearn:NAME",
+    )
+    add("target", metavar="TARGET", help="name of the column to explain, as it stands in the header")
+    add("--features", nargs="+", metavar="NAME", help="columns to explain it by (all others)")
+    add("--sigma", metavar="NAME", help="column of the target's standard deviations (none: all rows count alike)")
+    add("--seconds", type=float, default=30.0, help="budget by the clock, everything included (30)")
+    add("--out", metavar="DIR", help="folder for the results (discoveries/TABLE_TARGET)")
+    add("--method", default="auto", help="auto, regression, genetic_programming, structures or map (auto)")
+    add(
+        "--operators",
+        nargs="+",
+        metavar="NAME",
+        help="operators that the formula may hold (add sub mul div exp …)",
+    )
+    add("--guess", action="append", default=[], metavar="FORMULA", help="formula to start from; may be repeated")
+    add("--seed", type=int, default=0, help="random seed (0)")
+    add("--jobs", type=int, metavar="N", help="processes (as many as there are cores)")
+    return parser
+
+
+def run_discover(given: argparse.Namespace) -> None:
+    """Search, show, write."""
+    from rich.console import Console
+
+    from rediscover.discovery import discover, fresh_folder
+    from reports.discovery_parts.live import LiveFront
+    from reports.discovery_parts.terminal import summary
+
+    console = Console(highlight=False)
+    out = given.out or fresh_folder(given.table, given.target)
+    with LiveFront(console, BEGUN, given.seconds) as live:
+        found = discover(
+            given.table,
+            given.target,
+            given.features,
+            sigma=given.sigma,
+            seconds=given.seconds,
+            out=out,
+            method=given.method,
+            operators=given.operators,
+            guesses=given.guess,
+            seed=given.seed,
+            jobs=given.jobs,
+            begun=BEGUN,
+            on_table=live.read,
+            on_progress=live.show,
+        )
+    console.print(summary(found))
+    console.print(
+        f"{ended(found)}; {time.perf_counter() - BEGUN:.1f} s in all. Files are in {out}", soft_wrap=True
+    )
+
+
+def ended(found: "Discovery") -> str:
+    """Why the search ended, in words."""
+    reasons = {
+        "exact": "The formula is exact on all rows",
+        "seconds": "The time is used up",
+        "interrupted": "Interrupted",
+        "done": "Nothing is left to try",
+    }
+    return reasons.get(found.stopped, found.stopped)
+
+
+# --- its values for new rows --------------------------------------------------------------------------------------
+
+
+def predict_parser() -> argparse.ArgumentParser:
+    """Words of `discover.py predict DIR NEW`."""
+    parser = argparse.ArgumentParser(prog="discover.py predict", description="Values of a formula for new rows.")
+    parser.add_argument("directory", metavar="DIR", help="folder of results of a search")
+    parser.add_argument("table", metavar="NEW", help="table that has the formula's columns, by name")
+    parser.add_argument("--out", metavar="FILE", help="CSV file for the values (standard output)")
+    return parser
+
+
+def run_predict(given: argparse.Namespace) -> None:
+    """Read the formula and the rows, write the values."""
+    from rediscover.discovery import load, predict, write_values
+
+    found = load(given.directory)
+    values = predict(found, given.table)
+    write_values(values, found.target, given.out)
+    if given.out is not None:
+        print(f"{len(values):,} values of {found.target} are in {given.out}")
+
+
+# --- the equation of a network ------------------------------------------------------------------------------------
+
+
+def network_parser() -> argparse.ArgumentParser:
+    """Words of `discover.py network FILE`."""
+    parser = argparse.ArgumentParser(
+        prog="discover.py network", description="The equation that a small trained network has learned."
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="safetensors, npz, ONNX, or a state dict that torch has saved"
+    )
+    parser.add_argument("--activation", default="tanh", help="activation between the layers (tanh)")
+    return parser
+
+
+def run_network(given: argparse.Namespace) -> None:
+    """Read the network, print its equations."""
+    from rediscover.network_reading import read_network
+
+    print(read_network(given.file, activation=given.activation))
+
+
+VERBS = {
+    "discover": (discover_parser, run_discover),
+    "predict": (predict_parser, run_predict),
+    "network": (network_parser, run_network),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
