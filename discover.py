@@ -5,8 +5,8 @@
     python discover.py predict DIR NEW.csv               values of that formula for new rows
     python discover.py network FILE                      the equation that a small trained network has learned
 
-What the user can mend is one line on stderr, `error: ...`, and exit code 2. Ctrl-C ends the search at once, and what
-was found by then is shown and written.
+What the user can mend is one line on stderr, `error: ...`, and exit code 2. Ctrl-C ends the search at
+once, and what was found by then is shown and written.
 """
 
 import sys
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-# --- the formula of a column --------------------------------------------------------------------------------------
+# --- the formula of a column -------------------------------------------------------------------------------------
 
 
 def discover_parser() -> argparse.ArgumentParser:
@@ -135,7 +135,7 @@ def ended(found: "Discovery") -> str:
     return reasons.get(found.stopped, found.stopped)
 
 
-# --- its values for new rows --------------------------------------------------------------------------------------
+# --- its values for new rows -------------------------------------------------------------------------------------
 
 
 def predict_parser() -> argparse.ArgumentParser:
@@ -158,7 +158,7 @@ def run_predict(given: argparse.Namespace) -> None:
         print(f"{len(values):,} values of {found.target} are in {given.out}")
 
 
-# --- the equation of a network ------------------------------------------------------------------------------------
+# --- the equation of a network -----------------------------------------------------------------------------------
 
 
 def network_parser() -> argparse.ArgumentParser:

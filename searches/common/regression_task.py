@@ -53,7 +53,12 @@ class RegressionTask:
         weights: np.ndarray | None = None,
     ) -> None:
         self.inputs, self.target = _checked(inputs, target, "training")
-        self.weights = None if weights is None else _checked_weights(weights, self.target)
+        self.weights = None
+        if weights is not None:  # rows of no weight would only spoil what does not look at weights
+            weights = _checked_weights(weights, self.target)
+            counted = weights > 0
+            self.inputs, self.target = self.inputs[counted], self.target[counted]
+            self.weights = _of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else _checked(*validation, "validation")
         self.linear_scaling = linear_scaling
@@ -320,7 +325,7 @@ def _checked_weights(weights: np.ndarray, target: np.ndarray) -> np.ndarray:
     counted = target[weights > 0]
     if not len(counted) or counted.min() == counted.max():
         raise ValueError("rows of positive weight have one target value: there is nothing to search for")
-    return _of_mean_one(weights)
+    return weights
 
 
 def _spread(centred: np.ndarray, weights: np.ndarray | None) -> float:

@@ -18,10 +18,13 @@ __all__ = ["RegressionMember"]
 _EQUATIONS = 40  # of the first step
 _RECOMBINED = 24  # equations that are put together from parts at a time
 _NEWS = 3  # equations of others after which parts are put together anew
+_LISTING_EFFORT, _PARTS_EFFORT = 10_000, 2_000  # evaluations that take as long as a first or a later step
 
 
 class RegressionMember:
     """Sums of small functions under invertible operators, then sums of the parts of equations.
+
+    A step counts as the evaluations that take as long as it.
 
     Args:
         task: data of the search.
@@ -54,14 +57,15 @@ class RegressionMember:
                 task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
             )
             self._news += _NEWS
+            self.evaluations += _LISTING_EFFORT
         else:
             parts = near_front(self.best)[::-1]
             found = sums_of_parts(parts, task.search_inputs, task.search_target, offer.operators, _RECOMBINED)
             self._news = 0
+            self.evaluations += _PARTS_EFFORT
         self._note(found)
 
     def _note(self, equations: Sequence[Expression]) -> None:
-        self.evaluations += len(equations)
         for equation, error in zip(equations, self.task.screen(equations).tolist(), strict=True):
             size = tree_size(equation)
             if size <= self.offer.max_length and error < self.best.get(size, (np.inf,))[0]:

@@ -30,7 +30,8 @@ class PortfolioSettings(Settings):
         methods: names of the searches that share the budget.
         seconds: budget by the clock, from the call to its return; None: no limit.
         evaluations: budget of computations of one equation on the search rows, those of constant fitting included;
-            None: no limit. With this budget alone, what is found does not depend on how fast the machine is.
+            None: no limit. Regression counts as the evaluations that take as long. With this budget alone, what is
+            found does not depend on how fast the machine is.
         search_rows: number of rows that the searches look at.
         fit_rows: number of rows on which equations are refined; the picked one is fitted and scored on all rows.
         columns: largest number of columns that the searches look at: those that explain most of the target.
