@@ -59,9 +59,9 @@ class LiveFront:
         self._say(f"Read {table.label}: {len(table):,} rows, {len(self._names)} columns ({columns})")
         for note in table.notes:
             self._say(f"  {visible(note)}")
-        longest = duration(self.seconds)
         self._say(
-            f"Searching for {self._target} = f({columns}) for at most {longest}; Ctrl-C ends it with the best so far"
+            f"Searching for {self._target} = f({columns}) for at most {duration(self.seconds)}; "
+            "Ctrl-C ends it with the best so far"
         )
         if self.console.is_terminal:
             self._live = Live(
