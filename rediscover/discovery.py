@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.tables.table import Table, check_table
+from datamodules.tables.table import Table, check_table, every_row
 from expressions.expression import Expression
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError, near
@@ -240,14 +240,14 @@ def predict(found: Discovery, table: str | Path | pd.DataFrame) -> np.ndarray:
         table: file, `-`, `sklearn:NAME` or DataFrame, as for `discover`.
 
     Returns:
-        Value of every row. `[rows]`
+        Value of every row, NaN where a cell is missing. `[rows]`
 
     Raises:
         foundation.errors.UserError: the table lacks a column that the formula holds, or cannot be read.
     """
     used = found.chosen.expression.variables
     names = [found.features[place] for place in used] or list(found.features[:1])
-    rows = check_table(table, None, names, min_rows=1, whole=True).inputs
+    rows = every_row(table, names)
     inputs = np.zeros((len(rows), len(found.features)))
     inputs[:, list(used)] = rows[:, : len(used)]
     with np.errstate(all="ignore"):

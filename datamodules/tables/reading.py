@@ -32,7 +32,9 @@ from datamodules.tables.refusals import (
 from datamodules.tables.row_counters import counts_rows, is_unnamed
 from datamodules.tables.row_sample import RowSample
 
-__all__ = ["Reading", "read"]
+__all__ = ["Reading", "read", "read_every_row"]
+
+_ALL_ROWS = 10**12
 
 _LARGEST_GAP = 0.25
 """Largest share of rows that may lack a cell and are left out."""
@@ -108,6 +110,26 @@ def read(
         for position in rounded
     ]
     return Reading(roles, values, names, (*source.notes, *notes), rounded)
+
+
+def read_every_row(source: Source, columns: tuple[str, ...]) -> np.ndarray:
+    """Some columns of a table as they stand, for what needs one answer a row.
+
+    Args:
+        source: the table, opened.
+        columns: names of the columns.
+
+    Returns:
+        Every row, NaN where a cell is missing. `[rows, columns]`
+
+    Raises:
+        TableError: a name is unknown or stands twice, or a cell is text, a date or not finite.
+    """
+    roles = chosen_columns(source, identifiers(source.names), None, columns, None)
+    pass_ = _Pass(source, roles, named=True)
+    rows = pass_.read(_ALL_ROWS, np.random.default_rng(0))
+    refuse_cells(source.label, list(pass_.columns.values()))
+    return rows
 
 
 class _Pass:

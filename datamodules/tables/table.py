@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from datamodules.tables.reading import Reading
 
-__all__ = ["Table", "TableError", "check_single_precision", "check_table", "read_only"]
+__all__ = ["Table", "TableError", "check_single_precision", "check_table", "every_row", "read_only"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,26 @@ def check_table(
     if source.identity is not None:
         _last_read = (key, table)
     return table
+
+
+def every_row(path: str | Path | pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Some columns of a table as they stand: no row is left out, and none is drawn.
+
+    Args:
+        path: source of the table, as for `check_table`.
+        columns: names of the columns, each once.
+
+    Returns:
+        Numbers of every row, NaN where a cell is missing. `[rows, columns]`
+
+    Raises:
+        TableError: the source cannot be read; a name is unknown or stands twice; a cell is text, a date or not
+            finite.
+    """
+    from datamodules.tables.reading import read_every_row
+    from datamodules.tables.sources import open_source
+
+    return read_every_row(open_source(path), tuple(columns))
 
 
 def check_single_precision(table: Table) -> None:
