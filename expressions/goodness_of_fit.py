@@ -30,8 +30,13 @@ def r2(y: np.ndarray, f: np.ndarray) -> float:
     return 1.0 - nmse(y, f)
 
 
-def nmse(y: np.ndarray, f: np.ndarray) -> float:
+def nmse(y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Mean squared error over the target's variance (divided by n, as the error is).
+
+    Args:
+        y: target. `[rows]`
+        f: prediction, or one number for all rows. `[rows]`
+        weights: weights of the squared errors and of the variance, none negative; None: all alike. `[rows]`
 
     Returns:
         NMSE; inf if a prediction is not finite. A constant target has NMSE = 0 if it is met exactly, else inf.
@@ -42,13 +47,14 @@ def nmse(y: np.ndarray, f: np.ndarray) -> float:
     worst = float(np.max(np.abs(residual)))
     if worst == 0.0:
         return 0.0
-    centred = target - target.mean()
+    centred = target - np.average(target, weights=weights)
     spread = float(np.max(np.abs(centred)))
     if spread <= 4e-16 * float(np.max(np.abs(target))):  # constant: the mean itself is rounded
         return math.inf
     # Both sums are scaled by their largest part: squares of 1e200 or 1e-200 leave the range of float64.
     ratio = worst / spread
-    return ratio * ratio * float(np.mean((residual / worst) ** 2) / np.mean((centred / spread) ** 2))
+    error = np.average((residual / worst) ** 2, weights=weights)
+    return ratio * ratio * float(error / np.average((centred / spread) ** 2, weights=weights))
 
 
 def mse(y: np.ndarray, f: np.ndarray) -> float:

@@ -99,6 +99,8 @@ def discover(
     settings = _settings(seconds, method, operators)
     if not seconds >= LEAST_SECONDS:
         raise UserError(f"seconds={seconds:g} is too short: give at least {LEAST_SECONDS:g}.")
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs={jobs} is not allowed: it must be a whole number, at least 1.")
     read_table = check_table(table, target, features, sigma=sigma, min_rows=LEAST_ROWS)
     seeds = [_guess(guess, read_table) for guess in guesses]
     if on_table is not None:

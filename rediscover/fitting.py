@@ -75,6 +75,7 @@ def explain(
         seed=seed,
         validation=(inputs[chooses], target[chooses]) if len(chooses) else None,
         weights=None if weights is None else weights[train],
+        validation_weights=None if weights is None or not len(chooses) else weights[chooses],
         seeds=seeds,
         workers=workers,
         latent_map=packaged_map(),
@@ -119,6 +120,7 @@ def _fitted_to_all(
         target[train],
         validation=(inputs[chooses], target[chooses]),
         weights=None if weights is None else weights[train],
+        validation_weights=None if weights is None else weights[chooses],
     )
     refitted = [
         task.judge(expression, candidate.complexity)

@@ -76,6 +76,7 @@ def search(
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     weights: np.ndarray | None = None,
+    validation_weights: np.ndarray | None = None,
     seeds: Sequence[Expression] = (),
     workers: int = 1,
     latent_map: EquationMap | MapFile | None = None,
@@ -92,6 +93,7 @@ def search(
             same result.
         validation: held-out `(inputs, target)` by which equations are picked; training rows when not given.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
+        validation_weights: the same for the held-out rows. `[validation rows]`
         seeds: equations to start from.
         workers: number of processes, this one among them.
         latent_map: map of equations, or the file to load it from; None: the method `map` is left out.
@@ -109,7 +111,16 @@ def search(
     """
     begun = time.perf_counter()
     settings = settings or PortfolioSettings()
-    data = _Data(inputs, target, validation, weights, settings, seed)
+    whole = RegressionTask(
+        inputs,
+        target,
+        validation=validation,
+        search_rows=settings.fit_rows,
+        seed=seed,
+        weights=weights,
+        validation_weights=validation_weights,
+    )
+    data = _Data(whole, settings, seed)
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
@@ -121,23 +132,13 @@ class _Data:
 
     Attributes:
         whole: every row, in the table's own units.
-        task: rows to refine on, in the table's own units; the same as `whole` where there are few.
+        task: rows to refine on, in the table's own units.
         table: search rows of the columns shown, in ordinary units.
         shown_task: the same as a task.
     """
 
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        target: np.ndarray,
-        validation: tuple[np.ndarray, np.ndarray] | None,
-        weights: np.ndarray | None,
-        settings: PortfolioSettings,
-        seed: int,
-    ) -> None:
-        self.whole = RegressionTask(
-            inputs, target, validation=validation, search_rows=settings.fit_rows, seed=seed, weights=weights
-        )
+    def __init__(self, whole: RegressionTask, settings: PortfolioSettings, seed: int) -> None:
+        self.whole = whole
         self.task = self._reduced(settings, seed)
         task = self.task
         columns = relevant_columns(task.search_inputs, task.search_target, settings.columns)
@@ -152,10 +153,11 @@ class _Data:
 
     def _reduced(self, settings: PortfolioSettings, seed: int) -> RegressionTask:
         whole = self.whole
-        validation = whole.validation
+        validation, weights = whole.validation, whole.validation_weights
         if validation is not None and len(validation[1]) > settings.fit_rows:
             kept = np.linspace(0, len(validation[1]) - 1, settings.fit_rows).round().astype(int)
             validation = validation[0][kept], validation[1][kept]
+            weights = None if weights is None else weights[kept]
         return RegressionTask(
             whole.search_inputs,
             whole.search_target,
@@ -163,6 +165,7 @@ class _Data:
             search_rows=settings.search_rows,
             seed=seed,
             weights=whole.search_weights,
+            validation_weights=weights,
         )
 
 
@@ -429,7 +432,7 @@ class _Run:
     def _scored_on_all_rows(self, front: ParetoFront) -> ParetoFront:
         """The front, whose picked equation is fitted on all rows, and all of whose errors are on all rows."""
         whole = self.data.whole
-        if whole is self.data.task or not len(front):
+        if len(whole.target) == len(self.data.task.target) or not len(front):
             return front
         picked = pick(front)
         fitted = [whole.judge(candidate.expression, candidate.complexity) for candidate in front]

@@ -35,6 +35,7 @@ class RegressionTask:
             (Keijzer, Improving Symbolic Regression with Interval Arithmetic and Linear Scaling, EuroGP 2003).
         seed: random seed for the choice of rows.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
+        validation_weights: the same for the held-out rows.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -51,6 +52,7 @@ class RegressionTask:
         linear_scaling: bool = True,
         seed: int = 0,
         weights: np.ndarray | None = None,
+        validation_weights: np.ndarray | None = None,
     ) -> None:
         self.inputs, self.target = _checked(inputs, target, "training")
         self.weights = None
@@ -61,6 +63,7 @@ class RegressionTask:
             self.weights = _of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else _checked(*validation, "validation")
+        self.validation_weights = validation_weights
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
@@ -298,7 +301,7 @@ class RegressionTask:
         with np.errstate(all="ignore"):
             values = expression(inputs)
         if np.ptp(target) > _ROUNDING * np.abs(target).max():
-            return nmse(target, values)
+            return nmse(target, values, self.validation_weights)
         return train if np.isfinite(values).all() else math.inf
 
 
