@@ -42,7 +42,7 @@ def test_the_same_seed_finds_the_same_equations(workers: int) -> None:
 
 
 def test_every_method_has_turns_and_alone_each_finds_something() -> None:
-    together = search(*table(), replace(FEW, evaluations=16_000, polish_equations=1), seed=0)
+    together = search(*table(), replace(FEW, evaluations=30_000, polish_equations=1), seed=0)
     assert all(together.counts[method] for method in ("regression", "genetic_programming", "structures"))
     for method in ("regression", "genetic_programming", "structures"):
         inputs = ROWS[:, :2]
