@@ -11,13 +11,21 @@ from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
     from rediscover.network_reading import read_network
+    from rediscover.symbolic_regressor import SymbolicRegressor
     from rediscover.training import train
 
-__all__ = ["read_network", "train"]
+__all__ = ["SymbolicRegressor", "read_network", "train"]
 
-_PLACES = {"read_network": "rediscover.network_reading", "train": "rediscover.training"}
+_PLACES = {
+    "SymbolicRegressor": "rediscover.symbolic_regressor",
+    "read_network": "rediscover.network_reading",
+    "train": "rediscover.training",
+}
 _PACKAGES = {
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
+    "rediscover.symbolic_regressor": (
+        "foundation", "expressions", "searches", "modules", "datamodules", "reports",
+    ),
     "rediscover.training": (
         "foundation", "expressions", "searches", "modules", "datamodules",
         "runs", "reports", "callbacks", "configs",

@@ -1,0 +1,161 @@
+"""What a fit has found for one target, and its plain form for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from expressions.complexity import complexity
+from expressions.constant_rounding import readable
+from expressions.expression import Expression
+from expressions.numbering import plain, restored
+from searches.pareto_front import Candidate, ParetoFront, pick
+from searches.search_result import SearchResult
+
+__all__ = ["TargetFit"]
+
+_REMEDY = "write the model anew with the version that wrote it"
+
+
+@dataclass(frozen=True)
+class TargetFit:
+    """The equations of one target.
+
+    Attributes:
+        name: name of the target.
+        candidates: Pareto front of the equations, shortest first.
+        chosen: place of the picked equation in the front.
+        shown: every equation with the digits that the data support.
+        losses: mean squared error of every equation on all rows, by their weights.
+        low, high, mean: smallest, largest and mean value of the target.
+        stopped: reason for the end of the search.
+        evaluations: computations of one equation on the search rows.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    shown: tuple[Expression, ...]
+    losses: tuple[float, ...]
+    low: float
+    high: float
+    mean: float
+    stopped: str
+    evaluations: int
+
+    @classmethod
+    def of(
+        cls, name: str, result: SearchResult, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None
+    ) -> TargetFit:
+        """The fit that a search ends with.
+
+        Args:
+            name: name of the target.
+            result: result of the search.
+            inputs: values of the columns on all rows. `[rows, columns]`
+            target: values of the target on all rows. `[rows]`
+            weights: weights of the rows; None: all alike. `[rows]`
+        """
+        front = list(result.front)
+        picked = pick(ParetoFront(front))
+        return cls(
+            name=name,
+            candidates=tuple(front),
+            chosen=next(k for k, candidate in enumerate(front) if candidate is picked),
+            shown=tuple(readable(candidate.expression, inputs, target) for candidate in front),
+            losses=tuple(mean_square(candidate.expression, inputs, target, weights) for candidate in front),
+            low=float(target.min()),
+            high=float(target.max()),
+            mean=float(np.average(target, weights=weights)),
+            stopped=result.stopped,
+            evaluations=result.evaluations,
+        )
+
+    @classmethod
+    def of_constant(cls, name: str, value: float) -> TargetFit:
+        """The fit of a target that is the same on every row."""
+        equation = Expression.constant(value)
+        only = Candidate(equation, complexity(equation), 0.0, 0.0)
+        return cls(name, (only,), 0, (equation,), (0.0,), value, value, value, "exact", 0)
+
+    def values(self, place: int, inputs: np.ndarray) -> tuple[np.ndarray, int]:
+        """Values of an equation, and on how many rows it is not defined.
+
+        There, an infinite value is replaced by the largest or smallest value of the target in the fit, another one
+        by the mean.
+
+        Args:
+            place: place of the equation in the front.
+            inputs: values of the columns. `[rows, columns]`
+        """
+        values = self.candidates[place].expression(inputs)
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        return np.nan_to_num(values, copy=False, nan=self.mean, posinf=self.high, neginf=self.low), bad
+
+    def plain(self) -> dict[str, Any]:
+        """The fit as numbers, texts, lists and mappings, which JSON holds."""
+        rows = zip(self.candidates, self.shown, self.losses, strict=True)
+        return {
+            "name": self.name,
+            "chosen": self.chosen,
+            "equations": [
+                {
+                    "equation": plain(candidate.expression),
+                    "shown": shown.constants.tolist(),
+                    "complexity": candidate.complexity,
+                    "train_nmse": candidate.train_nmse,
+                    "validation_nmse": candidate.validation_nmse,
+                    "loss": loss,
+                }
+                for candidate, shown, loss in rows
+            ],
+            "range": [self.low, self.high, self.mean],
+            "stopped": self.stopped,
+            "evaluations": self.evaluations,
+        }
+
+    @classmethod
+    def of_plain(cls, found: Mapping[str, Any], source: str) -> TargetFit:
+        """The fit that `plain` was made from.
+
+        Args:
+            found: what `plain` returned.
+            source: name of the file, to begin a sentence with.
+
+        Raises:
+            expressions.numbering.NumberingError: an operator is not known here.
+            KeyError, TypeError, ValueError: an entry is missing or of another kind.
+        """
+        rows: Sequence[Mapping[str, Any]] = found["equations"]
+        equations = [restored(row["equation"], source, _REMEDY) for row in rows]
+        scores = [[float(row[key]) for key in ("train_nmse", "validation_nmse", "loss")] for row in rows]
+        low, high, mean = map(float, found["range"])
+        chosen = int(found["chosen"])
+        if not 0 <= chosen < len(rows) or not all(map(math.isfinite, (low, high, mean))):
+            raise ValueError("the picked equation, or the range of the target, is not there")
+        return cls(
+            name=str(found["name"]),
+            candidates=tuple(
+                Candidate(equation, int(row["complexity"]), *errors[:2])
+                for equation, row, errors in zip(equations, rows, scores, strict=True)
+            ),
+            chosen=chosen,
+            shown=tuple(e.with_constants(row["shown"]) for e, row in zip(equations, rows, strict=True)),
+            losses=tuple(errors[2] for errors in scores),
+            low=low,
+            high=high,
+            mean=mean,
+            stopped=str(found["stopped"]),
+            evaluations=int(found["evaluations"]),
+        )
+
+
+def mean_square(equation: Expression, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> float:
+    """Mean squared error of an equation, by the rows' weights; infinite where it is not defined on a row."""
+    with np.errstate(all="ignore"):
+        error = float(np.average(np.square(equation(inputs) - target), weights=weights))
+    return error if math.isfinite(error) else math.inf
