@@ -278,7 +278,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         Args:
             index: row of `equations_`, as for `predict`.
         """
-        return self._forms(index, lambda equation: equation.to_sympy(self._names()))
+        return self._forms(index, lambda equation: _sympy_form(equation, self._names()))
 
     def latex(self, index: Any = None) -> Any:
         """The equation in LaTeX, with the digits that the data support; a list of them for several targets.
@@ -431,6 +431,14 @@ def _fit_target(
     if result.stopped == "interrupted" and not watch.is_over:
         warnings.warn(f"the search for {label} was interrupted: the best equations so far are kept", stacklevel=3)
     return TargetFit.of(label, result, inputs, target, weights)
+
+
+def _sympy_form(equation: Expression, names: Sequence[str]) -> Any:
+    """The SymPy form, whose numbers print with no more digits than they have."""
+    import sympy
+
+    tree = equation.to_sympy(names)
+    return tree.xreplace({number: sympy.Float(repr(float(number))) for number in tree.atoms(sympy.Float)})
 
 
 def _weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:

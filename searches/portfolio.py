@@ -42,6 +42,7 @@ _SHORTEST_FINISH = 0.3
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
+_REGRESSION_EVALUATIONS = 20_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
 _SHOWN_EVERY = 0.2  # seconds between two reports of progress
 _LAST_STEPS = 5  # of the fit on all rows
@@ -220,6 +221,12 @@ class _Run:
         if settings.seconds is not None and settings.seconds < _MAP_SECONDS and settings.methods != ("map",):
             has_map = False
         methods = possible_methods(settings.methods, settings.operators, has_map)
+        if (
+            settings.evaluations is not None
+            and settings.evaluations < _REGRESSION_EVALUATIONS
+            and len(methods) > 1
+        ):
+            methods = [method for method in methods if method != "regression"]
         if not methods:
             raise ValueError(
                 f"none of the methods {', '.join(settings.methods)} can search with the operators "
@@ -244,7 +251,9 @@ class _Run:
         if settings.seconds is not None:
             first = min(_FIRST_SHARE * settings.seconds, _FIRST_SECONDS)
         guesses = tuple(equation for _, (_, equation) in sorted(self.best.items()))
-        return Offer((self.seed, number), settings.operators, settings.max_length, first, guesses)
+        return Offer(
+            (self.seed, number), settings.operators, settings.max_length, first, guesses, settings.evaluations
+        )
 
     def turns(self, remote: Sequence[RemoteCrew], should_stop: Callable[[], bool] | None) -> str:
         """Turns until a budget is spent or an equation is exact; why it ended."""

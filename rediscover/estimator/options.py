@@ -28,6 +28,8 @@ __all__ = [
 
 AUTO = "auto"
 _SIMPLIFY_SECONDS: float = PortfolioSettings.defaults()["simplify_seconds"]
+_POLISHED: int = PortfolioSettings.defaults()["polish_equations"]
+_EVALUATIONS_TO_POLISH = 300  # evaluations of a budget for every equation that is pruned and rounded in the end
 _DEFAULT_OPERATORS: tuple[str, ...] = PortfolioSettings.defaults()["operators"]
 
 
@@ -82,7 +84,7 @@ def settings_of(budget: Budget, method: Any, operators: Sequence[str], max_compl
     """
     if method != AUTO and method not in METHODS:
         raise ParameterError(f"method={method!r} is not allowed: {near(str(method), [AUTO, *METHODS])}")
-    timeless = budget.seconds is None
+    timeless, evaluations = budget.seconds is None, budget.evaluations
     usual = tuple(each for each in METHODS if each != "map" or not timeless)
     return PortfolioSettings(
         operators=tuple(operators),
@@ -91,6 +93,9 @@ def settings_of(budget: Budget, method: Any, operators: Sequence[str], max_compl
         evaluations=budget.evaluations,
         max_complexity=None if max_complexity is None else _whole("max_complexity", max_complexity, 1),
         simplify_seconds=0.0 if timeless else _SIMPLIFY_SECONDS,
+        polish_equations=_POLISHED
+        if evaluations is None
+        else min(_POLISHED, 1 + evaluations // _EVALUATIONS_TO_POLISH),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from expressions.expression import Expression
 from searches.common.regression_task import RegressionTask
@@ -14,6 +16,7 @@ from searches.portfolio_members.member import Best, Offer
 __all__ = ["EvolutionMember"]
 
 _MOST_TAKEN = 40
+_FEWEST_INDIVIDUALS, _EVALUATIONS_AN_INDIVIDUAL = 20, 60  # where the budget is one of evaluations
 
 
 class EvolutionMember:
@@ -25,9 +28,8 @@ class EvolutionMember:
     """
 
     def __init__(self, task: RegressionTask, offer: Offer) -> None:
-        self.settings = GeneticProgrammingSettings(
-            operators=offer.operators, max_length=offer.max_length, linked_sums=0
-        )
+        usual = GeneticProgrammingSettings(operators=offer.operators, max_length=offer.max_length, linked_sums=0)
+        self.settings = usual if offer.evaluations is None else _small(usual, offer.evaluations)
         self.island = Island(task, self.settings, offer.seed)
         self._waiting: list[Expression] = list(offer.guesses)
         self._began = False
@@ -66,3 +68,11 @@ class EvolutionMember:
         return adapted(
             waiting, settings.operators, constants=settings.constants, linear_scaling=settings.linear_scaling
         )
+
+
+def _small(usual: GeneticProgrammingSettings, evaluations: int) -> GeneticProgrammingSettings:
+    """The settings with a population, and a bank of functions, for which a few evaluations are enough."""
+    population = min(usual.population, max(_FEWEST_INDIVIDUALS, evaluations // _EVALUATIONS_AN_INDIVIDUAL))
+    share = population / usual.population
+    bank, terms = round(share * usual.bank_size), math.ceil(share * usual.greedy_terms)
+    return replace(usual, population=population, bank_size=bank, greedy_terms=terms)

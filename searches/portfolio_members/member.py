@@ -24,6 +24,7 @@ class Offer:
         max_length: largest number of nodes of an equation.
         first_seconds: time that the first step may take; None: no limit.
         guesses: equations to start from, of the columns shown.
+        evaluations: budget of the whole search in computations of one equation; None: no limit.
     """
 
     seed: tuple[int, ...]
@@ -31,6 +32,7 @@ class Offer:
     max_length: int
     first_seconds: float | None
     guesses: tuple[Expression, ...]
+    evaluations: int | None = None
 
 
 class Member(Protocol):
