@@ -12,7 +12,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datamodules.tables import text_rows
@@ -99,6 +99,8 @@ WAYS = {  # text -> column names, first row, words of the notes
     "trailing delimiters": ("a,y,\n1.5,2,\n", ("a", "y"), [1.5, 2], "no name, is empty"),
     "quotes": ('"a","y"\n"1.5","2"\n', ("a", "y"), [1.5, 2], ""),
     "names of rows": ('"a" "y"\n"1" 1.5 2\n', ("a", "y"), [1.5, 2], "only counts the rows"),
+    "inch marks": ('size 5",y\n1.5,2\n', ('size 5"', "y"), [1.5, 2], ""),
+    "a name on two lines": ('"a\nm",y\n1.5,2\n', ("a m", "y"), [1.5, 2], ""),
     "numbers as names": ("1990,a\n1.5,2\n", ("1990", "a"), [1.5, 2], ""),
 }
 
@@ -249,6 +251,8 @@ def test_garbage_never_raises_anything_else(tmp_path_factory, content):
 
 @settings(max_examples=60, deadline=None)
 @given(st.text("ab01.,;\t\n\" #-'|", min_size=1, max_size=200))
+@example("a,b\n")
+@example("a,b\n,1\n")
 def test_garbled_tables_never_raise_anything_else(tmp_path_factory, content):
     with suppress(TableError):
         check_table(write(tmp_path_factory.mktemp("t"), content))

@@ -125,6 +125,11 @@ class Column:
         if self.decimal == ".":
             with suppress(pa.ArrowInvalid):
                 return _floats(pc.cast(cells, pa.float64())), None  # plain numbers: nearly always, and fast
+        elif not pc.any(pc.match_substring(cells, ".")).as_py():
+            with suppress(pa.ArrowInvalid):
+                values = _floats(pc.cast(pc.replace_substring(cells, ",", "."), pa.float64()))
+                self.notations.add("decimal commas")
+                return values, None
         cells = pc.replace_substring(pc.utf8_trim_whitespace(cells), "\u2212", "-")  # the minus of typesetting
         lower = pc.utf8_lower(cells)
         missing = _null(cells) | _matches(lower, _MISSING)

@@ -174,8 +174,9 @@ class _Pass:
         roles = self.roles
         if not self.named and roles.features[0] == 0 and len(roles.features) > 1:
             first = values[:, 0]
-            while self.source.typed_by_hand and len(first) > len(values) - _FOOTERS and np.isnan(first[-1]):
-                first = first[:-1]  # a footer
+            if self.source.typed_by_hand:
+                last = first[-_FOOTERS:]
+                first = first[: len(first) - int(np.isnan(last).sum())]  # without a footer
             self.counter = counts_rows(self.source.names[0], first)
 
     def without_unusable(self, notes: list[str]) -> Roles:

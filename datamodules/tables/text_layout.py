@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datamodules.tables.numerals import is_missing, is_number, proved_marks
-from datamodules.tables.opened import TableError, short_reason
+from datamodules.tables.opened import TableError
 
-__all__ = ["WHITE_SPACE", "Layout", "find_layout", "shown_line", "split_line"]
+__all__ = ["WHITE_SPACE", "Layout", "find_layout", "opens_quotes", "shown_line", "split_line"]
 
 WHITE_SPACE = " "
 """Delimiter of cells that any run of blanks and tabs separates."""
@@ -23,6 +23,8 @@ _NAMES_OF = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", WHITE_SPAC
 _COMPARED_LINES = 200
 _LOOKED_AT_LINES = 2000
 _LINE_SHOWN = 40
+_LINE_BREAKS = re.compile("[\r\n\v\f\x85\u2028\u2029]+")
+_OPENING_QUOTE = re.compile(r'(^|[,;\t| ])"')
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,22 @@ def shown_line(text: str) -> str:
     return repr(text if len(text) <= _LINE_SHOWN else f"{text[:_LINE_SHOWN]}…")
 
 
+def opens_quotes(line: str) -> bool:
+    """Whether a cell of a line begins with a quotation mark; one inside a cell, as in 5", opens nothing."""
+    return bool(_OPENING_QUOTE.search(line))
+
+
 def split_line(text: str, delimiter: str) -> list[str]:
     """Cells of a line."""
     if delimiter == WHITE_SPACE:
-        if '"' not in text:
+        if not opens_quotes(text):
             return text.split()
         text = re.sub(r"\s", " ", text.strip())
-        return next(csv.reader([text], delimiter=" ", skipinitialspace=True), [])
-    return next(csv.reader([text], delimiter=delimiter), [])
+    try:
+        skip = delimiter == WHITE_SPACE
+        return next(csv.reader([text], delimiter=delimiter, skipinitialspace=skip), [])
+    except csv.Error:  # quotation marks that do not close
+        return text.split() if skip else text.split(delimiter)
 
 
 def find_layout(text: str, label: str, delimiter: str | None) -> Layout:
@@ -86,12 +96,7 @@ def find_layout(text: str, label: str, delimiter: str | None) -> Layout:
         raise TableError(
             f"{label} holds only blank space: a table needs a line of column names and rows of numbers."
         )
-    try:
-        return _layout(remarks, lines, label, said or delimiter)
-    except csv.Error as error:
-        raise TableError(
-            f"the first line of {label} is no list of column names ({short_reason(error)})."
-        ) from error
+    return _layout(remarks, lines, label, said or delimiter)
 
 
 def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
@@ -112,8 +117,8 @@ def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
             if line.lstrip().startswith("#"):
                 remarks.append(_Line(line, number))
                 continue
+        quotes += line.count('"') if held or opens_quotes(line) else 0
         held = f"{held}\n{line}" if held else line
-        quotes += line.count('"')
         if quotes % 2 == 0 or len(held) > 1 << 16:
             lines.append(_Line(held, number))
             held, quotes = "", 0
@@ -136,7 +141,7 @@ def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str
     named = not _begins_with_numbers(body)
     above = lines[first].end if named else (lines[first - 1].end if first else 0)
     if named:
-        names, body = [name.strip() for name in body[0]], body[1:]
+        names, body = [_LINE_BREAKS.sub(" ", name.strip()) for name in body[0]], body[1:]
         names = _fitted(names, body, width, label, notes)
     else:
         names = _names_of_a_remark(

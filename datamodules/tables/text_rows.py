@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from datamodules.tables.opened import TableError, short_reason
-from datamodules.tables.text_layout import WHITE_SPACE, Layout, shown_line, split_line
+from datamodules.tables.text_layout import WHITE_SPACE, Layout, opens_quotes, shown_line, split_line
 
 __all__ = ["TextFile", "text_batches"]
 
@@ -160,7 +160,7 @@ class _Lines:
         with self.file.open() as stream, io.TextIOWrapper(stream, encoding=self.file.encoding) as text:
             while line := text.readline(_LONGEST_LINE):
                 number += 1
-                if not held and (line.lstrip().startswith("#") or '"' not in line):
+                if not held and (line.lstrip().startswith("#") or not opens_quotes(line)):
                     yield number, line
                     continue
                 held += line
@@ -182,9 +182,10 @@ class _Lines:
             if len(cells) != self.cells:
                 return None
             if '"' in line:
-                cells = [f'"{cell}"' for cell in cells]
+                cells = ['"' + cell.replace('"', '""') + '"' for cell in cells]
             return "\t".join(cells) + "\n"
-        count = line.count(self.delimiter) + 1 if '"' not in line else len(split_line(line, self.delimiter))
+        quoted = '"' in line and opens_quotes(line)
+        count = len(split_line(line, self.delimiter)) if quoted else line.count(self.delimiter) + 1
         if count == self.cells:
             return line if line.endswith("\n") else f"{line}\n"
         text = line.rstrip("\r\n ")
