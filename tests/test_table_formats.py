@@ -99,6 +99,7 @@ WAYS = {  # text -> column names, first row, words of the notes
     "trailing delimiters": ("a,y,\n1.5,2,\n", ("a", "y"), [1.5, 2], "no name, is empty"),
     "quotes": ('"a","y"\n"1.5","2"\n', ("a", "y"), [1.5, 2], ""),
     "names of rows": ('"a" "y"\n"1" 1.5 2\n', ("a", "y"), [1.5, 2], "only counts the rows"),
+    "names of two words": ("Temp (K)   P (Pa)\n1.5   2\n", ("Temp (K)", "P (Pa)"), [1.5, 2], "white space"),
     "inch marks": ('size 5",y\n1.5,2\n', ('size 5"', "y"), [1.5, 2], ""),
     "a name on two lines": ('"a\nm",y\n1.5,2\n', ("a m", "y"), [1.5, 2], ""),
     "numbers as names": ("1990,a\n1.5,2\n", ("1990", "a"), [1.5, 2], ""),
@@ -143,8 +144,9 @@ def test_a_table_that_can_mean_two_things_is_refused(tmp_path, text, pattern):
     [
         ("\n# end of file\n", "1 line.*begin with #"),
         ("that was all\n", "1 line.*at the end.*'that was all'"),
-        ("Total,435,8555\n", "data row 31.*footer.*'Total'"),
-        ("Mean,1,2\nTotal,3,4\n", "data row 31.*footer.*'Mean'"),
+        ("Total,435,8555\n", "last line.*totals.*'Total,435,8555'"),
+        ("All,435,8555\n", "data row 31.*footer.*'All'"),
+        ("All,1,2\nSome,3,4\n", "data row 31.*footer.*'All'"),
     ],
 )
 def test_footers_are_left_out_and_told(tmp_path, footer, words):
@@ -159,6 +161,17 @@ def test_a_footer_goes_with_its_row_although_its_column_only_counts(tmp_path):
     table = check_table(write(tmp_path, f"{text}Total,3,4\n"), "y")
     assert table.columns == ("a",)
     assert len(table) == ROWS
+
+
+def test_a_total_below_a_column_of_text_is_no_row(tmp_path):
+    text = lines(item=lambda i: f"n{i}", a=lambda i: i * 2 + 1, y=lambda i: i**2)
+    path = write(tmp_path, f"{text}Total,900,8555\n")
+    for features in (None, ["a"]):
+        table = check_table(path, "y", features)
+        assert len(table) == ROWS
+        assert "the last line of 't.csv' holds totals and is left out ('Total,900,8555')" in table.notes
+    several = text.replace("n3,", "Total,")
+    assert len(check_table(write(tmp_path, f"{several}Total,900,8555\n"), "y")) == ROWS + 1
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])

@@ -141,7 +141,7 @@ def _open_text(given: _Bytes, delimiter: str | None, compressed: bool) -> Source
     text, encoding = _decoded(head, given.label)
     if len(head) == _HEAD_BYTES and "\n" in text:
         text = text[: text.rindex("\n") + 1]  # the last line is cut by our own limit
-    layout = find_layout(text, given.label, delimiter)
+    layout = find_layout(text, given.label, delimiter, whole=len(head) < _HEAD_BYTES)
     notes = list(layout.notes)
     if encoding not in ("utf-8", "utf-8-sig"):
         notes.insert(0, f"{given.label} is read as {_ENCODINGS[encoding]} text")

@@ -23,6 +23,7 @@ _NAMES_OF = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", WHITE_SPAC
 _COMPARED_LINES = 200
 _LOOKED_AT_LINES = 2000
 _LINE_SHOWN = 40
+_TOTALS = ("total", "totals", "grand total", "sum", "mean", "average", "avg", "median")
 _LINE_BREAKS = re.compile("[\r\n\v\f\x85\u2028\u2029]+")
 _OPENING_QUOTE = re.compile(r'(^|[,;\t| ])"')
 
@@ -35,6 +36,7 @@ class Layout:
         delimiter: mark between cells, or `WHITE_SPACE`.
         names: column names, as many as a row has cells.
         above: number of lines above the first row: names, units, remarks.
+        total: number of the last line, from 1, if it holds totals of the rows; 0 if it does not.
         plain: whether the rows below can be read as they are, with no remark among them.
         notes: sentences that say how the file is understood.
         decimal: decimal mark that the rows prove, `.` or `,`; empty if they prove none.
@@ -43,6 +45,7 @@ class Layout:
     delimiter: str
     names: list[str]
     above: int
+    total: int
     plain: bool
     notes: list[str]
     decimal: str
@@ -80,13 +83,14 @@ def split_line(text: str, delimiter: str) -> list[str]:
         return text.split() if skip else text.split(delimiter)
 
 
-def find_layout(text: str, label: str, delimiter: str | None) -> Layout:
+def find_layout(text: str, label: str, delimiter: str | None, whole: bool) -> Layout:
     """Find the layout of a file.
 
     Args:
         text: beginning of the file, whole lines.
         label: name of the file in sentences.
         delimiter: mark between cells that the file's name promises, None for none.
+        whole: whether the beginning is all of the file.
 
     Raises:
         TableError: there is nothing in the file, or its line of names does not suit its rows.
@@ -96,7 +100,7 @@ def find_layout(text: str, label: str, delimiter: str | None) -> Layout:
         raise TableError(
             f"{label} holds only blank space: a table needs a line of column names and rows of numbers."
         )
-    return _layout(remarks, lines, label, said or delimiter)
+    return _layout(remarks, lines, label, said or delimiter, whole and len(lines) < _LOOKED_AT_LINES)
 
 
 def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
@@ -129,7 +133,7 @@ def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
     return remarks, lines, said
 
 
-def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str | None) -> Layout:
+def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str | None, whole: bool) -> Layout:
     delimiter = _delimiter([line.text for line in lines[:_COMPARED_LINES]], delimiter)
     rows = [split_line(line.text, delimiter) for line in lines]
     width = _width(rows)
@@ -142,20 +146,23 @@ def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str
     above = lines[first].end if named else (lines[first - 1].end if first else 0)
     if named:
         names, body = [_LINE_BREAKS.sub(" ", name.strip()) for name in body[0]], body[1:]
-        names = _fitted(names, body, width, label, notes)
+        names = _fitted(names, lines[first].text, body, width, label, notes)
     else:
-        names = _names_of_a_remark(
-            [each.text for each in remarks if each.end < lines[first].end], delimiter, width
-        )
+        before = [each for each in remarks if each.end < lines[first].end]
+        above = max([above, *(each.end for each in before)])
+        names = _names_of_a_remark([each.text for each in before], delimiter, width)
         notes.append(_without_names(label, names, width))
         names = names or [f"x{position}" for position in range(width)]
     if _is_units(body, width):
         above = lines[first + named].end
         notes.append(f"the line of units below the names is left out ({', '.join(map(str.strip, body[0]))[:60]})")
         body = body[1:]
+    total = lines[-1].end if whole and _is_total(body) else 0
+    if total:
+        notes.append(f"the last line of {label} holds totals and is left out ({shown_line(lines[-1].text)})")
     marks = proved_marks(cell for row in body for cell in row)
-    plain = delimiter != WHITE_SPACE and not remarks and all(len(row) == len(names) for row in body)
-    return Layout(delimiter, names, above, plain, notes, marks.pop() if len(marks) == 1 else "")
+    plain = delimiter != WHITE_SPACE and not (remarks or total) and all(len(row) == len(names) for row in body)
+    return Layout(delimiter, names, above, total, plain, notes, marks.pop() if len(marks) == 1 else "")
 
 
 def _delimiter(lines: Sequence[str], promised: str | None) -> str:
@@ -224,10 +231,15 @@ def _is_numeric(rows: Sequence[Sequence[str]], position: int) -> bool:
     return 2 * sum(map(is_number, cells)) > len(cells)
 
 
-def _fitted(names: list[str], rows: list[list[str]], width: int, label: str, notes: list[str]) -> list[str]:
-    """As many names as a row has cells."""
+def _fitted(
+    names: list[str], line: str, rows: list[list[str]], width: int, label: str, notes: list[str]
+) -> list[str]:
+    """As many names as a row has cells, from the cells of a line or from the line itself."""
     if not rows or len(names) == width:
         return names
+    apart = re.split(r"\s{2,}|\t", line.strip())  # names of several words
+    if len(apart) == width:
+        return apart
     regular = [row for row in rows if len(row) == width]
     if len(names) == width - 1:
         if all(not row[-1].strip() for row in regular):
@@ -269,6 +281,17 @@ def _without_names(label: str, names: Sequence[str], width: int) -> str:
         return f"the names of the columns are taken from the line of {label} that begins with #"
     called = "x0" if width == 1 else "x0, x1" if width == 2 else f"x0 to x{width - 1}"
     return f"{label} has no line of names: its columns are called {called}"
+
+
+def _is_total(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the last row says of itself, and no other row does, that it is a total or a mean of the rows."""
+    if len(rows) < 3:
+        return False
+    words = [cell.strip(" :").lower() for cell in rows[-1]]
+    found = next((position for position, word in enumerate(words) if word in _TOTALS), None)
+    return found is not None and all(
+        len(row) <= found or row[found].strip(" :").lower() not in _TOTALS for row in rows[:-1]
+    )
 
 
 def _is_units(rows: Sequence[Sequence[str]], width: int) -> bool:

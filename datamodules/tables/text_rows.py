@@ -136,7 +136,7 @@ class _Lines:
             if line.lstrip().startswith("#"):
                 remarks += number > self.layout.above
                 continue
-            if number <= self.layout.above or not line.strip():
+            if number <= self.layout.above or not line.strip() or number == self.layout.total:
                 continue
             row = self._row(line)
             if row is None:
