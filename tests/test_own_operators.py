@@ -33,6 +33,8 @@ from searches.evolution.island_hosts import RemoteIslands
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.links.terms import small_functions
 from searches.pareto_front import Candidate, ParetoFront
+from searches.portfolio_members.member import Offer
+from searches.portfolio_members.workers import RemoteCrew
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(0)
@@ -218,3 +220,17 @@ def test_a_discovery_without_a_source_keeps_its_other_files(tmp_path: Path) -> N
     assert names == ["equations.csv", "equation.tex", "model.json", "report.html"]
     assert read(tmp_path).chosen == chosen
     assert "softplus" in (tmp_path / "report.html").read_text()
+
+
+def test_a_crew_in_another_process_knows_it() -> None:
+    register({"fold": lambda a: np.abs(np.mod(a, 2.0) - 1.0)})
+    task = RegressionTask(INPUTS, 3 * np.abs(np.mod(INPUTS[:, 0], 2.0) - 1.0) + 1)
+    offer = Offer((0, 1), ("add", "mul", "fold"), 20, None, (parse("fold(x0)"),), evaluations=1)
+    crew = RemoteCrew(task, offer, None)
+    try:
+        assert crew.is_up(wait=True)
+        crew.begin_turn("genetic_programming", [], None)
+        found = crew.report().found
+    finally:
+        crew.end()
+    assert min(found, key=lambda pair: pair[0])[1] == parse("fold(x0)")
