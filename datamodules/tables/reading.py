@@ -89,22 +89,22 @@ def read(
     """
     names = identifiers(source.names)
     roles = chosen_columns(source, names, target, features, sigma)
-    pass_ = _Pass(source, roles, named=features is not None)
-    rows = pass_.read(max_rows, np.random.default_rng([seed, 0x7AB1E]))
+    scan = _Scan(source, roles, named=features is not None)
+    rows = scan.read(max_rows, np.random.default_rng([seed, 0x7AB1E]))
     notes: list[str] = []
     drawn = len(rows)
-    rows = pass_.without_footer(rows, notes)
-    roles = pass_.without_unusable(notes)
-    values = pass_.whole_rows(pass_.columns_of(rows, roles), roles, notes, min_rows)
-    if drawn < pass_.rows:
+    rows = scan.without_footer(rows, notes)
+    roles = scan.without_unusable(notes)
+    values = scan.whole_rows(scan.columns_of(rows, roles), roles, notes, min_rows)
+    if drawn < scan.rows:
         notes.append(
-            f"{drawn:,} of the {pass_.rows:,} rows of {source.label} drawn at random (max_rows={max_rows})"
+            f"{drawn:,} of the {scan.rows:,} rows of {source.label} drawn at random (max_rows={max_rows})"
         )
     roles, values = _varying(source, roles, values, notes)
     used = {source.names[position]: names[position] for position in roles.positions}
     notes += [f"column {own!r} is called {name} in equations" for own, name in used.items() if own != name]
-    notes += _notations(pass_.columns[position] for position in roles.positions)
-    rounded = tuple(position for position in roles.positions if pass_.columns[position].integer.count)
+    notes += _notations(scan.columns[position] for position in roles.positions)
+    rounded = tuple(position for position in roles.positions if scan.columns[position].integer.count)
     notes += [
         f"column {source.names[position]!r} has integers beyond 2^53, which are rounded to 16 digits"
         for position in rounded
@@ -126,13 +126,13 @@ def read_every_row(source: Source, columns: tuple[str, ...]) -> np.ndarray:
         TableError: a name is unknown or stands twice, or a cell is text, a date or not finite.
     """
     roles = chosen_columns(source, identifiers(source.names), None, columns, None)
-    pass_ = _Pass(source, roles, named=True)
-    rows = pass_.read(_ALL_ROWS, np.random.default_rng(0))
-    refuse_cells(source.label, list(pass_.columns.values()))
+    scan = _Scan(source, roles, named=True)
+    rows = scan.read(_ALL_ROWS, np.random.default_rng(0))
+    refuse_cells(source.label, list(scan.columns.values()))
     return rows
 
 
-class _Pass:
+class _Scan:
     """One pass over a source."""
 
     def __init__(self, source: Source, roles: Roles, named: bool) -> None:
@@ -171,6 +171,7 @@ class _Pass:
             column.decimal = mark or "."
 
     def _find_counter(self, values: np.ndarray) -> None:
+        """Find out, from the first rows, whether the first column numbers the rows."""
         roles = self.roles
         if not self.named and roles.features[0] == 0 and len(roles.features) > 1:
             first = values[:, 0]

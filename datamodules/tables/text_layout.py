@@ -134,6 +134,7 @@ def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
 
 
 def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str | None, whole: bool) -> Layout:
+    """The layout of a file that has lines, from the top of it to the bottom."""
     delimiter = _delimiter([line.text for line in lines[:_COMPARED_LINES]], delimiter)
     rows = [split_line(line.text, delimiter) for line in lines]
     width = _width(rows)
@@ -277,6 +278,7 @@ def _names_of_a_remark(remarks: Sequence[str], delimiter: str, width: int) -> li
 
 
 def _without_names(label: str, names: Sequence[str], width: int) -> str:
+    """A sentence that says where the names come from if no line of names stands above the rows."""
     if names:
         return f"the names of the columns are taken from the line of {label} that begins with #"
     called = "x0" if width == 1 else "x0, x1" if width == 2 else f"x0 to x{width - 1}"

@@ -17,7 +17,7 @@ from pyarrow import csv as arrow_csv
 from datamodules.tables.opened import TableError, short_reason
 from datamodules.tables.text_layout import WHITE_SPACE, Layout, opens_quotes, shown_line, split_line
 
-__all__ = ["TextFile", "text_batches"]
+__all__ = ["TextFile", "decompressed", "text_batches"]
 
 _BLOCK_BYTES = 1 << 22
 _LONGEST_LINE = 1 << 22
