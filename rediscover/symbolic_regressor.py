@@ -18,6 +18,7 @@ from expressions.expression import Expression
 from expressions.own_operators import register
 from foundation.files import replace_file
 from rediscover.estimator.options import (
+    AT_ONCE,
     AUTO,
     Budget,
     ParameterError,
@@ -68,7 +69,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         random_state: random seed, or a generator that gives one; None: another one each time.
         warm_start: whether `fit` starts from the equations of the last fit.
         progress: whether better equations are printed on standard error while the search runs.
-        callback: function that is called some five times a second with a `searches.portfolio.Progress`; the search
+        callback: function that is called some five times a second with a `searches.portfolio.Progress`; the fit
             ends when it returns True.
 
     Attributes:
@@ -113,7 +114,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Search for equations.
 
-        Ctrl-C ends the search; what was found by then is kept, with a warning.
+        Ctrl-C ends the search; what was found by then is kept, with a warning. Targets that were still to come get
+        what needs no search, such as a straight line.
 
         Args:
             X: finite values of the features; the names of a DataFrame are kept. `[rows, features]`
@@ -138,7 +140,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         earlier = self._earlier(targets.shape[1])
         fits: list[TargetFit] = []
         for place, label in enumerate(labels or _numbered(targets.shape[1])):
-            share = budget.share(time.perf_counter() - begun, targets.shape[1] - place)
+            is_over = bool(fits) and fits[-1].stopped == "interrupted"
+            share = AT_ONCE if is_over else budget.share(time.perf_counter() - begun, targets.shape[1] - place)
             settings = settings_of(share, self.method, operators, self.max_complexity)
             watch = Watch(bool(self.progress), self.callback, label, names)
             seeds = [*guesses, *earlier[place]]

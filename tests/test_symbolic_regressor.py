@@ -248,6 +248,9 @@ def test_a_callback_sees_the_front_and_ends_the_search() -> None:
         model.fit(GAS, noisy)
     assert len(fronts) == 1
     assert len(fronts[0]) > 0
+    both = quick(max_evaluations=10**9, callback=stop).fit(GAS, np.column_stack([noisy, noisy]))
+    assert len(fronts) == 2  # one more: the second target is not searched
+    assert both.predict(GAS).shape == (60, 2)
 
 
 def test_ctrl_c_keeps_the_best_so_far() -> None:
@@ -381,6 +384,11 @@ print(known.predict([[0.5]]))
     assert "uses the operator 'fold'" in first
     assert "operators={'fold': …}" in first
     assert second == "[2.5]"
+
+
+def test_a_set_of_operators_has_one_order() -> None:
+    assert operator_names({"mul", "add", "sin"}) == ("add", "mul", "sin")
+    assert operator_names(["mul", "add"]) == ("mul", "add")
 
 
 def test_operators_of_ones_own_alone_are_added_to_the_default_ones() -> None:

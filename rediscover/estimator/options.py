@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,13 @@ from searches.common.parallel import cores
 from searches.portfolio import METHODS, PortfolioSettings
 
 __all__ = [
+    "AT_ONCE",
     "AUTO",
     "Budget",
     "ParameterError",
     "operator_names",
     "own_operators",
+    "read_equation",
     "read_guesses",
     "settings_of",
     "workers_of",
@@ -71,6 +73,10 @@ class Budget:
         """
         seconds = None if self.seconds is None else max((self.seconds - spent) / targets, 1e-3)
         return Budget(seconds, None if self.evaluations is None else -(-self.evaluations // targets))
+
+
+AT_ONCE = Budget(1e-3, None)
+"""Budget of a target whose search is over before it begins."""
 
 
 def settings_of(budget: Budget, method: Any, operators: Sequence[str], max_complexity: Any) -> PortfolioSettings:
@@ -127,6 +133,8 @@ def operator_names(operators: Any) -> tuple[str, ...]:
     own = own_operators(operators)
     register(own)
     shipped = [name for name in operators if name not in own]
+    if isinstance(operators, Set):  # which has another order in every process
+        shipped.sort()
     for name in shipped:
         if name not in BY_NAME:
             raise ParameterError(f"the operator {name!r} is unknown; {near(str(name), BY_NAME)}")
