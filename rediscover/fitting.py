@@ -121,6 +121,7 @@ def _fitted_to_all(
         validation=(inputs[chooses], target[chooses]),
         weights=None if weights is None else weights[train],
         validation_weights=None if weights is None else weights[chooses],
+        described_rows=len(train),
     )
     refitted = [
         task.judge(expression, candidate.complexity)

@@ -24,6 +24,7 @@ LEAST_HELD_OUT = 40
 """Held-out rows below which nothing is claimed: R2 of fewer rows is mostly chance."""
 MOST_ROWS = 20_000
 """Rows that a baseline is fitted to, and rows that it is scored on; of more, as many are drawn."""
+_LEAST_WAIT = 0.1  # seconds: with none, an answer that is there already is not read
 _FEW_ROWS = 1_000  # below which exact splits are tried, which take no longer
 _MOST_NUMBERS = 2_000_000  # monomials times rows, which take some tenths of a second
 _PENALTIES = np.concatenate([[0.0], np.logspace(-10, 2, 25)])  # ridge penalties to choose from, per row
@@ -151,7 +152,7 @@ class GradientBoosting:
         if self.process is None:
             return None
         try:
-            answer, _ = self.process.communicate(timeout=max(seconds, 0.0))
+            answer, _ = self.process.communicate(timeout=max(seconds, _LEAST_WAIT))
             return Score(float(json.loads(answer)))
         except (subprocess.TimeoutExpired, ValueError):
             return None

@@ -17,6 +17,10 @@ from expressions.goodness_of_fit import nmse
 EXACT_NMSE = 1e-22
 # How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
 GAIN_PER_NODE = 0.95
+# Logarithm of the number of symbols that a node can be: what a node costs in a description, in nats.
+NODE_NATS = 3.0
+# Rows beyond which a node costs no less: with more, an equation would grow beyond what a person reads.
+MOST_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Candidate:
         train_nmse: mean squared error over the target's variance, both on the training rows.
         validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
             `train_nmse` where there are none.
+        rows: number of rows that the description length counts, see `pick`; None: a node costs 5 % of the error.
     """
 
     expression: Expression
     complexity: int
     train_nmse: float
     validation_nmse: float
+    rows: int | None = None
 
     @classmethod
     def of(cls, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> Candidate:
@@ -83,9 +89,11 @@ class ParetoFront:
 def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
-    The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one with the lowest
-    `error / GAIN_PER_NODE ** complexity`, that is, a node more must lower the error by 5 %: ten nodes by 40 %,
-    forty by 87 %. Errors are on held-out rows, or on training rows where those are worse.
+    The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one of the shortest
+    description where the number of rows is known: half the logarithm of the error a row, and `NODE_NATS` a node
+    (after Bartlett, Desmond and Ferreira, Exhaustive symbolic regression, 2023). A node more must lower the error
+    by 22 % with 24 rows, by 2 % with 300. Where the rows are not known, it must lower the error by 5 %. Errors are
+    on held-out rows, or on training rows where those are worse.
 
     Raises:
         ValueError: the front is empty.
@@ -95,4 +103,9 @@ def pick(front: ParetoFront) -> Candidate:
     exact = [c for c in front if c.error < EXACT_NMSE]
     if exact:
         return exact[0]
-    return min(front, key=lambda c: math.log(c.error) - c.complexity * math.log(GAIN_PER_NODE))
+    return min(front, key=lambda c: math.log(c.error) + c.complexity * _price(c.rows))
+
+
+def _price(rows: int | None) -> float:
+    """Decrease of the logarithm of the error that a node more must bring."""
+    return -math.log(GAIN_PER_NODE) if rows is None else 2.0 * NODE_NATS / min(rows, MOST_ROWS)

@@ -47,6 +47,7 @@ _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map an
 _SHOWN_EVERY = 0.2  # seconds between two reports of progress
 _LAST_STEPS = 5  # of the fit on all rows
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
+_ROWS_A_CONSTANT = 3  # at least
 _NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
 
 
@@ -120,6 +121,7 @@ def search(
         seed=seed,
         weights=weights,
         validation_weights=validation_weights,
+        described_rows=len(target),
     )
     data = _Data(whole, settings, seed)
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
@@ -167,6 +169,7 @@ class _Data:
             seed=seed,
             weights=whole.search_weights,
             validation_weights=weights,
+            described_rows=whole.described_rows,
         )
 
 
@@ -259,6 +262,8 @@ class _Run:
         """Turns until a budget is spent or an equation is exact; why it ended."""
         own = Crew(self.data.shown_task, self._offer(0), self.latent_map)
         self._allocations = [self._allocation(number, 1 + len(remote)) for number in range(1 + len(remote))]
+        if self._progress is not None:  # something to look at while the first turn lasts
+            self._progress.report("")
         try:
             while (reason := self._spent(should_stop)) is None:
                 self._round(own, remote)
@@ -342,11 +347,11 @@ class _Run:
         return code_length(self.best, len(task.search_target), len(self.settings.operators) + task.variables)
 
     def _begin_with(self, seeds: Sequence[Expression]) -> None:
-        """Equations that need no search: those that were given, and the straight line of all columns shown."""
+        """Equations that need no search: those that were given, and straight lines of the columns shown."""
         task, table = self.data.shown_task, self.data.table
         known = set(table.columns)
         equations = [table.taken(equation) for equation in seeds if known.issuperset(equation.variables)]
-        fitted, errors = task.fit([*equations, _line(task)], iterations=10, rng=np.random.default_rng(self.seed))
+        fitted, errors = task.fit([*equations, *_lines(task)], iterations=10, rng=np.random.default_rng(self.seed))
         for equation, error in zip(fitted, errors.tolist(), strict=True):
             self._keep(error, equation, (-1, ""))
 
@@ -370,7 +375,11 @@ class _Run:
         """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
         if self.exactness.exact is not None:
             return
-        near = [equation for _, (error, equation) in sorted(self.best.items()) if error <= NEARLY_EXACT]
+        near = [
+            equation
+            for _, (error, equation) in sorted(self.best.items())
+            if error <= NEARLY_EXACT and len(equation.constants) < self._most_constants
+        ]
         for found in [each for each in near if not self.exactness.is_refuted(each)][:_CHECKED_AT_ONCE]:
             equation = self.data.table.restored(found)
             if self.exactness.check(found, equation, self._fixed(equation)):
@@ -428,15 +437,22 @@ class _Run:
 
     def _front(self, seconds: float) -> ParetoFront:
         """The front on the rows that are refined on."""
-        restored = {size: (error, self.data.table.restored(one)) for size, (error, one) in self.best.items()}
+        restored = {
+            size: (error, self.data.table.restored(one))
+            for size, (error, one) in self.best.items()
+            if len(one.constants) < self._most_constants
+        }
         exact = self.exactness.exact
         mean = self.refinement.judged(Expression.constant(float(self.data.task.target.mean())))
         known = [mean, *([] if exact is None else [exact])]
         front = self.refinement.front(restored, known, self._fixed, seconds)
         most = self.settings.max_complexity
-        if most is None:
-            return front
-        return ParetoFront.of([candidate for candidate in front if candidate.complexity <= most])
+        return ParetoFront.of([candidate for candidate in front if most is None or candidate.complexity <= most])
+
+    @property
+    def _most_constants(self) -> float:
+        """Number of constants, scale and offset left out, from which on a few rows are met by anything."""
+        return max(1.0, len(self.data.whole.target) / _ROWS_A_CONSTANT)
 
     def _scored_on_all_rows(self, front: ParetoFront) -> ParetoFront:
         """The front, whose picked equation is fitted on all rows, and all of whose errors are on all rows."""
@@ -495,10 +511,20 @@ class _ProgressReports:
         return self.run.refinement.judged(equations[0]) if equations else None
 
 
-def _line(task: RegressionTask) -> Expression:
-    """The sum of all columns, each times a constant that is to be fitted."""
-    terms = (
-        Expression.apply("mul", Expression.constant(1.0), Expression.variable(column))
-        for column in range(task.variables)
-    )
-    return Expression.joined("add", list(terms))
+def _lines(task: RegressionTask) -> list[Expression]:
+    """Sums of columns, each times a constant: of the one that explains most, of two, and so on to all."""
+    columns = task.search_inputs - task.search_inputs.mean(axis=0)
+    columns = columns / np.maximum(np.sqrt(np.square(columns).sum(axis=0)), 1e-300)
+    left = np.asarray(task.centred_target, dtype=np.float64)
+    terms: list[Expression] = []
+    lines: list[Expression] = []
+    chosen: list[int] = []
+    for _ in range(task.variables):
+        gains = np.square(columns.T @ left)
+        gains[chosen] = -1.0
+        chosen.append(int(gains.argmax()))
+        basis = columns[:, chosen]
+        left = task.centred_target - basis @ np.linalg.lstsq(basis, task.centred_target)[0]
+        terms.append(Expression.apply("mul", Expression.constant(1.0), Expression.variable(chosen[-1])))
+        lines.append(Expression.joined("add", terms))
+    return lines

@@ -54,7 +54,9 @@ class SearchResult:
     def plain(self) -> dict[str, Any]:
         """The result as numbers, texts, lists and mappings, which JSON holds."""
         return {
-            "front": [[c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse] for c in self.front],
+            "front": [
+                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.rows] for c in self.front
+            ],
             "history": self.history,
             "seconds": self.seconds,
             "evaluations": self.evaluations,

@@ -140,7 +140,7 @@ class TargetFit:
         return cls(
             name=str(found["name"]),
             candidates=tuple(
-                Candidate(equation, int(row["complexity"]), *errors[:2])
+                Candidate(equation, int(row["complexity"]), errors[0], errors[1])
                 for equation, row, errors in zip(equations, rows, scores, strict=True)
             ),
             chosen=chosen,

@@ -36,6 +36,8 @@ class RegressionTask:
         seed: random seed for the choice of rows.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
         validation_weights: the same for the held-out rows.
+        described_rows: number of rows that the description length of an equation counts, see
+            `searches.pareto_front.pick`; None: equations are picked without it.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -53,6 +55,7 @@ class RegressionTask:
         seed: int = 0,
         weights: np.ndarray | None = None,
         validation_weights: np.ndarray | None = None,
+        described_rows: int | None = None,
     ) -> None:
         self.inputs, self.target = _checked(inputs, target, "training")
         self.weights = None
@@ -63,7 +66,7 @@ class RegressionTask:
             self.weights = _of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else _checked(*validation, "validation")
-        self.validation_weights = validation_weights
+        self.validation_weights, self.described_rows = validation_weights, described_rows
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
@@ -292,7 +295,9 @@ class RegressionTask:
             squares = (expression(self.inputs) - self.target) ** 2
             error = float(np.average(squares, weights=self.weights) / self.variance)
         train = error if math.isfinite(error) else math.inf
-        return Candidate(expression, complexity, train, self._held_out_nmse(expression, train))
+        return Candidate(
+            expression, complexity, train, self._held_out_nmse(expression, train), self.described_rows
+        )
 
     def _held_out_nmse(self, expression: Expression, train: float) -> float:
         if self.validation is None:

@@ -204,16 +204,22 @@ class _Search:
     def _errors(
         self, errors: Callable[[Pursuit, np.ndarray, np.ndarray], np.ndarray], targets: Sequence[InvertedTarget]
     ) -> np.ndarray:
-        """Errors in y relative to the variance, with the functions that do best. `[…, targets]`"""
+        """Errors in y relative to the variance, with the functions that do best. `[…, targets]`
+
+        Those of the first targets alone where time is up.
+        """
         values, weights = in_units(
             np.array([target.values for target in targets]), np.array([target.slopes for target in targets])
         )
-        blocks = [slice(start, start + _BLOCK) for start in range(0, len(targets), _BLOCK)]
-        found = [
-            np.concatenate([errors(pursuit, values[block], weights[block]) for block in blocks], axis=-1)
-            for pursuit in self.pursuits
-        ]
-        return np.minimum.reduce(found)
+        found: list[np.ndarray] = []
+        for start in range(0, len(targets), _BLOCK):
+            if found and time.perf_counter() > self.ends:
+                break
+            block = slice(start, start + _BLOCK)
+            found.append(
+                np.minimum.reduce([errors(each, values[block], weights[block]) for each in self.pursuits])
+            )
+        return np.concatenate(found, axis=-1)
 
     # --- what they are sums of ----------------------------------------------------------------------------------
 
