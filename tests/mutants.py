@@ -49,6 +49,11 @@ MUTANTS = (
     ),
     # --- expressions --------------------------------------------------------------------------------------------
     Mutant(
+        "own-operator-one-meaning", "expressions/own_operators.py",
+        "if _same(known, custom):", "if known is not None:",
+        ("tests/test_own_operators.py",),
+    ),
+    Mutant(
         "cosh-not-even", "expressions/operators.py",
         "even=True, inverse=np.arccosh,", "inverse=np.arccosh,",
         ("tests/test_operators.py::test_odd_and_even",),
@@ -158,6 +163,18 @@ MUTANTS = (
         "numpy-state-not-restored", "callbacks/random_state.py",
         'np.random.set_state(("MT19937",', 'str(("MT19937",',
         ("tests/test_resume.py::test_resumed_equals_uninterrupted[0-1]",),
+    ),
+    # --- rediscover ---------------------------------------------------------------------------------------------
+    Mutant(
+        "weights-not-summed", "rediscover/estimator/rows.py",
+        "np.bincount(place.ravel(), weights=weights, minlength=len(table))",
+        "np.bincount(place.ravel(), minlength=len(table))",
+        ("tests/test_symbolic_regressor.py::test_merged_rows_are_sorted_and_weigh_what_they_were",),
+    ),
+    Mutant(
+        "method-ignored", "rediscover/estimator/options.py",
+        "methods=usual if method == AUTO else (method,),", "methods=usual,",
+        ("tests/test_symbolic_regressor.py::test_a_method_alone_is_the_only_one",),
     ),
 )  # fmt: skip
 

@@ -27,9 +27,10 @@ from expressions.own_operators import CustomOperator
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError
 from rediscover import SymbolicRegressor
-from rediscover.estimator.options import Budget, operator_names
+from rediscover.estimator.options import Budget, operator_names, settings_of
 from rediscover.estimator.rows import merged_rows
 from rediscover.estimator.saving import ModelFileError
+from searches.portfolio import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"max_time": None, "max_evaluations": 300, "method": "genetic_programming", "random_state": 0}
@@ -261,6 +262,18 @@ def test_ctrl_c_keeps_the_best_so_far() -> None:
     with pytest.warns(UserWarning, match="the search for P was interrupted: the best equations so far are kept"):
         model = quick(max_evaluations=10**9, callback=interrupt).fit(GAS, noisy)
     assert model.score(GAS, noisy) > 0.5
+
+
+def test_a_method_alone_is_the_only_one() -> None:
+    assert settings_of(Budget(1.0, None), "structures", ["add"], None).methods == ("structures",)
+    assert settings_of(Budget(1.0, None), "auto", ["add"], None).methods == METHODS
+
+
+def test_nothing_that_needs_a_clock_is_used_without_a_time() -> None:
+    settings = settings_of(Budget(None, 10), "auto", ["add"], None)
+    assert settings.simplify_seconds == 0
+    assert "map" not in settings.methods
+    assert settings_of(Budget(None, 10), "map", ["add"], None).methods == ("map",)
 
 
 def test_targets_share_the_time_and_what_one_leaves_goes_to_the_next() -> None:
