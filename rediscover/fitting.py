@@ -16,7 +16,7 @@ from expressions.expression import Expression
 from modules.pretrained import CVAE_SMALL
 from searches.common.regression_task import RegressionTask
 from searches.latent_space.equation_map import MapFile
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price
 from searches.portfolio import PortfolioSettings, Progress, search
 from searches.search_result import SearchResult
 
@@ -121,7 +121,7 @@ def _fitted_to_all(
         validation=(inputs[chooses], target[chooses]),
         weights=None if weights is None else weights[train],
         validation_weights=None if weights is None else weights[chooses],
-        described_rows=len(train),
+        node_price=node_price(len(train), held_out=True),
     )
     refitted = [
         task.judge(expression, candidate.complexity)

@@ -17,8 +17,9 @@ from expressions.goodness_of_fit import nmse
 EXACT_NMSE = 1e-22
 # How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
 GAIN_PER_NODE = 0.95
-# Logarithm of the number of symbols that a node can be: what a node costs in a description, in nats.
-NODE_NATS = 3.0
+# What a node costs in a description, in nats: the logarithm of the number of symbols that it can be where all that
+# is known are the rows of the fit, and less where rows that the fit never saw have their say too.
+NODE_NATS, NODE_NATS_HELD_OUT = 3.0, 1.0
 # Rows beyond which a node costs no less: with more, an equation would grow beyond what a person reads.
 MOST_ROWS = 2_000
 
@@ -33,14 +34,14 @@ class Candidate:
         train_nmse: mean squared error over the target's variance, both on the training rows.
         validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
             `train_nmse` where there are none.
-        rows: number of rows that the description length counts, see `pick`; None: a node costs 5 % of the error.
+        price: decrease of the error's logarithm that a node more must bring, see `node_price`; None: 5 % of the error.
     """
 
     expression: Expression
     complexity: int
     train_nmse: float
     validation_nmse: float
-    rows: int | None = None
+    price: float | None = None
 
     @classmethod
     def of(cls, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> Candidate:
@@ -90,10 +91,8 @@ def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
     The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one of the shortest
-    description where the number of rows is known: half the logarithm of the error a row, and `NODE_NATS` a node
-    (after Bartlett, Desmond and Ferreira, Exhaustive symbolic regression, 2023). A node more must lower the error
-    by 22 % with 24 rows, by 2 % with 300. Where the rows are not known, it must lower the error by 5 %. Errors are
-    on held-out rows, or on training rows where those are worse.
+    description where the candidates say what a node costs (`node_price`); where they do not, a node more must lower
+    the error by 5 %. Errors are on held-out rows, or on training rows where those are worse.
 
     Raises:
         ValueError: the front is empty.
@@ -103,9 +102,19 @@ def pick(front: ParetoFront) -> Candidate:
     exact = [c for c in front if c.error < EXACT_NMSE]
     if exact:
         return exact[0]
-    return min(front, key=lambda c: math.log(c.error) + c.complexity * _price(c.rows))
+    usual = -math.log(GAIN_PER_NODE)
+    return min(front, key=lambda c: math.log(c.error) + c.complexity * (usual if c.price is None else c.price))
 
 
-def _price(rows: int | None) -> float:
-    """Decrease of the logarithm of the error that a node more must bring."""
-    return -math.log(GAIN_PER_NODE) if rows is None else 2.0 * NODE_NATS / min(rows, MOST_ROWS)
+def node_price(rows: int, held_out: bool) -> float:
+    """Decrease of the error's logarithm that a node more must bring, by the description length.
+
+    A description costs half the logarithm of the mean squared error a row, and some nats a node (after Bartlett,
+    Desmond and Ferreira, Exhaustive symbolic regression, 2023). With 24 rows of which none is held out, a node more
+    must lower the error by 22 %; with 300, and others held out, by 0.7 %.
+
+    Args:
+        rows: number of rows of the fit.
+        held_out: whether further rows judge, too.
+    """
+    return 2.0 * (NODE_NATS_HELD_OUT if held_out else NODE_NATS) / min(rows, MOST_ROWS)

@@ -26,7 +26,7 @@ from searches.common.regression_task import RegressionTask
 from searches.evolution.tree_size import tree_size
 from searches.latent_space.equation_map import EquationMap, MapFile
 from searches.latent_space.tables import PreparedTable
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price, pick
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import Crew, Report, possible_methods
 from searches.portfolio_members.member import Offer
@@ -121,7 +121,7 @@ def search(
         seed=seed,
         weights=weights,
         validation_weights=validation_weights,
-        described_rows=len(target),
+        node_price=node_price(len(target), validation is not None),
     )
     data = _Data(whole, settings, seed)
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
@@ -169,7 +169,7 @@ class _Data:
             seed=seed,
             weights=whole.search_weights,
             validation_weights=weights,
-            described_rows=whole.described_rows,
+            node_price=whole.node_price,
         )
 
 
@@ -262,9 +262,9 @@ class _Run:
         """Turns until a budget is spent or an equation is exact; why it ended."""
         own = Crew(self.data.shown_task, self._offer(0), self.latent_map)
         self._allocations = [self._allocation(number, 1 + len(remote)) for number in range(1 + len(remote))]
-        if self._progress is not None:  # something to look at while the first turn lasts
-            self._progress.report("")
         try:
+            if self._progress is not None:  # something to look at while the first turn lasts
+                self._progress.report("")
             while (reason := self._spent(should_stop)) is None:
                 self._round(own, remote)
         except KeyboardInterrupt:

@@ -55,7 +55,7 @@ class SearchResult:
         """The result as numbers, texts, lists and mappings, which JSON holds."""
         return {
             "front": [
-                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.rows] for c in self.front
+                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.price] for c in self.front
             ],
             "history": self.history,
             "seconds": self.seconds,

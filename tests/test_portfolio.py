@@ -18,6 +18,7 @@ from searches.portfolio_members.screening import relevant_columns
 from searches.search_result import SearchResult
 
 FEW = PortfolioSettings(seconds=None, evaluations=1500, polish_equations=2)
+ENOUGH = replace(FEW, evaluations=20_000)  # for regression, too
 EVOLVED = replace(FEW, methods=("genetic_programming", "structures"), polish_equations=1)
 ROWS = np.random.default_rng(9).uniform(1, 3, (50, 60))
 
@@ -56,7 +57,7 @@ def test_every_method_has_turns_and_alone_each_finds_something() -> None:
 def test_any_units_are_searched_in(scale: float) -> None:
     rng = np.random.default_rng(0)
     mass, speed = rng.uniform(1, 3, (2, 60)) * np.array([[scale], [1e3]])
-    result = search(np.stack([mass, speed], axis=1), 0.5 * mass * speed**2, FEW, seed=0)
+    result = search(np.stack([mass, speed], axis=1), 0.5 * mass * speed**2, ENOUGH, seed=0)
     assert result.stopped == "exact"
     assert equivalent(result.best.expression, parse("0.5*x0*x1**2"), np.stack([mass, speed], axis=1))
 
@@ -79,7 +80,7 @@ def test_rows_of_weight_zero_do_not_count() -> None:
 def test_a_wide_table_is_searched_in_the_columns_that_matter() -> None:
     rng = np.random.default_rng(0)
     inputs = rng.uniform(1, 3, (120, 60))
-    result = search(inputs, inputs[:, 7] * inputs[:, 31] + 2 * inputs[:, 55], FEW, seed=0)
+    result = search(inputs, inputs[:, 7] * inputs[:, 31] + 2 * inputs[:, 55], ENOUGH, seed=0)
     assert equivalent(result.best.expression, parse("x7*x31 + 2*x55"), ROWS)
     assert "12 of 60 columns" in result.notes[0]
 
@@ -156,6 +157,13 @@ def test_time_goes_to_what_lowers_the_description_length() -> None:
         spent[f"fair {method}"] = spent.get(f"fair {method}", 0) + 1
         fair.note(method, 1.0, 0.0)
     assert spent["structures"] > 1.5 * spent["fair structures"]
+
+
+def test_a_few_rows_allow_few_constants() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(1, 3, (9, 2))
+    result = search(inputs, rng.normal(size=9), replace(ENOUGH, evaluations=22_000), seed=0)
+    assert max(len(candidate.expression.constants) for candidate in result.front) <= 5
 
 
 def test_a_longer_equation_must_pay_for_its_nodes() -> None:

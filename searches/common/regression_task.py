@@ -36,8 +36,7 @@ class RegressionTask:
         seed: random seed for the choice of rows.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
         validation_weights: the same for the held-out rows.
-        described_rows: number of rows that the description length of an equation counts, see
-            `searches.pareto_front.pick`; None: equations are picked without it.
+        node_price: what a node more costs where equations are picked, see `searches.pareto_front.node_price`.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -55,7 +54,7 @@ class RegressionTask:
         seed: int = 0,
         weights: np.ndarray | None = None,
         validation_weights: np.ndarray | None = None,
-        described_rows: int | None = None,
+        node_price: float | None = None,
     ) -> None:
         self.inputs, self.target = _checked(inputs, target, "training")
         self.weights = None
@@ -66,7 +65,7 @@ class RegressionTask:
             self.weights = _of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else _checked(*validation, "validation")
-        self.validation_weights, self.described_rows = validation_weights, described_rows
+        self.validation_weights, self.node_price = validation_weights, node_price
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
@@ -295,9 +294,7 @@ class RegressionTask:
             squares = (expression(self.inputs) - self.target) ** 2
             error = float(np.average(squares, weights=self.weights) / self.variance)
         train = error if math.isfinite(error) else math.inf
-        return Candidate(
-            expression, complexity, train, self._held_out_nmse(expression, train), self.described_rows
-        )
+        return Candidate(expression, complexity, train, self._held_out_nmse(expression, train), self.node_price)
 
     def _held_out_nmse(self, expression: Expression, train: float) -> float:
         if self.validation is None:
