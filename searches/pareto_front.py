@@ -34,7 +34,7 @@ class Candidate:
         train_nmse: mean squared error over the target's variance, both on the training rows.
         validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
             `train_nmse` where there are none.
-        price: decrease of the error's logarithm that a node more must bring, see `node_price`; None: 5 % of the error.
+        price: decrease of the error's logarithm that a node more must bring, see `node_price`; None: 5 % a node.
     """
 
     expression: Expression
@@ -91,8 +91,8 @@ def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
     The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one of the shortest
-    description where the candidates say what a node costs (`node_price`); where they do not, a node more must lower
-    the error by 5 %. Errors are on held-out rows, or on training rows where those are worse.
+    description where the candidates say what a node costs (`node_price`); where they do not, a node more must
+    lower the error by 5 %. Errors are on held-out rows, or on training rows where those are worse.
 
     Raises:
         ValueError: the front is empty.
@@ -110,8 +110,8 @@ def node_price(rows: int, held_out: bool) -> float:
     """Decrease of the error's logarithm that a node more must bring, by the description length.
 
     A description costs half the logarithm of the mean squared error a row, and some nats a node (after Bartlett,
-    Desmond and Ferreira, Exhaustive symbolic regression, 2023). With 24 rows of which none is held out, a node more
-    must lower the error by 22 %; with 300, and others held out, by 0.7 %.
+    Desmond and Ferreira, Exhaustive symbolic regression, 2023). With 24 rows of which none is held out, a node
+    more must lower the error by 22 %; with 300, and others held out, by 0.7 %.
 
     Args:
         rows: number of rows of the fit.
