@@ -28,11 +28,12 @@ INTERRUPTED = 130
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -> int:
     """Run the command line.
 
     Args:
         arguments: words behind the command; those of this process when not given.
+        program: name of the command in its help.
 
     Returns:
         The exit code: 0, 2 for what the user can mend, 130 for Ctrl-C before anything was found.
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words.pop(0) if words[:1] and words[0] in VERBS else "discover"
     parser, run = VERBS[verb]
-    given = parser().parse_args(words)
+    given = parser(program).parse_args(words)
     for name in THREADS:  # matrices are small, and every core has a search of its own
         os.environ.setdefault(name, "1")
     from foundation.errors import UserError
@@ -59,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # --- the formula of a column -------------------------------------------------------------------------------------
 
 
-def discover_parser() -> argparse.ArgumentParser:
+def discover_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py TABLE TARGET`."""
     parser = argparse.ArgumentParser(
-        prog="discover.py",
+        prog=program,
         description="The formula of a column of a table.",
-        epilog="discover.py predict DIR NEW.csv gives its values for new rows; discover.py network FILE reads the "
+        epilog=f"{program} predict DIR NEW.csv gives its values for new rows; {program} network FILE reads the "
         "equation of a small trained network. Both have a --help of their own.",
     )
     add = parser.add_argument
@@ -138,9 +139,9 @@ def ended(found: "Discovery") -> str:
 # --- its values for new rows -------------------------------------------------------------------------------------
 
 
-def predict_parser() -> argparse.ArgumentParser:
+def predict_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py predict DIR NEW`."""
-    parser = argparse.ArgumentParser(prog="discover.py predict", description="Values of a formula for new rows.")
+    parser = argparse.ArgumentParser(prog=f"{program} predict", description="Values of a formula for new rows.")
     parser.add_argument("directory", metavar="DIR", help="folder of results of a search")
     parser.add_argument("table", metavar="NEW", help="table that has the formula's columns, by name")
     parser.add_argument("--out", metavar="FILE", help="CSV file for the values (standard output)")
@@ -161,10 +162,10 @@ def run_predict(given: argparse.Namespace) -> None:
 # --- the equation of a network -----------------------------------------------------------------------------------
 
 
-def network_parser() -> argparse.ArgumentParser:
+def network_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py network FILE`."""
     parser = argparse.ArgumentParser(
-        prog="discover.py network", description="The equation that a small trained network has learned."
+        prog=f"{program} network", description="The equation that a small trained network has learned."
     )
     parser.add_argument(
         "file", metavar="FILE", help="safetensors, npz, ONNX, or a state dict that torch has saved"

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
+    from rediscover.discovery import discover, load, predict
     from rediscover.network_reading import read_network
     from rediscover.symbolic_regressor import SymbolicRegressor
     from rediscover.training import train
 
-__all__ = ["SymbolicRegressor", "read_network", "train"]
+__all__ = ["SymbolicRegressor", "discover", "load", "predict", "read_network", "train"]
 
 _PLACES = {
     "SymbolicRegressor": "rediscover.symbolic_regressor",
+    "discover": "rediscover.discovery",
+    "load": "rediscover.discovery",
+    "predict": "rediscover.discovery",
     "read_network": "rediscover.network_reading",
     "train": "rediscover.training",
 }
 _PACKAGES = {
+    "rediscover.discovery": ("foundation", "expressions", "searches", "modules", "datamodules", "reports"),
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
     "rediscover.symbolic_regressor": (
         "foundation", "expressions", "searches", "modules", "datamodules", "reports",

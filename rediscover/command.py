@@ -42,6 +42,10 @@ PACKAGES = {"discover": _DISCOVER, "compare": ("foundation", "expressions", "run
 """Packages that each door imports, now or later, directly or by way of others."""
 
 
+_PROGRAMS = {"discover": "rediscover", "compare": "rediscover compare"}
+"""Names by which the doors call themselves in their help."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -68,5 +72,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     door = import_module(verb)
-    code: int = door.main(words, "rediscover compare") if verb == "compare" else door.main(words)
+    code: int = door.main(words) if verb == "train" else door.main(words, _PROGRAMS[verb])
     return code

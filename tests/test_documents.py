@@ -189,6 +189,17 @@ def check_comparison(arguments: list[str]) -> None:
     assert ended.value.code == 0
 
 
+def check_discovery(arguments: list[str]) -> None:
+    """Every word is one that the door understands, and a table that is named is there."""
+    import discover
+
+    verb = arguments[0] if arguments[0] in discover.VERBS else "discover"
+    parser, _ = discover.VERBS[verb]
+    given = parser("discover.py").parse_args(arguments[verb != "discover" :])
+    if str(getattr(given, "table", "")).startswith("docs/"):
+        assert (ROOT / given.table).is_file()
+
+
 def check_installed(arguments: list[str], checked: Callable[[list[str]], None]) -> None:
     """The verb exists, and its door takes the words behind it."""
     from rediscover.command import main
@@ -216,12 +227,16 @@ def test_every_command_is_one_that_the_program_takes(text: str, checked: Callabl
         check_benchmark(words[3:])
     elif words[:2] == ["python", "compare.py"]:
         check_comparison(words[2:])
+    elif words[:2] == ["python", "discover.py"]:
+        check_discovery(words[2:])
     elif words[0] == "rediscover":
         check_installed(words[1:], checked)
     elif words[0] == "pip":
         check_install(words[1:])
     elif words[:3] == ["python", "-m", "reports.table_picture"]:
         assert len(words) == 6
+    elif words[:3] == ["python", "-m", "reports.transcripts"]:
+        assert all((ROOT / page).is_file() for page in words[3:])
     else:
         assert text in ("pytest", "mypy", "ruff check .", "ruff format --check ."), (
             f"{text}: say how to check this"
