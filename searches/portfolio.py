@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
+from searches.common.parallel import ProcessKilledError
 from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
 from searches.evolution.tree_size import tree_size
@@ -49,6 +51,10 @@ _LAST_STEPS = 5  # of the fit on all rows
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
 _ROWS_A_CONSTANT = 3  # at least
 _NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
+
+
+Finder = tuple[int, str]
+"""Number of a worker, and a method."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,6 @@ def search(
     Raises:
         ValueError: the data cannot be searched (see `searches.common.regression_task.RegressionTask`), or no
             method can work with the operators and the map at hand.
-        searches.common.parallel.ProcessKilledError: a worker was killed.
     """
     begun = time.perf_counter()
     settings = settings or PortfolioSettings()
@@ -210,12 +215,11 @@ class _Run:
         self.best: dict[int, tuple[float, Expression]] = {}
         """Lowest error on the search rows and equation of every size, of the columns shown."""
         self.history: list[dict[str, float]] = []
-        self._news: list[
-            tuple[tuple[int, str], Expression]
-        ] = []  # who found it, and what, in the order of finding
-        self._heard: dict[tuple[int, str], int] = {}  # how many of these each member was told
+        self._news: list[tuple[Finder, Expression]] = []  # who found it, and what, in the order of finding
+        self._heard: dict[Finder, int] = {}  # how many of these each member was told
         self._allocations: list[Allocation] = []
-        self._rests: dict[tuple[int, str], int] = {}  # until so much news, a member has nothing to do
+        self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
+        self._lost: set[int] = set()  # workers that were killed
         self._progress = _ProgressReports(self, on_progress) if on_progress is not None else None
         self._begin_with(seeds)
 
@@ -291,13 +295,23 @@ class _Run:
         waits = self.settings.seconds is None
         busy = []
         for number, crew in enumerate(remote, start=1):
-            if crew.is_up(waits) and (turn := self._turn(number)) is not None:
-                crew.begin_turn(*turn)
-                busy.append((number, crew))
+            with self._mourned(number):
+                if number not in self._lost and crew.is_up(waits) and (turn := self._turn(number)) is not None:
+                    crew.begin_turn(*turn)
+                    busy.append((number, crew))
         if (turn := self._turn(0)) is not None:
             self._note(0, own.turn(*turn))
         for number, crew in busy:
-            self._note(number, crew.report())
+            with self._mourned(number):
+                self._note(number, crew.report())
+
+    @contextmanager
+    def _mourned(self, worker: int) -> Iterator[None]:
+        """Go on without a worker that was killed: what it had reported is not lost."""
+        try:
+            yield
+        except ProcessKilledError:
+            self._lost.add(worker)
 
     def _turn(self, worker: int) -> tuple[str, list[Expression], float | None] | None:
         """Method of the next turn, what others have found since its last one, and the time; None: none is left."""
@@ -313,6 +327,8 @@ class _Run:
 
     def _ready(self, worker: int) -> list[str]:
         """The methods of a worker that have something to do."""
+        if worker in self._lost:
+            return []
         return [
             method
             for method in self._allocations[worker].methods
@@ -329,14 +345,15 @@ class _Run:
         if report.is_done:
             self._rests[worker, report.method] = len(self._news) + _NEWS_TO_GO_ON
         gain = max(0.0, before - self._code_length())
-        cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
-        self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
+        if report.method != "regression" or self.turns_of["regression"] > 1:  # what all begin with has no price
+            cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
+            self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
         self._check_exact()
         self._record()
         if self._progress is not None:
             self._progress.report(report.method)
 
-    def _keep(self, error: float, equation: Expression, finder: tuple[int, str]) -> None:
+    def _keep(self, error: float, equation: Expression, finder: Finder) -> None:
         size = tree_size(equation)
         if math.isfinite(error) and error < self.best.get(size, (math.inf,))[0]:
             self.best[size] = (error, equation)
@@ -470,9 +487,14 @@ class _Run:
 
     def _notes(self) -> tuple[str, ...]:
         shown, count = self.data.table.columns, self.data.whole.variables
-        if len(shown) == count:
-            return ()
-        return (f"{len(shown)} of {count} columns were searched, those that explain most of the target",)
+        notes = []
+        if len(shown) < count:
+            notes.append(f"{len(shown)} of {count} columns were searched, those that explain most of the target")
+        if self._lost:
+            notes.append(
+                f"{len(self._lost)} process(es) of the search were killed, as happens when memory is short"
+            )
+        return tuple(notes)
 
 
 class _ProgressReports:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from dataclasses import replace
 
@@ -136,6 +137,16 @@ def test_an_interrupt_gives_what_was_found() -> None:
     result = search(*table(), PortfolioSettings(seconds=60.0), seed=0, on_progress=interrupt)
     assert result.stopped == "interrupted"
     assert len(result.front)
+
+
+def test_a_worker_that_is_killed_is_gone_on_without() -> None:
+    def kill(progress: Progress) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    result = search(*table(), replace(EVOLVED, evaluations=3000), seed=0, workers=2, on_progress=kill)
+    assert result.stopped == "evaluations"
+    assert "killed" in result.notes[-1]
 
 
 def test_methods_that_cannot_work_are_left_out() -> None:
