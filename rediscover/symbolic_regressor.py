@@ -143,7 +143,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             is_over = bool(fits) and fits[-1].stopped == "interrupted"
             share = AT_ONCE if is_over else budget.share(time.perf_counter() - begun, targets.shape[1] - place)
             settings = settings_of(share, self.method, operators, self.max_complexity)
-            watch = Watch(bool(self.progress), self.callback, label, names)
+            callback = None if is_over else self.callback
+            watch = Watch(bool(self.progress) and not is_over, callback, label, names)
             seeds = [*guesses, *earlier[place]]
             fits.append(_fit_target(label, X, targets[:, place], weights, settings, seed, seeds, workers, watch))
         self._fits, self._one_target = fits, y.ndim == 1

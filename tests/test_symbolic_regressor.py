@@ -66,7 +66,8 @@ def test_it_works_in_a_pipeline_a_grid_search_and_cross_validation() -> None:
     X, y = GAS.to_numpy()[:30], PRESSURE.to_numpy()[:30]
     model = make_pipeline(StandardScaler(), quick(max_evaluations=1))
     assert cross_val_score(model, X, y, cv=2).shape == (2,)
-    grid = GridSearchCV(quick(max_evaluations=1), {"max_complexity": [1, 9]}, cv=2, n_jobs=1).fit(X, y)
+    guessed = quick(max_evaluations=1, guesses="x0*x1/x2")
+    grid = GridSearchCV(guessed, {"max_complexity": [1, 9]}, cv=2, n_jobs=1).fit(X, y)
     assert grid.best_params_ == {"max_complexity": 9}
     assert grid.best_estimator_.best_.complexity <= 9
 

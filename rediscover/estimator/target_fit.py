@@ -109,6 +109,7 @@ class TargetFit:
                     "complexity": candidate.complexity,
                     "train_nmse": candidate.train_nmse,
                     "validation_nmse": candidate.validation_nmse,
+                    "price": candidate.price,
                     "loss": loss,
                 }
                 for candidate, shown, loss in rows
@@ -140,7 +141,7 @@ class TargetFit:
         return cls(
             name=str(found["name"]),
             candidates=tuple(
-                Candidate(equation, int(row["complexity"]), errors[0], errors[1])
+                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["price"])
                 for equation, row, errors in zip(equations, rows, scores, strict=True)
             ),
             chosen=chosen,
