@@ -31,6 +31,7 @@ SUITES = {
     "families": "benchmarks.families",
     "generated": "benchmarks.generated",
     "blackbox": "benchmarks.blackbox",
+    "door": "benchmarks.door",
     "equations": "benchmarks.equations_data",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",
