@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
     verb = words.pop(0) if words[:1] and words[0] in VERBS else "discover"
     parser, run = VERBS[verb]
     given = parser(program).parse_args(words)
+    given.begun = BEGUN if arguments is None else time.perf_counter()
     for name in THREADS:  # matrices are small, and every core has a search of its own
         os.environ.setdefault(name, "1")
     from foundation.errors import UserError
@@ -102,7 +103,7 @@ def run_discover(given: argparse.Namespace) -> None:
 
     console = Console(highlight=False)
     out = given.out or fresh_folder(given.table, given.target)
-    with LiveFront(console, BEGUN, given.seconds) as live:
+    with LiveFront(console, given.begun, given.seconds) as live:
         found = discover(
             given.table,
             given.target,
@@ -115,13 +116,13 @@ def run_discover(given: argparse.Namespace) -> None:
             guesses=given.guess,
             seed=given.seed,
             jobs=given.jobs,
-            begun=BEGUN,
+            begun=given.begun,
             on_table=live.read,
             on_progress=live.show,
         )
     console.print(summary(found))
     console.print(
-        f"{ended(found)}; {time.perf_counter() - BEGUN:.1f} s in all. Files are in {out}", soft_wrap=True
+        f"{ended(found)}; {time.perf_counter() - given.begun:.1f} s in all. Files are in {out}", soft_wrap=True
     )
 
 

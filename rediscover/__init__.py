@@ -26,7 +26,9 @@ _PLACES = {
     "train": "rediscover.training",
 }
 _PACKAGES = {
-    "rediscover.discovery": ("foundation", "expressions", "searches", "modules", "datamodules", "reports"),
+    "rediscover.discovery": (
+        "foundation", "expressions", "searches", "modules", "datamodules", "runs", "reports",
+    ),
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
     "rediscover.symbolic_regressor": (
         "foundation", "expressions", "searches", "modules", "datamodules", "reports",

@@ -46,6 +46,7 @@ _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, fo
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
 _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
+_PAUSE = 0.02  # seconds between two looks at the others, where this process has nothing to do
 _SHOWN_EVERY = 0.2  # seconds between two reports of progress
 _LAST_STEPS = 5  # of the fit on all rows
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
@@ -220,6 +221,7 @@ class _Run:
         self._allocations: list[Allocation] = []
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
         self._lost: set[int] = set()  # workers that were killed
+        self._busy: set[int] = set()  # workers whose turn is not over
         self._progress = _ProgressReports(self, on_progress) if on_progress is not None else None
         self._begin_with(seeds)
 
@@ -291,19 +293,27 @@ class _Run:
         return allocation
 
     def _round(self, own: Crew, remote: Sequence[RemoteCrew]) -> None:
-        """A turn of every worker that listens; this process has its own while it waits for the others."""
+        """A turn of this process, beside those of the others.
+
+        With a budget of time nobody waits for another; without one, all do, so that the same equations are found
+        however fast each is.
+        """
         waits = self.settings.seconds is None
-        busy = []
-        for number, crew in enumerate(remote, start=1):
+        crews = list(enumerate(remote, start=1))
+        for number, crew in crews:
             with self._mourned(number):
-                if number not in self._lost and crew.is_up(waits) and (turn := self._turn(number)) is not None:
+                if number not in self._busy and crew.is_up(waits) and (turn := self._turn(number)) is not None:
                     crew.begin_turn(*turn)
-                    busy.append((number, crew))
+                    self._busy.add(number)
         if (turn := self._turn(0)) is not None:
             self._note(0, own.turn(*turn))
-        for number, crew in busy:
+        elif not waits:
+            time.sleep(_PAUSE)
+        for number, crew in crews:
             with self._mourned(number):
-                self._note(number, crew.report())
+                if number in self._busy and (waits or crew.has_report()):
+                    self._busy.discard(number)
+                    self._note(number, crew.report())
 
     @contextmanager
     def _mourned(self, worker: int) -> Iterator[None]:
@@ -312,6 +322,7 @@ class _Run:
             yield
         except ProcessKilledError:
             self._lost.add(worker)
+            self._busy.discard(worker)
 
     def _turn(self, worker: int) -> tuple[str, list[Expression], float | None] | None:
         """Method of the next turn, what others have found since its last one, and the time; None: none is left."""
@@ -424,7 +435,7 @@ class _Run:
         settings = self.settings
         if self.exactness.exact is not None and settings.stop_when_exact:
             return "exact"
-        if not any(self._ready(worker) for worker in range(len(self._allocations))):
+        if not self._busy and not any(self._ready(worker) for worker in range(len(self._allocations))):
             return "done"
         if self._search_left() <= 0:
             return "seconds"

@@ -26,7 +26,7 @@ def first_line(job: Job, search: Any) -> str:
     """
     line = f"{job.model} on {job.data}, in {short_path(job.run_dir)}"
     data = job.config.data
-    if search is None or not search.of_latents or not {"target", "problem"} & set(data):
+    if search is None or not getattr(search, "of_latents", False) or not {"target", "problem"} & set(data):
         return line
     target = data.get("problem", data.get("target"))
     if target is None:

@@ -59,6 +59,10 @@ class RemoteCrew:
         except ConnectionError:
             raise died(self._process) from None
 
+    def has_report(self) -> bool:
+        """Whether `report` would return at once."""
+        return self._connection.poll()
+
     def report(self) -> Report:
         """Wait for the end of the turn.
 
