@@ -40,7 +40,7 @@ LEAST_SECONDS = 2.0
 """Shortest budget: imports, reading and writing take their part of it."""
 _HELD_OUT_SHARE = 0.25
 _WRITING_SECONDS = 0.3  # for the files and the page
-_ROWS_A_SECOND = 4e6  # cells of a table, scored at the end for some twenty equations
+_CELLS_A_SECOND = 5e7  # cells of a table, scored at the end for some twenty equations
 _BOOSTED_SECONDS = 5.0  # budget below which gradient boosting would take too much of it
 
 
@@ -106,7 +106,7 @@ def discover(
     if on_table is not None:
         on_table(read_table)
     train, held_out = _split(read_table, seed)
-    ends = begun + seconds - _WRITING_SECONDS - read_table.inputs.size / _ROWS_A_SECOND
+    ends = begun + seconds - _WRITING_SECONDS - read_table.inputs.size / _CELLS_A_SECOND
     boosting = _boosting(train, held_out, seconds)
     try:
         left = max(ends - time.perf_counter(), 0.1)

@@ -41,6 +41,7 @@ __all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
 
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH = 0.3
+_CELLS_A_SECOND = 6e6  # of a long table, on which the equations of the front are scored
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
@@ -403,11 +404,7 @@ class _Run:
         """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
         if self.exactness.exact is not None:
             return
-        near = [
-            equation
-            for _, (error, equation) in sorted(self.best.items())
-            if error <= NEARLY_EXACT and len(equation.constants) < self._most_constants
-        ]
+        near = [equation for _, (error, equation) in sorted(self.credible.items()) if error <= NEARLY_EXACT]
         for found in [each for each in near if not self.exactness.is_refuted(each)][:_CHECKED_AT_ONCE]:
             equation = self.data.table.restored(found)
             if self.exactness.check(found, equation, self._fixed(equation)):
@@ -428,7 +425,10 @@ class _Run:
         """Time that is kept for the end."""
         if self.settings.seconds is None:
             return math.inf
-        return min(_LONGEST_FINISH, max(_SHORTEST_FINISH, _FINISH_SHARE * self.settings.seconds))
+        whole = self.data.whole
+        cells = whole.inputs.size + (0 if whole.validation is None else whole.validation[0].size)
+        refining = min(_LONGEST_FINISH, max(_SHORTEST_FINISH, _FINISH_SHARE * self.settings.seconds))
+        return refining + cells / _CELLS_A_SECOND
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""
@@ -465,11 +465,7 @@ class _Run:
 
     def _front(self, seconds: float) -> ParetoFront:
         """The front on the rows that are refined on."""
-        restored = {
-            size: (error, self.data.table.restored(one))
-            for size, (error, one) in self.best.items()
-            if len(one.constants) < self._most_constants
-        }
+        restored = {size: (error, self.data.table.restored(one)) for size, (error, one) in self.credible.items()}
         exact = self.exactness.exact
         mean = self.refinement.judged(Expression.constant(float(self.data.task.target.mean())))
         known = [mean, *([] if exact is None else [exact])]
@@ -478,9 +474,10 @@ class _Run:
         return ParetoFront.of([candidate for candidate in front if most is None or candidate.complexity <= most])
 
     @property
-    def _most_constants(self) -> float:
-        """Number of constants, scale and offset left out, from which on a few rows are met by anything."""
-        return max(1.0, len(self.data.whole.target) / _ROWS_A_CONSTANT)
+    def credible(self) -> dict[int, tuple[float, Expression]]:
+        """The best equations whose constants are few beside the rows: with as many, anything meets a few rows."""
+        most = max(1.0, len(self.data.whole.target) / _ROWS_A_CONSTANT)  # scale and offset are not counted
+        return {size: found for size, found in self.best.items() if len(found[1].constants) < most}
 
     def _scored_on_all_rows(self, front: ParetoFront) -> ParetoFront:
         """The front, whose picked equation is fitted on all rows, and all of whose errors are on all rows."""
@@ -528,7 +525,7 @@ class _ProgressReports:
         if run.seconds - self._last < _SHOWN_EVERY:
             return
         self._last = run.seconds
-        near = near_front(run.best)
+        near = near_front(run.credible)
         for equation in near:
             if equation not in self._scored:
                 self._scored[equation] = self._candidate(equation)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from datamodules.tables.table import Table
 from foundation.durations import duration
-from reports.discovery_parts.terminal import front_table
+from reports.discovery_parts.terminal import few_digits, front_table
 from reports.typeset.notation import visible
 from searches.pareto_front import ParetoFront, pick
 from searches.portfolio import Progress
@@ -82,7 +82,7 @@ class LiveFront:
         if self._live is not None or not len(progress.front):
             return
         picked = pick(progress.front)
-        text = picked.expression.infix(self._names)
+        text = few_digits(picked.expression).infix(self._names)
         if text != self._picked:
             self._picked = text
             seconds = time.perf_counter() - self.begun

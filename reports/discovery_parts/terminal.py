@@ -17,7 +17,7 @@ from reports.typeset.notation import visible
 from reports.typeset.terminal import formula_lines
 from searches.pareto_front import Candidate, ParetoFront
 
-__all__ = ["Formula", "front_table", "score_table", "summary"]
+__all__ = ["Formula", "few_digits", "front_table", "score_table", "summary"]
 
 _PICKED = "\N{BLACK RIGHT-POINTING POINTER}"
 _LIVE_DIGITS = 4
@@ -51,7 +51,7 @@ def front_table(
     plain = [visible(name) for name in names]
     for candidate in front:
         picked = chosen is not None and candidate == chosen
-        equation = _few_digits(candidate.expression) if shown is None else shown.of(candidate)
+        equation = few_digits(candidate.expression) if shown is None else shown.of(candidate)
         table.add_row(
             _PICKED if picked else "",
             str(candidate.complexity),
@@ -116,7 +116,8 @@ def summary(discovery: Discovery, shown: ShownEquations | None = None) -> Group:
     return Group(*parts)
 
 
-def _few_digits(expression: Expression) -> Expression:
+def few_digits(expression: Expression) -> Expression:
+    """The expression with four digits a constant, for a look while a search runs."""
     return expression.with_constants(
         [float(f"{value:.{_LIVE_DIGITS - 1}e}") for value in expression.constants.tolist()]
     )

@@ -28,6 +28,7 @@ __all__ = ["Refinement"]
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
+_GRACE_SECONDS = 0.2  # for the picked equation, when there is no time left
 _STRAIGHT = 1e-3  # relative squared error of a line, or a parabola, below which a function is tried as one
 
 
@@ -57,6 +58,7 @@ class Refinement:
         self.equations = equations
         self.simplify_seconds = simplify_seconds
         self.constants = constants
+        self._ends = math.inf
         sympy_worker.start()
 
     def front(
@@ -116,9 +118,10 @@ class Refinement:
 
         Args:
             front: front before its equations are made shorter and rounder.
-            seconds: time after which no equation but the picked one is begun: a long one can take a second or two.
+            seconds: time after which no equation but the picked one is begun, and that one is left as it is soon.
         """
         ends = time.monotonic() + seconds
+        self._ends = ends + _GRACE_SECONDS
         if not len(front):
             return front
         picked = pick(front)
@@ -127,15 +130,16 @@ class Refinement:
         count = self.equations
         if picked.error < EXACT_NMSE:
             candidates, count = candidates[: order[0] + 1], min(1, count)
-        left = self.simplify_seconds
+        left = min(self.simplify_seconds, max(0.0, seconds))
         for number, k in enumerate(order[:count]):
             if number and time.monotonic() > ends:
                 break
             shorter = self._pruned(self._straightened(candidates[k]))
             candidates[k] = self._rounded(shorter, tried=1) if number else self._widened(self._rounded(shorter))
+            begun = time.monotonic()
+            left = min(left, ends - begun)
             if left <= 0:
                 continue
-            begun = time.monotonic()
             rewritten = simplify(candidates[k].expression, seconds=left)
             if number:  # the time of the picked one is its own
                 left -= time.monotonic() - begun
@@ -153,7 +157,7 @@ class Refinement:
             return candidate
         limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
         start = 0
-        while start < len(candidate.expression):
+        while start < len(candidate.expression) and time.monotonic() < self._ends:
             for piece in self._straight_pieces(candidate.expression.subtree(start)):
                 equation = candidate.expression.with_subtree(start, piece)
                 shorter = self._without(equation, candidate.complexity)
@@ -200,7 +204,7 @@ class Refinement:
         noise = _CHI_SQUARE / len(self.task.target) * candidate.error
         for value in (0.0, 1.0):  # a term less is worth more than a factor less
             k = 0
-            while k < len(candidate.expression.constants):
+            while k < len(candidate.expression.constants) and time.monotonic() < self._ends:
                 constants = candidate.expression.constants.copy()
                 constants[k] = value
                 shorter = self._without(candidate.expression.with_constants(constants), candidate.complexity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class RegressionTask:
         """How often one equation was computed on all search rows while constants were fitted."""
         self.variance = _variance(self.target, self.weights)
         rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
-        self._final_rows = _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(seed))
+        self._seed = seed
         self.search_inputs = np.asfortranarray(self.inputs[rows])
         self.search_target = self.target[rows]
         self.search_weights = None if self.weights is None else _of_mean_one(self.weights[rows])
@@ -110,6 +111,11 @@ class RegressionTask:
             return 0.0, 1.0
         mean, spread = float(np.average(self.target, weights=self.weights)), math.sqrt(self.variance)
         return (mean if abs(mean) > _FAR * spread else 0.0), 2.0 ** round(math.log2(spread))
+
+    @cached_property
+    def _final_rows(self) -> np.ndarray:
+        """Rows of the last fit."""
+        return _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(self._seed))
 
     @property
     def variables(self) -> int:
@@ -386,7 +392,9 @@ def _search_rows(inputs: np.ndarray, target: np.ndarray, count: int, rng: np.ran
     columns = [*inputs.T, target]
     tail = max(1, count // (20 * len(columns)))
     extremes = np.unique(np.concatenate([_extremes(column, tail) for column in columns]))[: count // 2]
-    others = np.setdiff1d(np.arange(rows), extremes)
+    is_other = np.ones(rows, dtype=bool)
+    is_other[extremes] = False
+    others = np.flatnonzero(is_other)
     return np.sort(np.concatenate([extremes, rng.choice(others, count - len(extremes), replace=False)]))
 
 
