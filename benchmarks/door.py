@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.cells import Cell, Record, Settings
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note
 from benchmarks.suites import Suite
+from foundation.files import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGETS = (2, 10, 60)
@@ -74,13 +75,11 @@ def _table(cell: Cell) -> Path:
     inputs = rng.uniform(0.5, 3.0, (rows, columns))
     target = inputs[:, 0] ** 1.5 * np.exp(-inputs[:, -1]) + 0.05 * rng.normal(size=rows)
     names = ",".join([*(f"x{k}" for k in range(columns)), "y"])
-    part = path.with_suffix(".part")
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(names + "\n")
+    with writing(path) as file:
+        file.write(f"{names}\n".encode())
         for start in range(0, rows, 100_000):
             block = slice(start, start + 100_000)
             np.savetxt(file, np.column_stack([inputs[block], target[block]]), fmt="%.9g", delimiter=",")
-    part.replace(path)
     return path
 
 

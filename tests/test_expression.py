@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from expressions.complexity import out_of_range
 from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
-from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, operator
+from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, SHIPPED, operator
 from expressions.parsing import parse
 from tests.strategies import ALL_OPERATORS, ANY_CONSTANTS, expressions, well_conditioned
 
@@ -62,7 +62,7 @@ def test_sympy_round_trip(expression: Expression) -> None:
 
 def primitive_set() -> gp.PrimitiveSet:
     pset = gp.PrimitiveSet("equation", 3)
-    for row in OPERATORS:
+    for row in SHIPPED:
         pset.addPrimitive(lambda *_: None, row.arity, name=row.name)
     pset.renameArguments(ARG0="x0", ARG1="x1", ARG2="x2")
     return pset
