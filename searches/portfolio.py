@@ -27,13 +27,13 @@ from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
 from searches.evolution.tree_size import tree_size
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.latent_space.tables import PreparedTable
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price, pick
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import Crew, Report, possible_methods
+from searches.portfolio_members.data import PortfolioData
 from searches.portfolio_members.member import Offer
-from searches.portfolio_members.screening import relevant_columns
 from searches.portfolio_members.settings import METHODS, PortfolioSettings
+from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
 
@@ -130,54 +130,11 @@ def search(
         validation_weights=validation_weights,
         node_price=node_price(len(target), validation is not None),
     )
-    data = _Data(whole, settings, seed)
+    data = PortfolioData(whole, settings, seed)
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
     return run.result(stopped)
-
-
-class _Data:
-    """A table in the shapes that a search needs: all rows, those to refine on, and those to search on.
-
-    Attributes:
-        whole: every row, in the table's own units.
-        task: rows to refine on, in the table's own units.
-        table: search rows of the columns shown, in ordinary units.
-        shown_task: the same as a task.
-    """
-
-    def __init__(self, whole: RegressionTask, settings: PortfolioSettings, seed: int) -> None:
-        self.whole = whole
-        self.task = self._reduced(settings, seed)
-        task = self.task
-        columns = relevant_columns(task.search_inputs, task.search_target, settings.columns)
-        self.table = PreparedTable.of_columns(task.search_inputs, task.search_target, columns)
-        self.shown_task = RegressionTask(
-            self.table.inputs,
-            self.table.target,
-            search_rows=len(self.table.target),
-            seed=seed,
-            weights=task.search_weights,
-        )
-
-    def _reduced(self, settings: PortfolioSettings, seed: int) -> RegressionTask:
-        whole = self.whole
-        validation, weights = whole.validation, whole.validation_weights
-        if validation is not None and len(validation[1]) > settings.fit_rows:
-            kept = np.linspace(0, len(validation[1]) - 1, settings.fit_rows).round().astype(int)
-            validation = validation[0][kept], validation[1][kept]
-            weights = None if weights is None else weights[kept]
-        return RegressionTask(
-            whole.search_inputs,
-            whole.search_target,
-            validation=validation,
-            search_rows=settings.search_rows,
-            seed=seed,
-            weights=whole.search_weights,
-            validation_weights=weights,
-            node_price=whole.node_price,
-        )
 
 
 class _Run:
@@ -195,7 +152,7 @@ class _Run:
 
     def __init__(
         self,
-        data: _Data,
+        data: PortfolioData,
         settings: PortfolioSettings,
         seed: int,
         seeds: Sequence[Expression],
@@ -380,7 +337,9 @@ class _Run:
         task, table = self.data.shown_task, self.data.table
         known = set(table.columns)
         equations = [table.taken(equation) for equation in seeds if known.issuperset(equation.variables)]
-        fitted, errors = task.fit([*equations, *_lines(task)], iterations=10, rng=np.random.default_rng(self.seed))
+        fitted, errors = task.fit(
+            [*equations, *straight_lines(task)], iterations=10, rng=np.random.default_rng(self.seed)
+        )
         for equation, error in zip(fitted, errors.tolist(), strict=True):
             self._keep(error, equation, (-1, ""))
 
@@ -539,22 +498,3 @@ class _ProgressReports:
         data = self.run.data
         equations = data.task.complete([data.table.restored(found)], 0)
         return self.run.refinement.judged(equations[0]) if equations else None
-
-
-def _lines(task: RegressionTask) -> list[Expression]:
-    """Sums of columns, each times a constant: of the one that explains most, of two, and so on to all."""
-    columns = task.search_inputs - task.search_inputs.mean(axis=0)
-    columns = columns / np.maximum(np.sqrt(np.square(columns).sum(axis=0)), 1e-300)
-    left = np.asarray(task.centred_target, dtype=np.float64)
-    terms: list[Expression] = []
-    lines: list[Expression] = []
-    chosen: list[int] = []
-    for _ in range(task.variables):
-        gains = np.square(columns.T @ left)
-        gains[chosen] = -1.0
-        chosen.append(int(gains.argmax()))
-        basis = columns[:, chosen]
-        left = task.centred_target - basis @ np.linalg.lstsq(basis, task.centred_target)[0]
-        terms.append(Expression.apply("mul", Expression.constant(1.0), Expression.variable(chosen[-1])))
-        lines.append(Expression.joined("add", terms))
-    return lines
