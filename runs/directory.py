@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from foundation.errors import UserError
+from foundation.files import FileError, check_plain_folder, open_lock, read_regular, replace_file
 
 __all__ = [
     "RunDirectoryError",
@@ -31,8 +32,10 @@ __all__ = [
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
+LOCK = ".lock"
 ID_FILE = "wandb_run_id.txt"
 RESULTS = "results.json"
+FOREIGN = ("wandb",)  # with `logger.save_dir` in a run directory; W&B links to its latest run there
 FREE_BYTES = 64 << 20  # the shipped presets write a tenth of it
 
 
@@ -44,6 +47,7 @@ def check_run_directory(path: str | Path) -> Path:
     """The absolute path of a directory in which `train.py` has begun a run.
 
     Raises:
+        FileError: It holds a symbolic link, a pipe or a device.
         RunDirectoryError: It is not one.
     """
     folder = Path(path).expanduser().resolve()
@@ -53,6 +57,7 @@ def check_run_directory(path: str | Path) -> Path:
         raise RunDirectoryError(
             f"resume={path} is not a run directory (it has no .hydra/overrides.yaml): give one that train.py wrote"
         )
+    check_plain_folder(folder, besides=FOREIGN)  # Hydra opens its log there before the directory is claimed
     return folder
 
 
@@ -125,14 +130,15 @@ def short_path(path: Path) -> str:
 
 @contextlib.contextmanager
 def claimed(run_dir: str | Path) -> Iterator[None]:
-    """Keep other processes out of a directory, after making sure that it can be written to.
+    """Keep other processes out of a directory, after making sure that it can be written to, and nowhere else.
 
     Raises:
+        FileError: It holds a symbolic link, a pipe or a device.
         RunDirectoryError: It cannot be written to, the disk is nearly full, or another process has claimed it.
     """
     folder = Path(run_dir).resolve()
     try:
-        stream = (folder / ".lock").open("a+", encoding="utf-8")
+        stream = open_lock(folder / LOCK)
     except OSError as error:
         raise RunDirectoryError(
             f"{folder} cannot be written to ({error.strerror}): choose hydra.run.dir=…"
@@ -140,6 +146,7 @@ def claimed(run_dir: str | Path) -> Iterator[None]:
     with stream:  # closing the file gives the lock back, and so does the end of the process, whatever ends it
         if not _lock(stream):
             raise RunDirectoryError(f"another process is running in {folder}: wait, or choose another directory")
+        check_plain_folder(folder, besides=FOREIGN)
         free = shutil.disk_usage(folder).free
         if free < FREE_BYTES:
             raise RunDirectoryError(
@@ -152,16 +159,16 @@ def claimed(run_dir: str | Path) -> Iterator[None]:
 def wandb_run_id(run_dir: str | Path) -> str:
     """The W&B run id of a directory, drawn and written there the first time."""
     file = Path(run_dir) / ID_FILE
-    with contextlib.suppress(OSError):
-        text = file.read_text(encoding="utf-8").strip()
-        if text.isalnum() and len(text) <= 64:
+    with contextlib.suppress(FileError, ValueError):
+        text = read_regular(file, most=64).decode("ascii").strip()
+        if text.isalnum():
             return text
     text = secrets.token_hex(4)
-    file.write_text(text + "\n", encoding="utf-8")
+    replace_file(file, text + "\n")
     return text
 
 
-def _lock(stream: IO[str]) -> bool:
+def _lock(stream: IO[bytes]) -> bool:
     """Whether the file could be locked."""
     if sys.platform == "win32":
         return True
@@ -176,8 +183,10 @@ def _lock(stream: IO[str]) -> bool:
 
 def _is_claimed(run_dir: Path) -> bool:
     try:
-        with (run_dir / ".lock").open("a+", encoding="utf-8") as stream:
+        with open_lock(run_dir / LOCK) as stream:
             return not _lock(stream)
+    except FileError:
+        return True  # no lock of ours: nothing is done there
     except OSError:
         return os.access(run_dir, os.W_OK) is False
 

@@ -44,7 +44,12 @@ MUTANTS = (
     # --- foundation ---------------------------------------------------------------------------------------------
     Mutant(
         "partial-file", "foundation/files.py",
-        'path.with_name(f"{path.name}.{os.getpid()}.part")', "path",
+        'path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")', "path",
+        ("tests/test_files.py",),
+    ),
+    Mutant(
+        "links-followed", "foundation/files.py",
+        "_check_regular(path, path.lstat().st_mode)", "_check_regular(path, path.stat().st_mode)",
         ("tests/test_files.py",),
     ),
     # --- expressions --------------------------------------------------------------------------------------------

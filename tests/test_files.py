@@ -1,13 +1,25 @@
 """Files are written whole or not at all, in one way."""
 
 import ast
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foundation.durations import duration
-from foundation.files import making_folder, replace_file, writing
+from foundation.errors import UserError
+from foundation.files import (
+    FileError,
+    MissingFileError,
+    locked,
+    making_folder,
+    read_regular,
+    replace_file,
+    writing,
+)
+from runs.directory import claimed, wandb_run_id
 from tests.test_floors import ROOT, sources
 
 THE_ONE_WAY = Path("foundation", "files.py")
@@ -89,3 +101,114 @@ def test_a_folder_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
 )
 def test_duration(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+# ------------------------------------------------------------------------------- files that come from strangers
+
+
+def link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside / "secret.txt")
+
+
+def dangling(path: Path, outside: Path) -> None:
+    path.symlink_to(outside / "nothing")
+
+
+def folder(path: Path, outside: Path) -> None:
+    path.mkdir()
+
+
+def pipe(path: Path, outside: Path) -> None:
+    os.mkfifo(path)
+
+
+def zeros(path: Path, outside: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+IRREGULAR = (link, dangling, folder, pipe, zeros)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder that nothing may touch."""
+    path = tmp_path / "outside"
+    path.mkdir()
+    (path / "secret.txt").write_text("secret")
+    return path
+
+
+@pytest.mark.parametrize("make", IRREGULAR)
+def test_only_regular_files_are_read(make: Callable, tmp_path: Path, outside: Path) -> None:
+    file = tmp_path / "results.json"
+    make(file, outside)
+    with pytest.raises(FileError, match=r"results\.json is a .* and not a regular file"):
+        read_regular(file, most=1000)
+
+
+def test_a_device_is_not_opened() -> None:
+    with pytest.raises(FileError, match="/dev/zero is a device"):
+        read_regular("/dev/zero", most=1000)
+
+
+def test_the_size_of_a_file_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_bytes(b"x" * 1000)
+    assert read_regular(file, most=1000) == b"x" * 1000
+    with pytest.raises(FileError, match=r"results\.json has 1,000 bytes, more than the 999"):
+        read_regular(file, most=999)
+    with pytest.raises(FileError, match="has more than the 3 bytes"):
+        read_regular("/proc/self/status", most=3)  # which says that it has none
+
+
+def test_a_file_that_is_not_there_is_both_kinds_of_error(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="there is no file"):
+        read_regular(tmp_path / "results.json", most=1000)
+    assert issubclass(MissingFileError, FileNotFoundError)
+    assert issubclass(MissingFileError, UserError)
+
+
+@pytest.mark.parametrize("make", [link, dangling, pipe, zeros])
+def test_what_is_in_the_place_of_a_file_is_replaced(make: Callable, tmp_path: Path, outside: Path) -> None:
+    file = tmp_path / "results.json"
+    make(file, outside)
+    replace_file(file, "new")
+    assert file.read_text() == "new"
+    assert not file.is_symlink()
+    assert [path.name for path in outside.iterdir()] == ["secret.txt"]
+    assert (outside / "secret.txt").read_text() == "secret"
+
+
+@pytest.mark.parametrize("make", IRREGULAR)
+def test_a_lock_is_a_regular_file(make: Callable, tmp_path: Path, outside: Path) -> None:
+    lock = tmp_path / ".lock"
+    make(lock, outside)
+    with pytest.raises(FileError, match=r"\.lock is a"), locked(lock):
+        pass
+    assert [path.name for path in outside.iterdir()] == ["secret.txt"]
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "attempts", "search/x0.json", "wandb_run_id.txt", "wandb"])
+@pytest.mark.parametrize("make", [link, dangling, pipe])
+def test_a_run_directory_holds_nothing_that_leads_out_of_it(
+    make: Callable, place: str, tmp_path: Path, outside: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / place).parent.mkdir(parents=True)
+    make(run / place, outside)
+    with pytest.raises(FileError, match=rf"{place} is a .* which no run puts there"), claimed(run):
+        pass
+
+
+def test_what_wandb_links_to_in_its_own_folder_is_its_own(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "run" / "wandb").mkdir(parents=True)
+    link(tmp_path / "run" / "wandb" / "latest-run", outside)
+    with claimed(tmp_path / "run"):
+        assert (tmp_path / "run" / ".lock").is_file()
+
+
+def test_a_linked_id_is_replaced(tmp_path: Path, outside: Path) -> None:
+    link(tmp_path / "wandb_run_id.txt", outside)
+    assert wandb_run_id(tmp_path) != "secret"
+    assert (outside / "secret.txt").read_text() == "secret"
+    assert wandb_run_id(tmp_path) == wandb_run_id(tmp_path)
