@@ -12,7 +12,8 @@
     python train.py -m hydra/sweeper=optuna optimize=test/r2_median   a search for settings
 
 What the user can mend is one line on stderr, `error: ...`, and exit code 2; SIGTERM is exit code 143 with
-everything saved; a fault of the program keeps its traceback.
+everything saved; Ctrl-C in a fit is exit code 130 with a line that says what to type; a fault of the program keeps
+its traceback.
 """
 
 import contextlib
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises:
         SystemExit: the user can mend something, which was said in one line (code 2); or the run was ended from
-            outside after everything was saved (code 143).
+            outside after everything was saved (code 143), or by Ctrl-C (code 130).
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -77,6 +78,9 @@ def _one_sentence() -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 2; anything else passes through as it is."""
     try:
         yield
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted", file=sys.stderr, flush=True)
+        raise SystemExit(128 + signal.SIGINT) from None
     except UserError as error:
         _refuse(str(error))
     except Exception as error:

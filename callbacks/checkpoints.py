@@ -13,7 +13,7 @@ BEST = "best.ckpt"
 
 
 class EpochCheckpoint(Checkpoint):
-    """Writes `last.ckpt` before each epoch and after the fit.
+    """Writes `last.ckpt` before each epoch and after the fit, unless that was interrupted in the middle of one.
 
     Before an epoch everything about the one before is settled: its metrics are logged (and, here, flushed to disk
     first), its best model is chosen, no batch is half done. The first one is written before the first step, so a
@@ -39,8 +39,9 @@ class EpochCheckpoint(Checkpoint):
         self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the final state."""
-        self._save(trainer)
+        """Write the final state; a fit that was interrupted goes on from the start of its epoch."""
+        if not trainer.interrupted:
+            self._save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""

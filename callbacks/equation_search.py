@@ -25,6 +25,7 @@ class EquationSearch(Callback):
 
     Attributes:
         of_latents: whether the equations are of the model's latents, and not of the target of its data.
+        interrupted: whether Ctrl-C cut the last search short, so that a resumed run goes on with it.
     """
 
     of_latents = False
@@ -32,6 +33,7 @@ class EquationSearch(Callback):
     def __init__(self, run_dir: str | Path = ".", deferred: bool = False) -> None:
         self.run_dir = Path(run_dir)
         self.deferred = deferred
+        self.interrupted = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Search, unless somebody else will say when."""

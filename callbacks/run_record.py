@@ -56,11 +56,19 @@ class RunRecord(Callback):
             if self.writes:
                 merge_metrics(self.run_dir)
 
-    def finish(self, trainer: Trainer) -> None:
-        """Say that the run is complete; give W&B the metrics as its summary and the checkpoints as an artifact."""
+    def finish(self, trainer: Trainer, interrupted: bool = False) -> None:
+        """Say that the run is complete; give W&B the metrics as its summary and the checkpoints as an artifact.
+
+        Args:
+            trainer: Trainer of the run.
+            interrupted: Whether Ctrl-C has cut the search short, so that the run is not complete.
+        """
         if not self.writes:
             return
-        self._update(phase="done")
+        if interrupted:
+            record_progress(self.run_dir, interrupted=True)
+        else:
+            self._update(phase="done")
         metrics = read_results(self.run_dir).get("metrics", {})
         folder = self.run_dir / "checkpoints"
         for logger in trainer.loggers:

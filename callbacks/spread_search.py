@@ -126,6 +126,8 @@ class SpreadSearch(EquationSearch, Generic[Job]):
             return []
         self._wait_for([job for job in searched if job not in mine], log, time.perf_counter() - begun)
         results = self._results(jobs)
+        unfinished = [job for job in jobs if job not in results or results[job].stopped == "interrupted"]
+        self.interrupted = bool(unfinished)
         findings = [self.finding(job, result) for job, result in results.items()]
         self._tell(findings)
         if len(findings) < len(jobs):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerStatus
 
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.equation_search import EquationSearch
@@ -30,11 +31,12 @@ from callbacks.logging.search_log import SearchLog
 from expressions.goodness_of_fit import nmse
 from expressions.numbering import check_numbers, numbers_of
 from foundation.durations import duration
-from foundation.errors import UserError
+from foundation.errors import Interrupted, UserError
 from foundation.files import replace_file
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
+from runs.interruption import how_to_go_on
 from runs.record import record_metrics
 from searches.gumbel_structures.course import Found, SearchCourse
 from searches.gumbel_structures.settings import StructureSearchSettings
@@ -189,12 +191,14 @@ class StructureSearch(EquationSearch):
         assert self.course is not None
         reason = self.course.finished
         if reason is None:
-            over = self.course.late or self._interrupted
-            if trainer.strategy.reduce_boolean_decision(over, all=False):
-                reason = "interrupted" if self._interrupted else "seconds"
+            somewhere = trainer.strategy.reduce_boolean_decision
+            if somewhere(self.course.late or self._interrupted, all=False):
+                reason = "interrupted" if somewhere(self._interrupted, all=False) else "seconds"
         if reason is not None:
             self.course.progress.stopped = reason
             trainer.should_stop = True
+        if reason == "interrupted":
+            trainer.state.status = TrainerStatus.INTERRUPTED  # no checkpoint is of a part of an epoch
 
     def fit_progress(self) -> tuple[float, str]:
         """Share of the budget that is spent, and what was found, for `callbacks.progress.EpochProgress`."""
@@ -230,6 +234,7 @@ class StructureSearch(EquationSearch):
 
         Raises:
             UserError: there is no equation, or the processes of the fit have taken it with them.
+            Interrupted: Ctrl-C came before there was an equation.
         """
         if not trainer.is_global_zero:
             return []
@@ -239,6 +244,7 @@ class StructureSearch(EquationSearch):
         finding = self._finding(datamodule)
         names = list(datamodule.feature_names)
         self._tell(finding, names)
+        self.interrupted = finding.stopped == "interrupted"
         self._report(trainer, finding, names, time.perf_counter() - begun)
         return [finding]
 
@@ -250,13 +256,14 @@ class StructureSearch(EquationSearch):
         states = torch.load(paths[0], map_location="cpu", weights_only=True)["callbacks"]
         self.load_state_dict(states[self.state_key])
         self.course = self._course(data, _model(module))
+        self.course.progress.stopped = self.course.progress.stopped or "interrupted"  # it is of a fit not yet over
 
     def _finding(self, data: Any) -> Finding:
         assert self.course is not None
         result = self.course.result()
         if not len(result.front):
             if result.stopped == "interrupted":
-                raise UserError(f"interrupted before there was an equation: resume={self.run_dir} goes on")
+                raise Interrupted(f"interrupted before there was an equation: {how_to_go_on(self.run_dir)}")
             raise UserError("no equation was finite on every row: look at the data, or at model.layers")
         train, test = data.table("train"), data.table("test")
         problem = getattr(data, "problem", None)

@@ -9,11 +9,15 @@ its traceback.
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "near"]
+__all__ = ["Interrupted", "UserError", "near"]
 
 
 class UserError(Exception):
     """One clear sentence: the value that was given, what is allowed, and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in work that can go on later: one sentence that says where it stopped and what to type."""
 
 
 def near(word: str, allowed: Iterable[str], prefix: str = "") -> str:

@@ -20,6 +20,7 @@ from rediscover.wiring.job import Job
 from reports.run_summary import run_summary
 from runs.command_line import remember_overrides
 from runs.directory import claimed, starting_point, wandb_run_id
+from runs.interruption import how_to_go_on, interruptible
 from runs.launch import rank
 from runs.record import read_results
 
@@ -66,13 +67,14 @@ def train(config: DictConfig) -> dict[str, float]:
 
     Raises:
         UserError: The configuration, the data, the directory or a checkpoint cannot be used as they are.
+        Interrupted: Ctrl-C was pressed; the run can go on, unless it had not begun.
     """
     job = Job.of(config)
     check_config(job.config)
     if rank() != 0:
         _run(job, first=False)
         return {}
-    with claimed(job.run_dir):
+    with claimed(job.run_dir), interruptible(job.run_dir):
         _run(job, first=True)
     metrics = read_results(job.run_dir).get("metrics", {})
     return {name: float(value) for name, value in metrics.items() if value is not None}
@@ -135,9 +137,12 @@ def _run(job: Job, first: bool) -> None:
         if search is not None:
             with record.phase("search"):
                 search.search(trainer, model, datamodule)
-        record.finish(trainer)
+        cut = bool(getattr(search, "interrupted", False))
+        record.finish(trainer, interrupted=cut)
         if first:
             print(run_summary(run_dir), flush=True)
+        if first and cut:
+            print(f"interrupted, with the best equations so far: {how_to_go_on(run_dir)}", flush=True)
 
 
 def _record(job: Job, first: bool) -> tuple[RunRecord, str | None]:

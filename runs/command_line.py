@@ -15,9 +15,9 @@ from runs.directory import (
     RunDirectoryError,
     check_checkpoint_file,
     check_run_directory,
-    newest_unfinished,
     run_directory_of,
 )
+from runs.unfinished import newest_unfinished
 
 __all__ = ["arguments_of_a_suite", "arguments_to_go_on", "remember_overrides", "spelled_out"]
 

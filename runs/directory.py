@@ -4,7 +4,6 @@ Free of torch, so that a door can ask before anything heavy is imported.
 """
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -12,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from foundation.errors import UserError
 from foundation.files import FileError, check_plain_folder, open_lock, read_regular, replace_file
@@ -23,7 +22,7 @@ __all__ = [
     "check_run_directory",
     "checkpoint_of",
     "claimed",
-    "newest_unfinished",
+    "is_claimed",
     "run_directory_of",
     "short_path",
     "starting_point",
@@ -34,7 +33,6 @@ CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 LOCK = ".lock"
 ID_FILE = "wandb_run_id.txt"
-RESULTS = "results.json"
 FOREIGN = ("wandb",)  # with `logger.save_dir` in a run directory; W&B links to its latest run there
 FREE_BYTES = 64 << 20  # the shipped presets write a tenth of it
 
@@ -59,17 +57,6 @@ def check_run_directory(path: str | Path) -> Path:
         )
     check_plain_folder(folder, besides=FOREIGN)  # Hydra opens its log there before the directory is claimed
     return folder
-
-
-def newest_unfinished(folder: str | Path) -> Path | None:
-    """The newest run under a model's folder that began, did not end, and is not going on in another process."""
-    runs = [path for path in Path(folder).glob("*") if (path / ".hydra" / "overrides.yaml").is_file()]
-    for run in sorted(
-        runs, key=lambda path: (path / RESULTS).stat().st_mtime if _began(path) else 0.0, reverse=True
-    ):
-        if _began(run) and _phase(run) != "done" and not _is_claimed(run):
-            return run.resolve()
-    return None
 
 
 def run_directory_of(checkpoint: str | Path) -> Path | None:
@@ -181,7 +168,8 @@ def _lock(stream: IO[bytes]) -> bool:
     return True
 
 
-def _is_claimed(run_dir: Path) -> bool:
+def is_claimed(run_dir: Path) -> bool:
+    """Whether a process is at work in a run directory, or nobody can be, since it cannot be written to."""
     try:
         with open_lock(run_dir / LOCK) as stream:
             return not _lock(stream)
@@ -189,14 +177,3 @@ def _is_claimed(run_dir: Path) -> bool:
         return True  # no lock of ours: nothing is done there
     except OSError:
         return os.access(run_dir, os.W_OK) is False
-
-
-def _began(run_dir: Path) -> bool:
-    return (run_dir / RESULTS).is_file()
-
-
-def _phase(run_dir: Path) -> Any:
-    try:
-        return json.loads((run_dir / RESULTS).read_text(encoding="utf-8")).get("phase")
-    except (OSError, ValueError, AttributeError):
-        return None

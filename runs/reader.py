@@ -18,9 +18,9 @@ from typing import Any
 
 from runs.metrics_file import Curve, read_metrics
 
-__all__ = ["FINISHED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
+__all__ = ["FINISHED", "INTERRUPTED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
 
-FINISHED, UNFINISHED, TORN = "finished", "unfinished", "torn"
+FINISHED, UNFINISHED, INTERRUPTED, TORN = "finished", "unfinished", "interrupted", "torn"
 
 _RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
 _NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
@@ -46,8 +46,8 @@ class Run:
     Attributes:
         path: Path of the directory.
         name: Name in a table: the path below the directory that was searched.
-        state: State of the run: `finished`; `unfinished` where results.json is missing or says so; `torn` where it
-            is not whole.
+        state: State of the run: `finished`; `unfinished` where results.json is missing or says so; `interrupted`
+            where Ctrl-C ended it; `torn` where results.json is not whole.
         problem: Reason why the run is torn, or its progress; otherwise empty.
         model: Name of the system, or empty where unknown; so for data and seed.
         data: Name of the data.
@@ -133,8 +133,9 @@ def read_front(path: Path) -> list[dict[str, str]]:
 def _take(run: Run, content: dict[str, Any]) -> None:
     """Takes over what results.json says; it is there from the start of a run, whose last phase is `done`."""
     phase = _text(content.get("phase"))
-    run.state = FINISHED if phase in ("", "done") else UNFINISHED
-    run.problem = f"in its {phase} phase" if run.state == UNFINISHED else ""
+    unfinished = INTERRUPTED if content.get("interrupted") is True else UNFINISHED
+    run.state = FINISHED if phase in ("", "done") else unfinished
+    run.problem = "" if run.state == FINISHED else f"in its {phase} phase"
     run.model, run.data, run.seed = (_text(content.get(key)) for key in ("model", "data", "seed"))
     run.wandb = _text(content.get("wandb_run_id"))
     run.metrics = {f"seconds/{key}": value for key, value in _numbers(content.get("seconds")) if value > 0}

@@ -2,7 +2,8 @@
 
 A reader finds a complete file at any time:
 
-    {"schema": 1, "phase": "fit" | "test" | "search" | "done", "model", "data", "seed", "wandb_run_id",
+    {"schema": 1, "phase": "fit" | "test" | "search" | "done", "interrupted": did Ctrl-C end the last attempt,
+     "began": first time that the run began (UTC, ISO 8601), "model", "data", "seed", "wandb_run_id",
      "seconds": {"fit", "test", "search"}, "metrics": {flat name: number or null}, "equations": [{...}]}
 
 All results are added through functions of this module: `record_metrics(run_dir, {...})`,
@@ -13,15 +14,17 @@ run may call them.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from foundation.files import replace_file
+from foundation.files import FileError, read_regular, replace_file
 
 __all__ = ["begin_results", "read_results", "record_equations", "record_metrics", "record_progress"]
 
 SCHEMA = 1
 RESULTS = "results.json"
+LARGEST = 64 << 20  # bytes
 PHASES = ("fit", "test", "search")
 
 
@@ -32,16 +35,17 @@ def begin_results(run_dir: str | Path, facts: Mapping[str, Any]) -> None:
         run_dir: Run directory, which exists.
         facts: Facts known from the start: model, data, seed, wandb_run_id.
     """
-    fresh: dict[str, Any] = {"schema": SCHEMA, "phase": PHASES[0], **facts}
+    fresh: dict[str, Any] = {"schema": SCHEMA, "phase": PHASES[0], "interrupted": False}
+    fresh |= {"began": datetime.now(UTC).isoformat(timespec="microseconds"), **facts}
     fresh |= {"seconds": dict.fromkeys(PHASES, 0.0), "metrics": {}, "equations": []}
-    _write(run_dir, fresh | read_results(run_dir) | dict(facts))
+    _write(run_dir, fresh | read_results(run_dir) | dict(facts) | {"interrupted": False})
 
 
 def read_results(run_dir: str | Path) -> dict[str, Any]:
     """The results of a run directory; empty where there are none or where the file cannot be read as JSON."""
     try:
-        results = json.loads((Path(run_dir) / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        results = json.loads(read_regular(Path(run_dir) / RESULTS, most=LARGEST))
+    except (FileError, ValueError, RecursionError):
         return {}
     return results if isinstance(results, dict) else {}
 
@@ -72,7 +76,10 @@ def record_equations(run_dir: str | Path, equations: Sequence[Mapping[str, Any]]
 
 
 def record_progress(
-    run_dir: str | Path, phase: str | None = None, seconds: Mapping[str, float] | None = None
+    run_dir: str | Path,
+    phase: str | None = None,
+    seconds: Mapping[str, float] | None = None,
+    interrupted: bool = False,
 ) -> None:
     """Record the progress of the run.
 
@@ -80,10 +87,13 @@ def record_progress(
         run_dir: Run directory.
         phase: Phase that begins, or `done`; None: the same as before.
         seconds: Seconds that each of some phases took, over all attempts.
+        interrupted: Whether Ctrl-C has ended the phase; it stays so until the run goes on.
     """
     results = read_results(run_dir)
     if phase is not None:
         results["phase"] = phase
+    if interrupted:
+        results["interrupted"] = True
     results.setdefault("seconds", {}).update(seconds or {})
     _write(run_dir, results)
 

@@ -23,8 +23,9 @@ from rediscover.wiring.building import build_callbacks, build_model, build_train
 from rediscover.wiring.checkpoint_reading import check_fit
 from rediscover.wiring.loggers import build_loggers
 from runs.attempts import merge_metrics
-from runs.directory import claimed, newest_unfinished
+from runs.directory import claimed
 from runs.record import read_results, record_equations, record_metrics
+from runs.unfinished import newest_unfinished
 
 EPOCHS = 4
 
