@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runs.directory import RunDirectoryError, check_run_directory, is_claimed
+from foundation.errors import UserError
+from runs.directory import check_run_directory, is_claimed
 from runs.record import PHASES, read_results
 
 __all__ = ["newest_unfinished"]
@@ -35,6 +36,6 @@ def _began(run: Path) -> str | None:
 def _can_go_on(run: Path) -> bool:
     try:
         check_run_directory(run)
-    except RunDirectoryError:
+    except UserError:
         return False
     return not is_claimed(run)
