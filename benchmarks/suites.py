@@ -32,6 +32,7 @@ SUITES = {
     "generated": "benchmarks.generated",
     "blackbox": "benchmarks.blackbox",
     "door": "benchmarks.door",
+    "budgets": "benchmarks.budgets",
     "equations": "benchmarks.equations_data",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",

@@ -108,7 +108,7 @@ def fit_constants(
         raise ValueError(f"starts = {starts} must be at least 1 and iterations = {iterations} at least 0")
     if weights is not None and np.shape(weights) != target.shape:
         raise ValueError(f"weights {np.shape(weights)} must be [rows] as the target {target.shape}")
-    table = Table.of(inputs, target, weights, np.dtype(dtype))
+    table = Table.of(inputs, target, weights, np.dtype(dtype), expressions)
     key = 0 if rng is None else int(rng.integers(2**63))
     result = FitResult(
         list(expressions),

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import numpy as np
 
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
-from searches.common.refinement import Refinement
+from searches.common.refinement import Refinement, finish_seconds
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.whole_table import WholeTable
 from searches.evolution.island_hosts import open_hosts
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.search_result import SearchResult
@@ -80,16 +82,11 @@ def search(
         ValueError: the data cannot be searched (see `RegressionTask`), or no equation was finite on all rows.
         StateError: the state file belongs to another search or is damaged.
     """
+    begun = time.perf_counter()
     settings = settings or GeneticProgrammingSettings()
-    task = RegressionTask(
-        inputs,
-        target,
-        validation=validation,
-        search_rows=settings.search_rows,
-        linear_scaling=settings.linear_scaling,
-        seed=seed,
-    )
-    run = _Run(task, settings, seed, seeds, Path(state_path) if state_path else None)
+    table = WholeTable(inputs, target, validation=validation)
+    task = table.task(search_rows=settings.search_rows, linear_scaling=settings.linear_scaling, seed=seed)
+    run = _Run(table, task, settings, seed, seeds, Path(state_path) if state_path else None, begun)
     with open_hosts(task, settings, seed, seeds, min(workers, settings.islands)) as hosts:
         stopped = run.evolve(hosts, on_generation, should_stop)
     return run.finished(stopped)
@@ -100,18 +97,17 @@ class _Run:
 
     def __init__(
         self,
+        table: WholeTable,
         task: RegressionTask,
         settings: GeneticProgrammingSettings,
         seed: int,
         seeds: Sequence[Expression],
         state_path: Path | None,
+        begun: float,
     ) -> None:
-        self.task = task
-        self.settings = settings
+        self.table, self.task = table, task
+        self.settings, self.seed, self.seeds = settings, seed, seeds
         self.state_path = state_path
-        self.identity = fingerprint(
-            task.inputs, task.target, repr(sorted(_identity(settings).items())), seed, [e.infix() for e in seeds]
-        )
         self.generation = -1  # the last finished one; the first population is number 0
         self.history: list[dict[str, float]] = []
         self.best: dict[int, tuple[float, Expression]] = {}
@@ -123,9 +119,16 @@ class _Run:
             simplify_seconds=settings.simplify_seconds,
             constants=settings.constants,
         )
-        self._exactness = ExactnessCheck(task, self._refinement)
+        self._exactness = ExactnessCheck(table, task, self._refinement)
         self._seconds_before = 0.0
-        self._start = time.perf_counter()
+        self._start = begun
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of data and settings, by which a state is known."""
+        settings = repr(sorted(_identity(self.settings).items()))
+        seeds = [each.infix() for each in self.seeds]
+        return fingerprint(self.table.inputs, self.table.target, settings, self.seed, seeds)
 
     @property
     def seconds(self) -> float:
@@ -243,18 +246,23 @@ class _Run:
             return "generations"
         if settings.evaluations is not None and self.evaluations >= settings.evaluations:
             return "evaluations"
-        if settings.seconds is not None and self.seconds >= settings.seconds * (1 - settings.finish_share):
+        if settings.seconds is not None and self.seconds >= settings.seconds - self._kept(settings.seconds):
             return "seconds"
         if should_stop is not None and should_stop():
             return "interrupted"
         return None
 
+    def _kept(self, seconds: float) -> float:
+        """How much of so many seconds is kept for the end."""
+        return finish_seconds(self.settings.finish_share, seconds) + self.table.scoring_seconds
+
     def finished(self, stopped: str) -> SearchResult:
-        """The result: fit the front on more rows, score it on all, prune, simplify, snap, and pick."""
-        seconds = self.settings.seconds
-        left = math.inf if seconds is None else seconds - self.seconds
+        """The result: fit the front on more rows, prune, simplify, snap, score it on all rows, and pick."""
+        seconds = math.inf if self.settings.seconds is None else self.settings.seconds
         exact = self._exactness.exact
+        left = seconds - self.table.scoring_seconds - self.seconds
         front = self._refinement.front(self.best, [] if exact is None else [exact], seconds=left)
+        front, notes = self.table.scored(front, self.task, seconds - self.seconds)
         return SearchResult(
             front=front,
             history=self.history,
@@ -262,6 +270,7 @@ class _Run:
             evaluations=self.evaluations,
             stopped=stopped,
             counts={"generations": self.generation},
+            notes=notes,
         )
 
 

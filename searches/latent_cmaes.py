@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from expressions.expression import Expression
 from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
-from searches.common.refinement import Refinement, near_front
-from searches.common.regression_task import RegressionTask
+from searches.common.refinement import Refinement, finish_seconds, near_front
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.whole_table import WholeTable
 from searches.latent_space.checked_map import CheckedMap
 from searches.latent_space.continuation import Continuation
 from searches.latent_space.equation_map import EquationMap, MapFile
@@ -41,6 +42,7 @@ from searches.search_result import SearchResult
 
 __all__ = ["EquationMap", "LatentSearchSettings", "MapFile", "search"]
 
+_JOINING_SHARE, _JOINING_SECONDS = 0.05, 0.5  # of the time, and at most so long, for the fronts of both searches
 _LEAST_CONTINUED_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
 _SUMS_CHECKED = 3  # for exactness
 _RECOMBINED = 24  # equations that are put together from parts of others at a time
@@ -88,15 +90,16 @@ def search(
         genetic programming, `generations`.
 
     Raises:
-        ValueError: the data cannot be searched, see `searches.common.regression_task.RegressionTask`.
+        ValueError: the data cannot be searched, see `searches.common.whole_table.WholeTable`.
         StateError: the state file belongs to another search or is damaged.
     """
+    begun = time.perf_counter()
+    settings = settings or LatentSearchSettings()
+    rows = WholeTable(inputs, target, validation=validation)
     if isinstance(latent_map, MapFile):
         map_identity, latent_map = latent_map.identity, latent_map.load()
-    settings = settings or LatentSearchSettings()
-    task = RegressionTask(inputs, target, validation=validation, search_rows=settings.search_rows, seed=seed)
     path = Path(state_path) if state_path else None
-    run = _Run(latent_map, task, settings, seed, names, map_identity, path)
+    run = _Run(latent_map, rows, settings, seed, names, map_identity, path, begun)
     stopped = run.generations(on_generation, should_stop)
     if run.is_continued(stopped):
         return run.continued(on_generation, should_stop)
@@ -109,18 +112,18 @@ class _Run:
     def __init__(
         self,
         latent_map: EquationMap | None,
-        task: RegressionTask,
+        rows: WholeTable,
         settings: LatentSearchSettings,
         seed: int,
         names: Sequence[str] | None,
         map_identity: str,
         state_path: Path | None,
+        begun: float,
     ) -> None:
-        self._start, self._seconds_before = time.perf_counter(), 0.0
-        self.task, self.settings, self.seed, self.state_path = task, settings, seed, state_path
-        self.identity = fingerprint(
-            task.inputs, task.target, repr(sorted(_identity(settings).items())), seed, map_identity
-        )
+        self._start, self._seconds_before = begun, 0.0
+        self.settings, self.seed, self.state_path, self.map_identity = settings, seed, state_path, map_identity
+        self.rows = rows
+        self.task = task = rows.task(search_rows=settings.search_rows, seed=seed)
         known = task.variables if latent_map is None else latent_map.variables
         self.table = PreparedTable.of(task.inputs, task.target, known, names)
         self.map = None if latent_map is None else CheckedMap(latent_map, self.table, seed, 8 * settings.elites)
@@ -132,13 +135,19 @@ class _Run:
             equations=settings.polish_equations,
             simplify_seconds=settings.simplify_seconds,
         )
-        self.exactness = ExactnessCheck(task, self.refinement)
+        self.exactness = ExactnessCheck(rows, task, self.refinement)
         self.strategy: Strategy | None = None
         self.generation = -1  # the last finished one
         self.decodes = 0
         self.history: list[dict[str, float]] = []
         self.sums: list[Expression] = []
         """What regression has found in the columns shown."""
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of data, settings and map, by which a state is known."""
+        settings = repr(sorted(_identity(self.settings).items()))
+        return fingerprint(self.rows.inputs, self.rows.target, settings, self.seed, self.map_identity)
 
     @property
     def seconds(self) -> float:
@@ -287,7 +296,7 @@ class _Run:
         if settings.seconds is None:
             return math.inf
         ours = settings.seconds * (1.0 - settings.polish_share if settings.polish == "gp" else 1.0)
-        return ours * (1.0 - settings.finish_share) - self.seconds
+        return ours - finish_seconds(settings.finish_share, ours) - self.rows.scoring_seconds - self.seconds
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
@@ -338,8 +347,12 @@ class _Run:
         known = [mean] + ([] if self.exactness.exact is None else [self.exactness.exact])
         if rough:
             return self.refinement.rough_front(best, known, self._fixed)
-        left = math.inf if self.settings.seconds is None else self.settings.seconds - self.seconds
-        return self.refinement.front(best, known, self._fixed, left)
+        return self.refinement.front(best, known, self._fixed, self._left - self.rows.scoring_seconds)
+
+    @property
+    def _left(self) -> float:
+        """Time until the end of everything."""
+        return math.inf if self.settings.seconds is None else self.settings.seconds - self.seconds
 
     def is_continued(self, stopped: str) -> bool:
         """Whether genetic programming is to go on from here."""
@@ -348,7 +361,7 @@ class _Run:
             return False
         if self.exactness.exact is not None and settings.stop_when_exact:
             return False
-        left = math.inf if settings.seconds is None else settings.seconds - self.seconds
+        left = self._left - self.rows.scoring_seconds
         return left > _LEAST_CONTINUED_SECONDS or settings.method == "none" or stopped == "map"
 
     def continued(self, on_generation: OnGeneration | None, should_stop: ShouldStop | None) -> SearchResult:
@@ -358,8 +371,9 @@ class _Run:
         """
         spent = self.seconds
         everything_shown = len(self.table.columns) == self.task.variables
+        left = None if self.settings.seconds is None else max(0.0, self._left - self._kept_for_both())
         further = Continuation(
-            self.task, self.settings, self.seed, self._seeds(), bool(self.sums) and everything_shown, spent
+            self.task, self.settings, self.seed, self._seeds(), bool(self.sums) and everything_shown, left
         )
 
         def count_on(entry: dict[str, float], best: Expression) -> None:
@@ -379,6 +393,11 @@ class _Run:
         judged = [self.refinement.judged(equation) for equation in found]
         front = ParetoFront.of([*self.finish(rough=True), *judged])
         return self.result(result.stopped, front, result.evaluations)
+
+    def _kept_for_both(self) -> float:
+        """Time that is kept for putting both fronts together, and scoring them on all rows."""
+        assert self.settings.seconds is not None
+        return min(_JOINING_SHARE * self.settings.seconds, _JOINING_SECONDS) + self.rows.scoring_seconds
 
     def _seeds(self) -> list[Expression]:
         """The best equations for their size, the most accurate first, then those of the elites, then the sums."""
@@ -402,7 +421,8 @@ class _Run:
         }
 
     def result(self, stopped: str, front: ParetoFront, further_evaluations: int = 0) -> SearchResult:
-        """Everything together."""
+        """Everything together, scored on all rows."""
+        front, notes = self.rows.scored(front, self.task, self._left)
         return SearchResult(
             front=front,
             history=self.history,
@@ -410,7 +430,7 @@ class _Run:
             evaluations=round(self.scores.evaluations) + further_evaluations,
             stopped=stopped,
             counts={"decodes": self.decodes, "skeletons": len(self.scores)},
-            notes=self.notes,
+            notes=(*self.notes, *notes),
         )
 
 

@@ -7,19 +7,22 @@ begin with the same sums and go on from them (`linked_sums`).
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
 
 from expressions.expression import Expression
-from searches.common.refinement import Refinement
-from searches.common.regression_task import RegressionTask
+from searches.common.refinement import Refinement, finish_seconds
+from searches.common.whole_table import WholeTable
 from searches.links.settings import LinkRegressionSettings
 from searches.links.sums import linked_sums
 from searches.pareto_front import EXACT_NMSE
 from searches.search_result import SearchResult
 
 __all__ = ["LinkRegressionSettings", "search"]
+
+_FINISH_SHARE = 0.15  # of the time, kept for the last fit, pruning and rounding
 
 
 def search(
@@ -43,13 +46,17 @@ def search(
         The result, without a history. It ended (`stopped`) by `exact` or `done`.
 
     Raises:
-        ValueError: the data cannot be searched, see `searches.common.regression_task.RegressionTask`.
+        ValueError: the data cannot be searched, see `searches.common.whole_table.WholeTable`.
     """
     begun = time.perf_counter()
     settings = settings or LinkRegressionSettings()
-    task = RegressionTask(inputs, target, validation=validation, search_rows=settings.search_rows, seed=seed)
+    table = WholeTable(inputs, target, validation=validation)
+    task = table.task(search_rows=settings.search_rows, seed=seed)
+    ends = math.inf if settings.seconds is None else begun + settings.seconds - table.scoring_seconds
+    kept = 0.0 if settings.seconds is None else finish_seconds(_FINISH_SHARE, settings.seconds)
+    seconds = None if settings.seconds is None else max(0.0, ends - kept - time.perf_counter())
     equations = linked_sums(
-        task.search_inputs, task.search_target, settings.operators, settings.equations, settings.seconds
+        task.search_inputs, task.search_target, settings.operators, settings.equations, seconds
     )
     best: dict[int, tuple[float, Expression]] = {}
     for equation, error in zip(equations, task.screen(equations).tolist(), strict=True):
@@ -62,7 +69,8 @@ def search(
         simplify_seconds=settings.simplify_seconds,
     )
     mean = refinement.judged(Expression.constant(float(task.target.mean())))  # where nothing was found
-    front = refinement.front(best, [mean])
+    front = refinement.front(best, [mean], seconds=ends - time.perf_counter())
+    front, notes = table.scored(front, task, ends + table.scoring_seconds - time.perf_counter())
     return SearchResult(
         front=front,
         history=[],
@@ -70,4 +78,5 @@ def search(
         evaluations=len(equations) + task.evaluations,
         stopped="exact" if any(candidate.error < EXACT_NMSE for candidate in front) else "done",
         counts={"equations": len(equations)},
+        notes=notes,
     )

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.parallel import ProcessKilledError
 from searches.common.refinement import Refinement, near_front
-from searches.common.regression_task import RegressionTask
+from searches.common.whole_table import WholeTable
 from searches.evolution.tree_size import tree_size
 from searches.latent_space.equation_map import EquationMap, MapFile
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price, pick
@@ -41,7 +41,6 @@ __all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
 
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH = 0.3
-_CELLS_A_SECOND = 6e6  # of a long table, on which the equations of the front are scored
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
@@ -49,7 +48,7 @@ _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
 _PAUSE = 0.02  # seconds between two looks at the others, where this process has nothing to do
 _SHOWN_EVERY = 0.2  # seconds between two reports of progress
-_LAST_STEPS = 5  # of the fit on all rows
+_LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
 _ROWS_A_CONSTANT = 3  # at least
 _NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
@@ -115,22 +114,15 @@ def search(
         (`stopped`) by `exact`, `seconds`, `evaluations`, `done` (nothing is left to be tried) or `interrupted`.
 
     Raises:
-        ValueError: the data cannot be searched (see `searches.common.regression_task.RegressionTask`), or no
+        ValueError: the data cannot be searched (see `searches.common.whole_table.WholeTable`), or no
             method can work with the operators and the map at hand.
     """
     begun = time.perf_counter()
     settings = settings or PortfolioSettings()
-    whole = RegressionTask(
-        inputs,
-        target,
-        validation=validation,
-        search_rows=settings.fit_rows,
-        seed=seed,
-        weights=weights,
-        validation_weights=validation_weights,
-        node_price=node_price(len(target), validation is not None),
+    whole = WholeTable(
+        inputs, target, validation=validation, weights=weights, validation_weights=validation_weights
     )
-    data = PortfolioData(whole, settings, seed)
+    data = PortfolioData(whole, settings, seed, node_price(len(target), validation is not None))
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
@@ -166,7 +158,7 @@ class _Run:
             equations=settings.polish_equations,
             simplify_seconds=min(settings.simplify_seconds, self._finish_seconds),
         )
-        self.exactness = ExactnessCheck(data.task, self.refinement)
+        self.exactness = ExactnessCheck(data.whole, data.task, self.refinement)
         self.methods = self._methods(latent_map is not None)
         self.latent_map = latent_map
         self.evaluations = 0
@@ -384,10 +376,8 @@ class _Run:
         """Time that is kept for the end."""
         if self.settings.seconds is None:
             return math.inf
-        whole = self.data.whole
-        cells = whole.inputs.size + (0 if whole.validation is None else whole.validation[0].size)
         refining = min(_LONGEST_FINISH, max(_SHORTEST_FINISH, _FINISH_SHARE * self.settings.seconds))
-        return refining + cells / _CELLS_A_SECOND
+        return refining + self.data.whole.scoring_seconds
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""
@@ -408,18 +398,19 @@ class _Run:
 
     def result(self, stopped: str) -> SearchResult:
         """The front, refined, fitted and scored on all rows."""
-        seconds = self.settings.seconds
-        left = math.inf if seconds is None else seconds - self.seconds
+        ends = math.inf if self.settings.seconds is None else self.settings.seconds
         if stopped == "interrupted":
-            left = min(left, _INTERRUPTED_SECONDS)
+            ends = min(ends, self.seconds + _INTERRUPTED_SECONDS + self.data.whole.scoring_seconds)
+        front = self._front(ends - self.data.whole.scoring_seconds - self.seconds)
+        scored, notes = self.data.whole.scored(self._fitted(front), self.data.task, ends - self.seconds)
         return SearchResult(
-            front=self._scored_on_all_rows(self._front(left)),
+            front=front if notes else scored,
             history=self.history,
             seconds=self.seconds,
             evaluations=self.evaluations,
             stopped=stopped,
             counts=self.turns_of,
-            notes=self._notes(),
+            notes=(*self._notes(), *notes),
         )
 
     def _front(self, seconds: float) -> ParetoFront:
@@ -438,19 +429,20 @@ class _Run:
         most = max(1.0, len(self.data.whole.target) / _ROWS_A_CONSTANT)  # scale and offset are not counted
         return {size: found for size, found in self.best.items() if len(found[1].constants) < most}
 
-    def _scored_on_all_rows(self, front: ParetoFront) -> ParetoFront:
-        """The front, whose picked equation is fitted on all rows, and all of whose errors are on all rows."""
-        whole = self.data.whole
-        if len(whole.target) == len(self.data.task.target) or not len(front):
+    def _fitted(self, front: ParetoFront) -> ParetoFront:
+        """The front with its picked equation also as it fits more rows."""
+        whole, task = self.data.whole, self.data.task
+        if not whole.is_longer_than(task) or not len(front):
             return front
         picked = pick(front)
-        fitted = [whole.judge(candidate.expression, candidate.complexity) for candidate in front]
-        if len(picked.expression.constants) and picked.error >= EXACT_NMSE:
-            result = fit_constants(
-                [picked.expression], whole.inputs, whole.target, iterations=_LAST_STEPS, weights=whole.weights
-            )
-            fitted.append(whole.judge(result.expressions[0], picked.complexity))
-        return ParetoFront.of(fitted)
+        if not len(picked.expression.constants) or picked.error < EXACT_NMSE:
+            return front
+        rows = slice(None, None, -(-len(whole) // _LAST_ROWS))  # a view: the columns of no interest are not copied
+        weights = None if whole.weights is None else whole.weights[rows]
+        result = fit_constants(
+            [picked.expression], whole.inputs[rows], whole.target[rows], iterations=_LAST_STEPS, weights=weights
+        )
+        return ParetoFront([*front, replace(picked, expression=result.expressions[0])])
 
     def _notes(self) -> tuple[str, ...]:
         shown, count = self.data.table.columns, self.data.whole.variables

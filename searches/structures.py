@@ -11,7 +11,9 @@ Source: G. Chen, "Learning Symbolic Expressions via Gumbel-Max Equation Learner 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,13 @@ def search(
         ValueError: the data cannot be searched (see `RegressionTask`), or no equation was finite on all rows.
         StateError: the state file belongs to another search or is damaged.
     """
+    begun = time.perf_counter()
     settings = settings or StructureSearchSettings()
     space = space or StructureSpace(Architecture(DEFAULT_LAYERS, inputs.shape[1]))
     course = SearchCourse(inputs, target, space, settings, seed=seed, validation=validation)
     run = _Run(course, proposer or RandomProposer(space), Path(state_path) if state_path else None)
+    course.start_clock(begun)
     course.progress.stopped = run.evolve(on_generation, should_stop)
-    course.stop_clock()
     result = course.result()
     if not len(result.front):
         raise ValueError("no equation was finite on every row")
@@ -84,11 +87,16 @@ class _Run:
 
     def __init__(self, course: SearchCourse, proposer: Proposer, state_path: Path | None) -> None:
         self.course, self.proposer, self.state_path = course, proposer, state_path
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of data and settings, by which a state is known."""
+        course = self.course
         settings = {k: v for k, v in course.settings.as_mapping().items() if k not in _BUDGETS}
-        task, architecture = course.fitter.task, course.space.architecture
+        table, architecture = course.table, course.space.architecture
         layers = [layer.nodes for layer in architecture.layers]
         place = repr(sorted(settings.items())), course.seed, layers, architecture.constant
-        self.identity = fingerprint(task.inputs, task.target, *place, type(proposer).__name__)
+        return fingerprint(table.inputs, table.target, *place, type(self.proposer).__name__)
 
     def evolve(
         self,
@@ -98,7 +106,6 @@ class _Run:
         """All generations. Returns the reason for the end."""
         course = self.course
         self._resume()
-        course.start_clock()
         try:
             while (reason := self._spent(should_stop)) is None:
                 self._generation()

@@ -56,7 +56,8 @@ def gram_of_constants(
     Returns:
         The matrix `[[G, g], [g, E]]` of the constants that are not `settled [constants]`, and the total weight.
     """
-    table = Table.of(np.asarray(inputs, float), np.asarray(target, float), weights, np.dtype(np.float64))
+    inputs, target = np.asarray(inputs, float), np.asarray(target, float)
+    table = Table.of(inputs, target, weights, np.dtype(np.float64), [expression])
     trees, free, _ = read([expression.tokens], False, [settled])
     only = np.zeros(1, dtype=np.int64)
     with np.errstate(all="ignore"):

@@ -7,6 +7,7 @@ import numpy as np
 from expressions.expression import Expression
 from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
+from searches.common.whole_table import WholeTable
 from searches.pareto_front import EXACT_NMSE, Candidate
 
 __all__ = ["NEARLY_EXACT", "ExactnessCheck"]
@@ -20,12 +21,13 @@ class ExactnessCheck:
     """Checks equations on every row in float64, each of them once.
 
     Args:
-        task: data of the search.
+        table: all rows of the search.
+        task: the rows to refine on.
         refinement: how equations are brought to canonical form and scored.
     """
 
-    def __init__(self, task: RegressionTask, refinement: Refinement) -> None:
-        self.task, self.refinement = task, refinement
+    def __init__(self, table: WholeTable, task: RegressionTask, refinement: Refinement) -> None:
+        self.table, self.task, self.refinement = table, task, refinement
         self.exact: Candidate | None = None
         """The last equation that was exact."""
         self._refuted: set[Expression] = set()
@@ -49,6 +51,8 @@ class ExactnessCheck:
         )
         for each in equations:
             candidate = self.refinement.judged(each)
+            if candidate.error < EXACT_NMSE and self.table.is_longer_than(self.task):
+                candidate = self.table.judged(candidate)
             if candidate.error < EXACT_NMSE:
                 self.exact = candidate
                 return True

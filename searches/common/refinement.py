@@ -23,13 +23,19 @@ from searches.common.equivalent_forms import digits, spellings, unrooted, unsign
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
-__all__ = ["Refinement"]
+__all__ = ["Refinement", "finish_seconds", "near_front"]
 
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
+_LONGEST_FINISH = 60.0  # seconds; it takes no longer on any table
 _GRACE_SECONDS = 0.2  # for the picked equation, when there is no time left
 _STRAIGHT = 1e-3  # relative squared error of a line, or a parabola, below which a function is tried as one
+
+
+def finish_seconds(share: float, seconds: float) -> float:
+    """Time that is kept for the end of a search of so many seconds, given the share that may be kept."""
+    return min(share * seconds, _LONGEST_FINISH)
 
 
 class Refinement:

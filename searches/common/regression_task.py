@@ -12,12 +12,14 @@ from expressions.constant_fitting import fit_constants
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
+from searches.common.chosen_rows import chosen_rows
 from searches.pareto_front import Candidate
 
-_SORTED_ROWS = 50_000  # longest column that is sorted to find its extremes
+__all__ = ["RegressionTask", "held_out_error"]
+
 _FINAL_ROWS = 4_000  # rows of the last fit: ten constants gain nothing from more
 _CHUNK_ELEMENTS = 1 << 20  # values computed at a time: 4 MB of float32, which the outer cache holds
-_SPREADS = (1e-100, 1e100)  # standard deviations of a target whose squared errors stay inside float64
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
 _PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
 _ROUNDING = 1e-15  # range over magnitude, below which held-out targets have one value
@@ -57,30 +59,30 @@ class RegressionTask:
         validation_weights: np.ndarray | None = None,
         node_price: float | None = None,
     ) -> None:
-        self.inputs, self.target = _checked(inputs, target, "training")
+        self.inputs, self.target = checked_rows(inputs, target, "training")
         self.weights = None
         if weights is not None:  # rows of no weight would only spoil what does not look at weights
-            weights = _checked_weights(weights, self.target)
+            weights = checked_weights(weights, self.target)
             counted = weights > 0
             self.inputs, self.target = self.inputs[counted], self.target[counted]
-            self.weights = _of_mean_one(weights[counted])
+            self.weights = of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
-        self.validation = None if validation is None else _checked(*validation, "validation")
+        self.validation = None if validation is None else checked_rows(*validation, "validation")
         self.validation_weights, self.node_price = validation_weights, node_price
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
-        self.variance = _variance(self.target, self.weights)
-        rows = _search_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
+        self.variance = variance(self.target, self.weights)
+        rows = chosen_rows(self.inputs, self.target, search_rows, np.random.default_rng(seed))
         self._seed = seed
         self.search_inputs = np.asfortranarray(self.inputs[rows])
         self.search_target = self.target[rows]
-        self.search_weights = None if self.weights is None else _of_mean_one(self.weights[rows])
+        self.search_weights = None if self.weights is None else of_mean_one(self.weights[rows])
         self._dtype = self._search_dtype()
         self._evaluator = Evaluator(self.search_inputs, self._dtype.type)
         centred = self.search_target - np.average(self.search_target, weights=self.search_weights)
         # float32 cannot hold a target such as 1e30: work in units of its own spread.
-        self._unit = _spread(centred, self.search_weights) or 1.0
+        self._unit = spread(centred, self.search_weights) or 1.0
         self._centred = (centred / self._unit).astype(self._dtype)
         self._mean_weights, self._root_weights = self._screening_weights()
         self._goal = self._centred if self._root_weights is None else self._root_weights * self._centred
@@ -115,7 +117,7 @@ class RegressionTask:
     @cached_property
     def _final_rows(self) -> np.ndarray:
         """Rows of the last fit."""
-        return _search_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(self._seed))
+        return chosen_rows(self.inputs, self.target, _FINAL_ROWS, np.random.default_rng(self._seed))
 
     @property
     def variables(self) -> int:
@@ -292,25 +294,32 @@ class RegressionTask:
     def judge(self, expression: Expression, complexity: int) -> Candidate:
         """Score an equation as it stands, in float64, on every training row and on the held-out ones.
 
-        Every error is divided by the variance of the target on the same rows. A held-out target of one value has
-        no
-        variance: it only rules out equations that are not finite there.
+        Every error is divided by the variance of the target on the same rows, see `held_out_error`.
         """
         with np.errstate(all="ignore"):
             squares = (expression(self.inputs) - self.target) ** 2
             error = float(np.average(squares, weights=self.weights) / self.variance)
-        train = error if math.isfinite(error) else math.inf
-        return Candidate(expression, complexity, train, self._held_out_nmse(expression, train), self.node_price)
+        train = held_out = error if math.isfinite(error) else math.inf
+        if self.validation is not None:
+            inputs, target = self.validation
+            held_out = held_out_error(expression(inputs), target, self.validation_weights, train)
+        return Candidate(expression, complexity, train, held_out, self.node_price)
 
-    def _held_out_nmse(self, expression: Expression, train: float) -> float:
-        if self.validation is None:
-            return train
-        inputs, target = self.validation
-        with np.errstate(all="ignore"):
-            values = expression(inputs)
-        if np.ptp(target) > _ROUNDING * np.abs(target).max():
-            return nmse(target, values, self.validation_weights)
-        return train if np.isfinite(values).all() else math.inf
+
+def held_out_error(values: np.ndarray, target: np.ndarray, weights: np.ndarray | None, train: float) -> float:
+    """Mean squared error of an equation over the variance of the target, both on held-out rows.
+
+    A target of one value has no variance: it only rules out equations that are not finite there.
+
+    Args:
+        values: values of the equation. `[rows]`
+        target: values that it should have. `[rows]`
+        weights: weights of the squared errors; None: all alike. `[rows]`
+        train: error of the equation on the training rows.
+    """
+    if np.ptp(target) > _ROUNDING * np.abs(target).max():
+        return nmse(target, values, weights)
+    return train if np.isfinite(values).all() else math.inf
 
 
 def _squares(values: np.ndarray) -> np.ndarray:
@@ -325,85 +334,9 @@ def _squares(values: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _of_mean_one(weights: np.ndarray) -> np.ndarray:
-    return np.asarray(weights / weights.mean())
-
-
-def _checked_weights(weights: np.ndarray, target: np.ndarray) -> np.ndarray:
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != target.shape or not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(f"weights {weights.shape} must be [rows] as the target, finite, and not negative")
-    counted = target[weights > 0]
-    if not len(counted) or counted.min() == counted.max():
-        raise ValueError("rows of positive weight have one target value: there is nothing to search for")
-    return weights
-
-
-def _spread(centred: np.ndarray, weights: np.ndarray | None) -> float:
-    """Standard deviation of values whose weighted mean is 0."""
-    if weights is None:
-        return float(centred.std())
-    largest = float(np.abs(centred).max()) or 1.0
-    return largest * math.sqrt(np.average((centred / largest) ** 2, weights=weights))
-
-
-def _variance(target: np.ndarray, weights: np.ndarray | None) -> float:
-    lowest, highest = float(target.min()), float(target.max())
-    if lowest == highest:  # the variance itself would not be 0, since the mean is rounded
-        raise ValueError(f"the target is {lowest!r} on every row: there is nothing to search for")
-    with np.errstate(over="ignore"):
-        if weights is None:
-            spread = float(np.std(target))
-        else:
-            spread = _spread(target - np.average(target, weights=weights), weights)
-    if not _SPREADS[0] < spread < _SPREADS[1]:
-        raise ValueError(
-            f"the target lies between {lowest!r} and {highest!r}: scale it so that its standard deviation is "
-            f"between {_SPREADS[0]:g} and {_SPREADS[1]:g}"
-        )
-    return spread**2
-
-
 def _with_affine(expression: Expression, scale: float, offset: float) -> Expression:
     if scale != 1.0:
         expression = Expression.apply("mul", Expression.constant(scale), expression)
     if offset != 0.0:
         expression = Expression.apply("add", expression, Expression.constant(offset))
     return expression
-
-
-def _checked(inputs: np.ndarray, target: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
-    inputs = np.asarray(inputs, dtype=np.float64)
-    target = np.asarray(target, dtype=np.float64)
-    if inputs.ndim != 2 or target.shape != inputs.shape[:1] or not len(target):
-        raise ValueError(
-            f"{which} inputs {inputs.shape} and target {target.shape} are not [rows, variables], [rows]"
-        )
-    if not (np.isfinite(inputs).all() and np.isfinite(target).all()):
-        raise ValueError(f"the {which} rows hold values that are not finite")
-    return inputs, target
-
-
-def _search_rows(inputs: np.ndarray, target: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows to search on: random ones, and the extremes of every column, where equations go wrong first."""
-    rows = len(target)
-    if rows <= count:
-        return np.arange(rows)
-    columns = [*inputs.T, target]
-    tail = max(1, count // (20 * len(columns)))
-    extremes = np.unique(np.concatenate([_extremes(column, tail) for column in columns]))[: count // 2]
-    is_other = np.ones(rows, dtype=bool)
-    is_other[extremes] = False
-    others = np.flatnonzero(is_other)
-    return np.sort(np.concatenate([extremes, rng.choice(others, count - len(extremes), replace=False)]))
-
-
-def _extremes(column: np.ndarray, tail: int) -> np.ndarray:
-    """Rows of the `tail` smallest and the `tail` largest values of a column; of equals, the first ones."""
-    if len(column) > _SORTED_ROWS:  # sorting a long column takes longer than a short search
-        ends = np.partition(column, [tail - 1, len(column) - tail])
-        candidates = np.flatnonzero((column <= ends[tail - 1]) | (column >= ends[-tail]))
-        kept = candidates[np.argsort(column[candidates], kind="stable")]
-        return np.concatenate([kept[:tail], kept[-tail:]])
-    order = np.argsort(column, kind="stable")
-    return np.concatenate([order[:tail], order[-tail:]])

@@ -12,8 +12,9 @@ import numpy as np
 
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
-from searches.common.refinement import Refinement
+from searches.common.refinement import Refinement, finish_seconds
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
+from searches.common.whole_table import WholeTable
 from searches.gumbel_structures.proposers import Proposer
 from searches.gumbel_structures.repository import Elite, StructureRepository
 from searches.gumbel_structures.settings import StructureSearchSettings
@@ -23,6 +24,7 @@ __all__ = ["Found", "Progress", "SearchCourse"]
 
 _BETTER = 1e-3  # decrease of the best score that counts as progress
 _MOST_SEEN = 1_000_000  # skeletons that are known to be old; 8 MB of a checkpoint
+_FINISH_SHARE = 0.15  # of the time, kept for the last fit, pruning and rounding
 _STARTS = 1_000_003  # tells the draws of a start from those of a generation
 
 Found = tuple[list[tuple[Elite, Fitted]], list[int]]
@@ -87,10 +89,12 @@ class SearchCourse:
         names: Sequence[str] | None = None,
     ) -> None:
         self.space, self.settings, self.seed, self.names = space, settings, seed, names
+        self.table = WholeTable(inputs, target, validation=validation)
+        self.task = self.table.task(search_rows=settings.search_rows, seed=seed)
         self.fitter = SkeletonFitter(
-            inputs,
-            target,
-            validation=validation,
+            self.task.inputs,
+            self.task.target,
+            validation=self.task.validation,
             seed=seed,
             parsimony=settings.parsimony,
             longest=settings.longest,
@@ -221,8 +225,11 @@ class SearchCourse:
 
     @property
     def late(self) -> bool:
-        """Whether the time is used up."""
-        return self.settings.seconds is not None and self.seconds >= self.settings.seconds
+        """Whether the time is used up, but for what is kept for the end."""
+        seconds = self.settings.seconds
+        if seconds is None:
+            return False
+        return self.seconds >= seconds - finish_seconds(_FINISH_SHARE, seconds) - self.table.scoring_seconds
 
     @property
     def share_spent(self) -> float:
@@ -239,8 +246,12 @@ class SearchCourse:
         )
         numbers = [{key: value for key, value in entry.items() if key != "equation"} for entry in self.history]
         progress = self.progress
+        left = math.inf if self.settings.seconds is None else self.settings.seconds - self.seconds
+        ends = time.perf_counter() + left  # the clock of the search may have been stopped
+        front = refinement.front(self.fitter.best, seconds=left - self.table.scoring_seconds)
+        front, notes = self.table.scored(front, self.task, ends - time.perf_counter())
         return SearchResult(
-            front=refinement.front(self.fitter.best),
+            front=front,
             history=[{**entry, "evaluations": entry["instances"]} for entry in numbers],
             seconds=self.seconds,
             evaluations=progress.instances,
@@ -250,13 +261,18 @@ class SearchCourse:
                 "skeletons": progress.skeletons,
                 "starts": progress.starts,
             },
+            notes=notes,
         )
 
     # --- time and state -------------------------------------------------------------------------------------
 
-    def start_clock(self) -> None:
-        """Let time run."""
-        self._clock = time.perf_counter()
+    def start_clock(self, begun: float | None = None) -> None:
+        """Let time run.
+
+        Args:
+            begun: time by `time.perf_counter` from which on it counts; None: now.
+        """
+        self._clock = time.perf_counter() if begun is None else begun
 
     def stop_clock(self) -> None:
         """Keep the time so far, and let no more run."""

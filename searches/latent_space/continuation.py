@@ -25,12 +25,12 @@ class Continuation:
     shown.
 
     Attributes:
-        task: data of the search.
+        task: rows of the search that are refined on.
         settings: settings of the latent search; its keys `polish_*` are about what is done here.
         seed: random seed.
         seeds: equations to begin with, of all columns in ordinary units, the best first.
         searched_sums: whether regression has looked at all columns already.
-        spent: seconds that the latent search took.
+        seconds: time that is left; None: no limit.
     """
 
     task: RegressionTask
@@ -38,7 +38,7 @@ class Continuation:
     seed: int
     seeds: Sequence[Expression]
     searched_sums: bool
-    spent: float
+    seconds: float | None
 
     def run(
         self,
@@ -77,7 +77,7 @@ class Continuation:
             operators=settings.polish_operators,
             search_rows=settings.search_rows,
             generations=settings.polish_generations,
-            seconds=None if settings.seconds is None else max(0.0, settings.seconds - self.spent),
+            seconds=self.seconds,
             stop_when_exact=settings.stop_when_exact,
             finish_iterations=settings.finish_iterations,
             polish_equations=settings.polish_equations,

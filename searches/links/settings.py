@@ -18,7 +18,7 @@ class LinkRegressionSettings(Settings):
         operators: operators that may occur, by their names in the operator table, beside `neg` and powers; `div`
             stands for `inv`, and `mul` for `square`.
         equations: number of equations that regression hands over.
-        seconds: time after which regression begins nothing new; None: no limit, and always the same equations.
+        seconds: budget of the whole search by the clock; None: no limit, and always the same equations.
         search_rows: number of rows that errors are compared on; the regression itself looks at 200 at most.
         finish_iterations: steps of the last fit of constants, on up to 4,000 rows.
         polish_equations: number of equations of the front that are pruned, rounded and simplified at the end.

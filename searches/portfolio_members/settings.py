@@ -33,7 +33,8 @@ class PortfolioSettings(Settings):
             None: no limit. Regression counts as the evaluations that take as long. With this budget alone, what is
             found does not depend on how fast the machine is.
         search_rows: number of rows that the searches look at.
-        fit_rows: number of rows on which equations are refined; the picked one is fitted and scored on all rows.
+        fit_rows: number of rows on which equations are refined; the picked one is then fitted on up to 100,000
+            rows, and all are scored on every row.
         columns: largest number of columns that the searches look at: those that explain most of the target.
         max_length: largest number of nodes of an equation.
         max_complexity: largest complexity of an equation on the front (nodes of its SymPy tree); None: any.
