@@ -15,15 +15,13 @@ import numpy as np
 
 from expressions.goodness_of_fit import r2
 from reports.discovery_parts.result import CUBIC, EQUATION, LINEAR, Score
-from reports.polynomial_baselines import Monomials, Rows
+from reports.polynomial_baselines import MOST_ROWS, Monomials, Rows, drawn
 from searches.pareto_front import Candidate
 
-__all__ = ["LEAST_HELD_OUT", "MOST_ROWS", "GradientBoosting", "polynomial_score", "quick_scores"]
+__all__ = ["LEAST_HELD_OUT", "GradientBoosting", "polynomial_score", "quick_scores"]
 
 LEAST_HELD_OUT = 40
 """Held-out rows below which nothing is claimed: R2 of fewer rows is mostly chance."""
-MOST_ROWS = 20_000
-"""Rows that a baseline is fitted to, and rows that it is scored on; of more, as many are drawn."""
 _LEAST_WAIT = 0.1  # seconds: with none, an answer that is there already is not read
 _FEW_ROWS = 1_000  # below which exact splits are tried, which take no longer
 _MOST_NUMBERS = 2_000_000  # monomials times rows, which take some tenths of a second
@@ -68,13 +66,13 @@ def polynomial_score(train: Rows, held_out: Rows, degree: int) -> Score | None:
     """
     coefficients = math.comb(train[0].shape[1] + degree, degree)
     most = min(MOST_ROWS, _MOST_NUMBERS // coefficients)
-    train = _drawn(train, most)
+    train = drawn(train, most)
     if 3 * coefficients > len(train[1]):
         return None
     monomials = Monomials(train[0], degree)
     mean = float(np.mean(train[1]))
     weights = _ridge(monomials.fitted, train[1] - mean)
-    inputs, target = _drawn(held_out, most)
+    inputs, target = drawn(held_out, most)
     values = np.concatenate([block @ weights for block in monomials.blocks(inputs)]) + mean
     return Score(r2(target, values), coefficients)
 
@@ -104,15 +102,6 @@ def _ridge(columns: np.ndarray, target: np.ndarray) -> np.ndarray:
     return solution
 
 
-def _drawn(rows: Rows, most: int) -> Rows:
-    """At most so many rows, the same ones every time."""
-    inputs, target = rows
-    if len(target) <= most:
-        return rows
-    chosen = np.sort(np.random.default_rng(0).permutation(len(target))[:most])
-    return inputs[chosen], target[chosen]
-
-
 class GradientBoosting:
     """Held-out score of gradient boosting, computed in a process of its own that ends in time.
 
@@ -128,7 +117,7 @@ class GradientBoosting:
         root = str(Path(__file__).resolve().parent.parent)
         code = "import sys; sys.path.insert(0, sys.argv[1]); from reports.baselines import serve; serve()"
         with contextlib.suppress(OSError), tempfile.TemporaryFile() as stream:  # a full disk costs no answer
-            for array in (*_drawn(train, MOST_ROWS), *_drawn(held_out, MOST_ROWS)):
+            for array in (*drawn(train, MOST_ROWS), *drawn(held_out, MOST_ROWS)):
                 np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
             stream.seek(0)
             self.process = subprocess.Popen(

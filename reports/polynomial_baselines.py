@@ -10,9 +10,12 @@ import numpy as np
 
 from expressions.goodness_of_fit import r2
 
-__all__ = ["Monomials", "Rows", "polynomial_r2"]
+__all__ = ["MOST_ROWS", "Monomials", "Rows", "drawn", "polynomial_r2"]
 
+MOST_ROWS = 20_000
+"""Rows that a baseline is fitted to, and rows that it is scored on; of more, as many are drawn."""
 _MOST_MONOMIALS = 2_000
+_MOST_NUMBERS = 20_000_000  # monomials times rows of a fit: 160 MB
 _BLOCK = 1 << 20  # numbers of a block of rows
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -66,20 +69,31 @@ def polynomial_r2(train: Rows, test: Rows, degree: int) -> float | None:
     """Held-out R2 of the least-squares polynomial with all monomials up to `degree`: what an equation must beat.
 
     Args:
-        train: Rows to fit the polynomial to.
-        test: Held-out rows.
+        train: Rows to fit the polynomial to, of which at most `MOST_ROWS` are used, and fewer of many monomials.
+        test: Held-out rows, of which at most `MOST_ROWS` are used.
         degree: Highest total degree of a monomial.
 
     Returns:
         R2 on the held-out rows; None where there would be more than 2,000 monomials or as many as rows.
     """
     rows, variables = train[0].shape
-    if math.comb(variables + degree, degree) > min(_MOST_MONOMIALS, rows - 1):
+    coefficients = math.comb(variables + degree, degree)
+    if coefficients > min(_MOST_MONOMIALS, rows - 1):
         return None
+    train, test = drawn(train, min(MOST_ROWS, _MOST_NUMBERS // coefficients)), drawn(test, MOST_ROWS)
     monomials = Monomials(train[0], degree)
     mean = float(np.mean(train[1]))
     weights = np.linalg.lstsq(monomials.fitted, train[1] - mean, rcond=None)[0]
     return r2(test[1], np.concatenate([block @ weights for block in monomials.blocks(test[0])]) + mean)
+
+
+def drawn(rows: Rows, most: int) -> Rows:
+    """At most so many rows, the same ones every time."""
+    inputs, target = rows
+    if len(target) <= most:
+        return rows
+    chosen = np.sort(np.random.default_rng(0).permutation(len(target))[:most])
+    return inputs[chosen], target[chosen]
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from expressions.goodness_of_fit import r2
 from expressions.parsing import parse
 from reports.baselines import LEAST_HELD_OUT, GradientBoosting, polynomial_score, quick_scores
-from reports.polynomial_baselines import Rows, polynomial_r2
+from reports.polynomial_baselines import MOST_ROWS, Rows, drawn, polynomial_r2
 from searches.pareto_front import Candidate
 
 
@@ -31,6 +31,15 @@ def test_least_squares_agree_with_scikit_learn(degree: int, rows: int) -> None:
     expected = r2(test[1], model.fit(*train).predict(test[0]))
     assert polynomial_r2(train, test, degree) == pytest.approx(expected, abs=1e-9)
     assert polynomial_r2(train, test, 25) is None
+
+
+def test_a_long_table_is_fitted_and_scored_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(MOST_ROWS + 5_000, columns=2)
+    fewer = drawn(rows, MOST_ROWS)
+    assert len(fewer[1]) == MOST_ROWS
+    assert polynomial_r2(rows, rows, 3) == polynomial_r2(fewer, fewer, 3)
+    monkeypatch.setattr("reports.polynomial_baselines._MOST_NUMBERS", 10_000)  # of the 10 monomials
+    assert polynomial_r2(rows, rows, 3) == polynomial_r2(drawn(rows, 1_000), fewer, 3)
 
 
 def test_the_ridge_finds_an_exact_cubic_and_tames_a_wild_one() -> None:
