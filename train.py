@@ -29,6 +29,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from configs.complaints import explain
+from configs.words import checked_words
 from foundation.errors import UserError
 from rediscover.training import chosen_model, optimized, train
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():
+        words = spelled_out(checked_words(words))
         # Hydra reads this line, and Lightning starts the other processes of a run by it.
-        sys.argv[:] = [__file__, *arguments_of_a_suite(arguments_to_go_on(spelled_out(words), chosen_model))]
+        sys.argv[:] = [__file__, *arguments_of_a_suite(arguments_to_go_on(words, chosen_model))]
         run_job()
     return 0
 

@@ -1,100 +1,35 @@
 """What a configuration may say, checked before anything heavy is imported, each fault as one sentence.
 
 What the keys of a model, of data and of a search may hold is said by their settings classes
-(`configs.registry`). Here are the rules of the top level, those over several groups, and the look at the table
-or the problem. What Hydra itself complains about is put into a sentence by `configs.complaints`.
+(`configs.registry`), those of the top level and of the Trainer by `configs.run_settings`, and which of them go
+together by `configs.systems`. Here all of them are asked, and the table or the problem is looked at. What Hydra
+itself complains about is put into a sentence by `configs.complaints`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from configs.folders import check_folder
 from configs.registry import SETTINGS
+from configs.run_settings import OWN_OF_A_RUN, CheckpointSettings, LoggerSettings, RunSettings, TrainerSettings
+from configs.systems import SYSTEMS, name_of
 from datamodules.settings.tables import ProblemSettings
 from foundation.errors import UserError, near
-from foundation.settings import Rule, Settings, seed_setting, setting
+from foundation.settings import shown
 
 __all__ = ["ConfigError", "check_config"]
 
 _IN_DOUBLE = "modules.gmeql.GMEQL"
 """The model whose equations are computed in double precision; all others learn from rows in single precision."""
+SECTIONS = ("model", "data", "search", "trainer", "checkpoint", "logger", "callbacks")
+"""Keys of the top level that have keys of their own; a run may do without the last."""
 
 
 class ConfigError(UserError):
     """What is wrong with a configuration, as one sentence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings(Settings):
-    """Keys of the top level.
-
-    Attributes:
-        seed: random seed of the run.
-        threads: number of CPU threads of one tensor operation; None: all cores.
-        resume: run directory to go on in, or `auto`.
-        ckpt_path: checkpoint to begin from.
-        optimize: metric that a sweeper optimises, such as `test/r2_median`.
-    """
-
-    seed: int = seed_setting()
-    threads: int | None = setting(None, least=1)
-    resume: str | None = setting(None)
-    ckpt_path: str | None = setting(None)
-    optimize: str | None = setting(None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointSettings(Settings):
-    """Keys of `checkpoint`.
-
-    Attributes:
-        monitor: metric whose best epoch is tested and searched; None: the last epoch.
-        mode: whether the lowest or the highest value is the best.
-    """
-
-    group = "checkpoint"
-
-    monitor: str | None = setting(None)
-    mode: str = setting("min", choices=("min", "max"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoggerSettings(Settings):
-    """Keys of `logger` that are checked; W&B takes others.
-
-    Attributes:
-        project: name of the project.
-        mode: `auto`, `online` or `offline`.
-    """
-
-    group = "logger"
-
-    project: str = setting("rediscover")
-    mode: str = setting("auto", choices=("auto", "online", "offline"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerSettings(Settings):
-    """Keys of `trainer` that are checked; Lightning's Trainer takes others.
-
-    Attributes:
-        max_epochs: number of epochs; -1: no limit; None: the model's.
-        num_nodes: number of machines.
-    """
-
-    group = "trainer"
-
-    max_epochs: int | None = setting(
-        None,
-        rule=Rule(
-            lambda value: type(value) is int and (value >= 1 or value == -1),
-            "a whole number, at least 1, null, or -1 for no limit",
-        ),
-    )
-    num_nodes: int = setting(1, least=1)
 
 
 def check_config(config: DictConfig) -> None:
@@ -109,33 +44,98 @@ def check_config(config: DictConfig) -> None:
     for key in sorted(OmegaConf.missing_keys(config)):
         raise ConfigError(f"{key} is missing: give it on the command line, {key}=…")
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    _check_values(RunSettings, plain)
+    _check_sections(plain)
+    RunSettings.of({name: value for name, value in plain.items() if name not in SECTIONS})
     CheckpointSettings.of(plain["checkpoint"])
-    for settings in (LoggerSettings, TrainerSettings):
-        _check_values(settings, plain[settings.group] or {})
+    _check_logger(plain["logger"])
+    _check_trainer(plain["trainer"])
     if config.resume is not None and config.ckpt_path is not None and not _in_run(config):
         raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
     for group in ("model", "data", "search"):
-        _check_group(group, plain[group] or {})
+        _check_group(group, plain[group])
+    _check_system(plain)
     _check_end(config)
-    _check_search(plain["search"] or {})
+    _check_search(plain["search"])
     _check_table(config.data, single=config.model.get("_target_") != _IN_DOUBLE)
     _check_problem(config.data)
     _check_network(config)
 
 
-def _check_values(settings: type[Settings], options: Mapping[str, Any]) -> None:
-    """Check the keys that a settings class knows, whatever else there is."""
-    known = settings.setting_names()
-    settings.of({name: value for name, value in options.items() if name in known})
+def _check_sections(plain: Mapping[str, Any]) -> None:
+    """Every group must be there, with keys of its own, and name a class that this package has."""
+    for name in SECTIONS[:-1]:
+        if not isinstance(plain.get(name), Mapping):
+            raise ConfigError(f"{name}={shown(plain.get(name))} is not allowed: set its keys, {name}.KEY=VALUE")
+    for name in ("model", "data", "search"):
+        target = plain[name].get("_target_")
+        if name_of(name, target) is None and not (name == "search" and "_target_" not in plain[name]):
+            raise ConfigError(f"{name}._target_={shown(target)} is not allowed: choose a preset, {name}=NAME")
+    callbacks = plain.get("callbacks")
+    for name, entry in _mapping("callbacks", callbacks).items():
+        if not isinstance(_mapping(f"callbacks.{name}", entry).get("_target_", ""), str):
+            raise ConfigError(f"callbacks.{name}._target_={shown(entry['_target_'])} is not a class")
+        if entry and "_target_" not in entry:
+            raise ConfigError(f"callbacks.{name} names no class: give callbacks.{name}._target_=CLASS")
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Keys of a section that may be left out."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name}={shown(value)} is not allowed: set its keys, or leave it out with null")
+    return value
+
+
+def _check_logger(options: Mapping[str, Any]) -> None:
+    """Check the keys of W&B, where the configuration has it."""
+    if options:
+        LoggerSettings.check(options)
+        check_folder("logger.save_dir", str(options["save_dir"]))
+
+
+def _check_trainer(options: Mapping[str, Any]) -> None:
+    """Check all keys, since Lightning looks at most of them late, and at some only in the fit."""
+    for name, instead in OWN_OF_A_RUN.items():
+        if name in options:
+            raise ConfigError(f"trainer.{name} is for the run to decide: leave it out; {instead}")
+    TrainerSettings.of(options)
+
+
+def _check_system(plain: Mapping[str, Any]) -> None:
+    """Model, data, search and the monitored metric must go together."""
+    model, data, search = (name_of(group, plain[group].get("_target_")) for group in ("model", "data", "search"))
+    if model is None or model not in SYSTEMS:  # one that is being written
+        return
+    system = SYSTEMS[model]
+    if data not in system.data:
+        raise ConfigError(
+            f"model={model} does not go with data={data}: choose data={' or data='.join(system.data)}"
+        )
+    owners = [name for name, other in SYSTEMS.items() if other.search == search]
+    if owners and model not in owners:
+        raise ConfigError(
+            f"search={search} explains model={' or model='.join(owners)}, not model={model}: choose "
+            f"search={system.search}, or search=none"
+        )
+    decodes = plain["model"].get("decode") == "target"
+    if (system.needs_target or decodes) and plain["data"].get("target", "") is None:
+        other = ", or use model.decode=inputs" if decodes else ""
+        raise ConfigError(f"model={model} needs data with a target: name its column, data.target=…{other}")
+    monitor = plain["checkpoint"].get("monitor")
+    metrics = (*system.metrics, *(system.search_metrics if search == system.search else ()))
+    if monitor is not None and monitor not in metrics:
+        raise ConfigError(
+            f"checkpoint.monitor={monitor} is no metric by which model={model} can choose an epoch; "
+            f"{near(monitor, metrics) if metrics else 'it has none: leave it out'}"
+        )
 
 
 def _check_group(group: str, options: Mapping[str, Any]) -> None:
     """Check all keys of a model, of data or of a search by the settings classes of its target."""
-    target = str(options.get("_target_"))
-    if target not in SETTINGS:
+    if "_target_" not in options:  # search=none; an experiment may still have set keys of a search
         return
-    classes = SETTINGS[target][1]
+    classes = SETTINGS[str(options["_target_"])][1]
     values = {name: value for name, value in options.items() if name != "_target_"}
     known = [name for settings in classes for name in settings.setting_names()]
     for name in values:
@@ -192,12 +192,14 @@ def _check_table(data: DictConfig, single: bool) -> None:
     if not target.startswith(("datamodules.tabular.", "datamodules.california.")):
         return
     from datamodules.tables.refusals import MIN_SPLIT_ROWS
+    from datamodules.tables.splits import check_split
     from datamodules.tables.table import check_single_precision, check_table
 
     features: Any = OmegaConf.to_container(data.features) if OmegaConf.is_list(data.features) else data.features
     path = data.get("path", "sklearn:california_housing")
     rows = {"max_rows": data.max_rows, "min_rows": MIN_SPLIT_ROWS}
     table = check_table(str(path), data.target, features, **rows, seed=data.split_seed)
+    check_split(len(table), data.split, data.validation_fraction, data.test_fraction)
     if single:
         check_single_precision(table)
 

@@ -7,7 +7,7 @@ import numpy as np
 from datamodules.tables.table import Table, TableError
 from foundation.errors import near
 
-__all__ = ["SCALINGS", "SPLITS", "input_statistics", "split_table"]
+__all__ = ["SCALINGS", "SPLITS", "check_split", "input_statistics", "split_table"]
 
 SPLITS = ("random", "paper")
 SCALINGS = ("standard", "minmax", "none")
@@ -38,30 +38,52 @@ def split_table(
     Raises:
         TableError: the split is unknown, or the fractions leave nothing to train on.
     """
-    if split not in SPLITS:
-        raise TableError(f"split={split!r} is unknown: {near(str(split), SPLITS)}")
+    check_split(len(table), split, validation_fraction, test_fraction)
     if split == "paper":
         return dict.fromkeys(("train", "validation", "test", "all"), table)
-    fractions = (validation_fraction, test_fraction)
-    if not (min(fractions) > 0 and sum(fractions) < 1):
-        raise TableError(
-            f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for one "
-            "of the parts: both must be above 0 and their sum below 1."
-        )
-    rows = len(table)
-    validation, test = (max(2, round(fraction * rows)) for fraction in fractions)
-    if rows - validation - test < 2:
-        raise TableError(
-            f"{rows} rows with validation_fraction={validation_fraction} and test_fraction={test_fraction} "
-            "leave fewer than two to train on: lower the fractions or give more rows."
-        )
-    order = np.random.default_rng(seed).permutation(rows)
+    validation, test = _sizes(len(table), validation_fraction, test_fraction)
+    order = np.random.default_rng(seed).permutation(len(table))
     parts = {
         "test": order[:test],
         "validation": order[test : test + validation],
         "train": order[test + validation :],
     }
     return {"all": table, **{name: table.take(np.sort(chosen)) for name, chosen in parts.items()}}
+
+
+def check_split(rows: int, split: str, validation_fraction: float, test_fraction: float) -> None:
+    """Make sure that every part of a split has rows.
+
+    Args:
+        rows: number of rows of the table.
+        split: `random` or `paper`.
+        validation_fraction: share of the rows to choose by.
+        test_fraction: share of the rows to judge by.
+
+    Raises:
+        TableError: the split is unknown, or the fractions leave nothing to train on.
+    """
+    if split not in SPLITS:
+        raise TableError(f"split={split!r} is unknown: {near(str(split), SPLITS)}")
+    if split == "paper":
+        return
+    fractions = (validation_fraction, test_fraction)
+    if not (min(fractions) > 0 and sum(fractions) < 1):
+        raise TableError(
+            f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for one "
+            "of the parts: both must be above 0 and their sum below 1."
+        )
+    validation, test = _sizes(rows, *fractions)
+    if rows - validation - test < 2:
+        raise TableError(
+            f"{rows} rows with validation_fraction={validation_fraction} and test_fraction={test_fraction} "
+            "leave fewer than two to train on: lower the fractions or give more rows."
+        )
+
+
+def _sizes(rows: int, *fractions: float) -> tuple[int, ...]:
+    """Number of rows of a part for each share; R2 needs two."""
+    return tuple(max(2, round(fraction * rows)) for fraction in fractions)
 
 
 def input_statistics(values: np.ndarray, scaling: str = "standard") -> dict[str, list[float]]:
