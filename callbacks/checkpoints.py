@@ -1,15 +1,49 @@
 """Checkpoints from which a run goes on exactly as if it had never stopped."""
 
+from __future__ import annotations
+
+import io
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
-__all__ = ["BEST", "LAST", "EpochCheckpoint", "best_checkpoint"]
+from foundation.files import writing
+from runs.directory import BEST, LAST, before
 
-LAST = "last.ckpt"
-BEST = "best.ckpt"
+__all__ = ["BestCheckpoint", "EpochCheckpoint", "WholeCheckpoints"]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole, down to the disk, and keeps the one before it beside it.
+
+    A disk that loses what it was given, as in a power cut, then takes the run back by one epoch and not to its
+    beginning.
+    """
+
+    def __init__(self) -> None:
+        self._went_on_from: Path | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; the one that was there is kept, unless it is known to be torn."""
+        path = Path(path)
+        torn = self._went_on_from == before(path)
+        self._went_on_from = None
+        content = io.BytesIO()  # what torch raises about a full disk is no OSError
+        torch.save(checkpoint, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path, before=None if torn else before(path)) as stream:
+            stream.write(content.getbuffer())
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint, and remember which one."""
+        self._went_on_from = Path(path)
+        return super().load_checkpoint(path, *arguments, **options)
 
 
 class EpochCheckpoint(Checkpoint):
@@ -33,6 +67,11 @@ class EpochCheckpoint(Checkpoint):
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / LAST
         self._between_epochs = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Clear away what a kill left of checkpoints that were being written."""
+        for part in self.path.parent.glob("*.ckpt.*.part") if trainer.is_global_zero else ():
+            part.unlink(missing_ok=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state between two epochs."""
@@ -60,15 +99,43 @@ class EpochCheckpoint(Checkpoint):
         self._between_epochs = False
 
 
-def best_checkpoint(folder: str | Path, monitor: str, mode: str) -> ModelCheckpoint:
-    """Keeps the epoch with the best value of one metric in `best.ckpt`."""
-    return ModelCheckpoint(
-        dirpath=str(folder),
-        filename=Path(BEST).stem,
-        monitor=monitor,
-        mode=mode,
-        save_top_k=1,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-        save_weights_only=True,
-    )
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights of the epoch with the best value of one metric in `best.ckpt`.
+
+    Lightning's own forgets what was best when the run directory was moved, and writes over it.
+
+    Args:
+        folder: Where the checkpoint is written.
+        monitor: Name of the metric.
+        mode: Whether the lowest or the highest value is the best, `min` or `max`.
+    """
+
+    def __init__(self, folder: str | Path, monitor: str, mode: str) -> None:
+        super().__init__(
+            dirpath=str(folder),
+            filename=Path(BEST).stem,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_weights_only=True,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was best; its file is the one in this directory, wherever it was written."""
+        here = str(Path(str(self.dirpath)) / BEST)
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved: dict[str, Any] = {name: here if state_dict[name] else "" for name in paths}
+        moved["best_k_models"] = {here: state_dict["best_model_score"]} if state_dict["best_k_models"] else {}
+        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, if the epoch is whole: one that was interrupted is repeated."""
+        if not trainer.interrupted:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, if the epoch is whole."""
+        if not trainer.interrupted:
+            super().on_validation_end(trainer, pl_module)

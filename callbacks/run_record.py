@@ -1,7 +1,7 @@
 """The record of a run, kept while Lightning runs it: seconds of each phase, metrics, the end."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from runs.attempts import merge_metrics
+from runs.directory import BEST, CHECKPOINTS, LAST
 from runs.record import begin_results, read_results, record_metrics, record_progress
 
 __all__ = ["RunRecord"]
@@ -70,13 +71,12 @@ class RunRecord(Callback):
         else:
             self._update(phase="done")
         metrics = read_results(self.run_dir).get("metrics", {})
-        folder = self.run_dir / "checkpoints"
+        folder = self.run_dir / CHECKPOINTS
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 known = {name: value for name, value in metrics.items() if value is not None}
                 logger.experiment.summary.update(known)
-                if folder.is_dir():
-                    logger.experiment.log_artifact(str(folder), f"checkpoints-{logger.experiment.id}", "model")
+                _upload(logger, [folder / name for name in (LAST, BEST) if (folder / name).is_file()])
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds that the fit has taken so far, over all attempts."""
@@ -107,3 +107,14 @@ class RunRecord(Callback):
     def _update(self, phase: str | None = None, seconds: Mapping[str, float] | None = None) -> None:
         if self.writes:
             record_progress(self.run_dir, phase, seconds)
+
+
+def _upload(logger: WandbLogger, checkpoints: Sequence[Path]) -> None:
+    """Give W&B the checkpoints of a run as an artifact."""
+    import wandb
+
+    artifact = wandb.Artifact(f"checkpoints-{logger.experiment.id}", "model")
+    for path in checkpoints:
+        artifact.add_file(str(path))
+    if checkpoints:
+        logger.experiment.log_artifact(artifact)

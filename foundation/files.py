@@ -118,13 +118,15 @@ def check_plain_folder(folder: str | Path, besides: Collection[str] = ()) -> Non
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[IO[bytes]]:
+def writing(path: str | Path, before: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a stream whose content takes the place of a file once all of it is written.
 
     A reader, or a kill at any moment, finds the old file or the new one, whole. A link is replaced, not followed.
 
     Args:
         path: Path of the file, in a directory that exists.
+        before: Path that the old file is kept under, in the same directory; None: it is not kept. A kill may then
+            leave the old file there, and none at `path`.
 
     Yields:
         Binary stream to write the new content to.
@@ -139,6 +141,8 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        if before is not None and path.is_file():
+            os.replace(path, before)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
 from reports.run_summary import run_summary
 from runs.command_line import remember_overrides
-from runs.directory import claimed, starting_point, wandb_run_id
+from runs.directory import BEST, claimed, starting_point, wandb_run_id, whole_checkpoint
 from runs.interruption import how_to_go_on, interruptible
 from runs.launch import rank
 from runs.record import read_results
@@ -161,6 +161,6 @@ def _take_best(config: DictConfig, run_dir: Path, model: LightningModule) -> Non
     """Put the weights of the best epoch into the model, where one was asked for."""
     from rediscover.wiring.checkpoint_reading import read_checkpoint
 
-    best = run_dir / "checkpoints" / "best.ckpt"
-    if config.checkpoint.monitor is not None and best.is_file():
+    best = None if config.checkpoint.monitor is None else whole_checkpoint(run_dir, BEST)
+    if best is not None:
         model.load_state_dict(read_checkpoint(best)["state_dict"])

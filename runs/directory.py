@@ -15,22 +15,27 @@ from typing import IO
 
 from foundation.errors import UserError
 from foundation.files import FileError, check_plain_folder, open_lock, read_regular, replace_file
+from runs.launch import rank
 
 __all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "LAST",
     "RunDirectoryError",
+    "before",
     "check_checkpoint_file",
     "check_run_directory",
-    "checkpoint_of",
     "claimed",
     "is_claimed",
     "run_directory_of",
     "short_path",
     "starting_point",
     "wandb_run_id",
+    "whole_checkpoint",
 ]
 
 CHECKPOINTS = "checkpoints"
-LAST = "last.ckpt"
+LAST, BEST = "last.ckpt", "best.ckpt"
 LOCK = ".lock"
 ID_FILE = "wandb_run_id.txt"
 FOREIGN = ("wandb",)  # with `logger.save_dir` in a run directory; W&B links to its latest run there
@@ -66,10 +71,39 @@ def run_directory_of(checkpoint: str | Path) -> Path | None:
     return run if folder.name == CHECKPOINTS and (run / ".hydra" / "overrides.yaml").is_file() else None
 
 
-def checkpoint_of(run_dir: str | Path) -> Path | None:
-    """The checkpoint from which a run goes on, or None where it was cut before the first."""
-    path = Path(run_dir) / CHECKPOINTS / LAST
-    return path if path.is_file() else None
+def before(checkpoint: Path) -> Path:
+    """The path under which the checkpoint before one is kept: `last.before.ckpt`."""
+    return checkpoint.with_suffix(f".before{checkpoint.suffix}")
+
+
+def whole_checkpoint(run_dir: Path, name: str) -> Path | None:
+    """A checkpoint that a run has written, or the one before it where it is torn, which is said.
+
+    Args:
+        run_dir: Run directory.
+        name: Name of the checkpoint, `LAST` or `BEST`.
+
+    Returns:
+        The path of a whole file; None where the run has not written any.
+
+    Raises:
+        RunDirectoryError: Both are torn.
+    """
+    path = run_dir / CHECKPOINTS / name
+    if not path.exists() and not before(path).exists():
+        return None
+    try:
+        return check_checkpoint_file(path)
+    except RunDirectoryError:
+        if not before(path).exists():
+            raise
+        earlier = check_checkpoint_file(before(path))
+    if rank() == 0:
+        words = (
+            f"warning: {short_path(path)} is torn or missing: the one before it, {earlier.name}, takes its place"
+        )
+        print(words, file=sys.stderr, flush=True)
+    return earlier
 
 
 def check_checkpoint_file(path: str | Path) -> Path:
@@ -81,15 +115,15 @@ def check_checkpoint_file(path: str | Path) -> Path:
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise RunDirectoryError(f"there is no checkpoint {path}: give the path of a .ckpt file")
-    torn = RunDirectoryError(
-        f"{path} is not a whole checkpoint (torn, or of another program): give an earlier one"
-    )
     try:
         with zipfile.ZipFile(file) as archive:
-            if archive.testzip() is not None:
-                raise torn
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise torn from error
+            whole = archive.testzip() is None
+    except Exception:  # whatever a torn file makes of it
+        whole = False
+    if not whole:
+        raise RunDirectoryError(
+            f"{path} is not a whole checkpoint (torn, or of another program): give an earlier one"
+        )
     return file
 
 
@@ -106,8 +140,7 @@ def starting_point(run_dir: Path, checkpoint: str | None, resumes: bool) -> Path
     """
     if checkpoint is not None:
         return check_checkpoint_file(checkpoint)
-    last = checkpoint_of(run_dir) if resumes else None
-    return None if last is None else check_checkpoint_file(last)
+    return whole_checkpoint(run_dir, LAST) if resumes else None
 
 
 def short_path(path: Path) -> str:

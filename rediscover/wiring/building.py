@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from callbacks.checkpoints import EpochCheckpoint, best_checkpoint
+from callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, WholeCheckpoints
 from callbacks.progress import EpochProgress
 from callbacks.random_state import RandomState
 from callbacks.termination import Termination
@@ -58,7 +58,7 @@ def build_callbacks(
         callbacks.append(search)
     callbacks.append(EpochCheckpoint(folder))
     if config.checkpoint.monitor is not None:
-        callbacks.append(best_checkpoint(folder, config.checkpoint.monitor, config.checkpoint.mode))
+        callbacks.append(BestCheckpoint(folder, config.checkpoint.monitor, config.checkpoint.mode))
     return callbacks
 
 
@@ -75,6 +75,7 @@ def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback], 
         ConfigError: Lightning refuses a setting of the Trainer.
     """
     settings = {
+        "plugins": [WholeCheckpoints()],
         "num_sanity_val_steps": 0,  # the data have been checked, and the check would draw random numbers
         "use_distributed_sampler": False,  # the loaders shard themselves, by seed and epoch
         "enable_model_summary": False,
