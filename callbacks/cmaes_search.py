@@ -30,6 +30,7 @@ from foundation.errors import UserError
 from foundation.files import replace_file
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
+from reports.optional import optional
 from runs.record import record_metrics
 from searches.common.search_state import fingerprint
 from searches.latent_space.equation_map import MapFile
@@ -284,10 +285,12 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         }
         record_metrics(self.run_dir, totals)
         plots: list[Path] = []
-        for finding in findings[:_MOST_PLOTS]:
-            plots += draw_fit(self.run_dir, finding, names)
-        plots += draw_curves(self.run_dir, findings[:_MOST_PLOTS], names)
-        log.findings(self.run_dir, findings, names, plots)
+        with optional("plots"):
+            for finding in findings[:_MOST_PLOTS]:
+                plots += draw_fit(self.run_dir, finding, names)
+            plots += draw_curves(self.run_dir, findings[:_MOST_PLOTS], names)
+        with optional("tables and plots in W&B"):
+            log.findings(self.run_dir, findings, names, plots)
 
 
 def _rows(table: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from modules.networks.gumbel_max.elite_errors import EliteErrors
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
+from reports.optional import optional
 from runs.record import record_metrics
 from searches.common.regression_task import RegressionTask
 from searches.gumbel_structures.elite_equations import elite_equations
@@ -315,13 +317,18 @@ class EliteRepository(EquationSearch):
         folder = self.run_dir / "search"
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "restarts.csv", _as_csv(rows))
-        log = SearchLog(trainer)
-        for finding in findings:
-            points = [(n, e) for restart, n, e in self._curve if restart == finding.trial]
-            log.generations(finding.label, ({"generation": n, "best_mae": e} for n, e in points))
-        log.improvements(self._improvements)
-        plots = [path for finding in findings for path in draw_fit(self.run_dir, finding, names)]
-        log.findings(self.run_dir, findings, names, [*plots, *draw_curves(self.run_dir, findings, names)])
+        plots: list[Path] = []
+        with optional("plots"):
+            for finding in findings:
+                plots += draw_fit(self.run_dir, finding, names)
+            plots += draw_curves(self.run_dir, findings, names)
+        with optional("course, tables and plots in W&B"):
+            log = SearchLog(trainer)
+            for finding in findings:
+                points = [(n, e) for restart, n, e in self._curve if restart == finding.trial]
+                log.generations(finding.label, ({"generation": n, "best_mae": e} for n, e in points))
+            log.improvements(self._improvements)
+            log.findings(self.run_dir, findings, names, plots)
 
 
 @dataclass(frozen=True)

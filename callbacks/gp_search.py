@@ -30,7 +30,7 @@ from foundation.errors import UserError
 from foundation.files import replace_file
 from reports.finding_plots import draw_curves, draw_figures
 from reports.findings import Finding, report_findings
-from reports.polynomial_baselines import polynomial_r2
+from reports.optional import optional
 from searches.common.search_state import fingerprint
 from searches.evolution.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.evolution.settings import GeneticProgrammingSettings
@@ -207,17 +207,13 @@ class GPSearch(SpreadSearch[LatentJob]):
         )
 
     def text(self, finding: Finding) -> str:
-        """An equation, and how it compares with polynomials."""
+        """An equation, and how good it is."""
         equation = finding.chosen.expression
         first = f"{finding.target} = {equation.infix(finding.names)}"
         if finding.stopped == "constant":
             return f"{first}\n  the network gives the same value on every row"
         inputs, target = finding.test
-        linear, cubic = (polynomial_r2(finding.train, finding.test, degree) for degree in (1, 3))
-        return (
-            f"{first}\n  test R2 {r2(target, equation(inputs)):.6f} with {finding.chosen.complexity} nodes "
-            f"(linear fit {_shown(linear)}, cubic fit {_shown(cubic)})"
-        )
+        return f"{first}\n  test R2 {r2(target, equation(inputs)):.6f} with {finding.chosen.complexity} nodes"
 
     def report(
         self,
@@ -226,14 +222,22 @@ class GPSearch(SpreadSearch[LatentJob]):
         log: SearchLog,
         seconds: float,
     ) -> None:
-        """Results, plots, W&B, and the archive."""
+        """Results and the archive; then polynomials to compare with, plots, W&B."""
         names = findings[0].names or ()
         report_findings(self.run_dir, findings, names, seconds)
-        plots = draw_curves(self.run_dir, findings, names)
-        for job, finding in zip(results, findings, strict=True):
-            plots += draw_figures(self.run_dir, finding, names, job.network)
-        log.findings(self.run_dir, findings, names, plots)
         self._add_to_archive(findings)
+        with optional("comparisons with polynomials"):
+            for finding in findings:
+                if finding.stopped != "constant":
+                    fits = ", ".join(f"{name} fit {_shown(score)}" for name, score in finding.polynomials.items())
+                    print(f"{finding.target}, trial {finding.trial}, test R2 of polynomials: {fits}", flush=True)
+        plots: list[Path] = []
+        with optional("plots"):
+            plots += draw_curves(self.run_dir, findings, names)
+            for job, finding in zip(results, findings, strict=True):
+                plots += draw_figures(self.run_dir, finding, names, job.network)
+        with optional("tables and plots in W&B"):
+            log.findings(self.run_dir, findings, names, plots)
 
     def _add_to_archive(self, findings: Sequence[Finding]) -> None:
         if self.archive is None:

@@ -6,7 +6,7 @@ in numbers, at the end of every test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from reports.map_interpolation import (
     random_pairs,
 )
 from reports.map_metrics import Sample, mean_value, neighbour_metrics, principal_components, samples_of
+from reports.optional import optional
 from runs.record import record_metrics
 
 __all__ = ["MapReport"]
@@ -108,8 +109,13 @@ class MapReport(Callback):
 
         loaders: Any = trainer.test_dataloaders
         found = samples_of(loaders, pl_module.average.vocabulary, self.samples)  # type: ignore[union-attr]
-        metrics, plots = self.report(LatentMap(pl_module.average), found)  # type: ignore[arg-type]
-        record_metrics(self.run_dir, metrics)
+        with optional("atlas and interpolations of the map"):
+            metrics, plots = self.report(LatentMap(pl_module.average), found)  # type: ignore[arg-type]
+            record_metrics(self.run_dir, metrics)
+            self._upload(trainer, metrics, plots)
+
+    def _upload(self, trainer: Trainer, metrics: Mapping[str, float], plots: Sequence[Path]) -> None:
+        """Give W&B, where there is one, the metrics and the figures."""
         run = SearchLog(trainer).run
         if run is not None:
             import wandb

@@ -30,6 +30,7 @@ from foundation.errors import UserError
 from modules.networks.weights.small_networks import NetworkShape
 from reports.finding_plots import draw_curves, formula
 from reports.findings import Finding, report_findings
+from reports.optional import optional
 from runs.record import record_metrics
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -89,10 +90,14 @@ class NetworkReading(EquationSearch):
         report_findings(self.run_dir, findings, ["x"], time.perf_counter() - began)
         texts = [reader.vocabulary.text(row) for row in read]
         self._show(findings, texts, datamodule.one is not None)
-        plots = [*self._plots(findings, shape, flat), *draw_curves(self.run_dir, findings, ["x"])]
-        log = SearchLog(trainer)
-        log.findings(self.run_dir, findings, ["x"], plots)
-        _log_table(log, findings, texts)
+        plots: list[Path] = []
+        with optional("plots"):
+            plots += self._plots(findings, shape, flat)
+            plots += draw_curves(self.run_dir, findings, ["x"])
+        with optional("tables and plots in W&B"):
+            log = SearchLog(trainer)
+            log.findings(self.run_dir, findings, ["x"], plots)
+            _log_table(log, findings, texts)
         return findings
 
     def _networks(

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from reports.optional import optional
 from runs.attempts import merge_metrics
 from runs.directory import BEST, CHECKPOINTS, LAST
 from runs.record import begin_results, read_results, record_metrics, record_progress
@@ -70,13 +71,18 @@ class RunRecord(Callback):
             record_progress(self.run_dir, interrupted=True)
         else:
             self._update(phase="done")
+        with optional("summary and checkpoints in W&B"):
+            self._upload(trainer)
+
+    def _upload(self, trainer: Trainer) -> None:
+        """Give W&B the metrics as its summary and the checkpoints as an artifact."""
         metrics = read_results(self.run_dir).get("metrics", {})
         folder = self.run_dir / CHECKPOINTS
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 known = {name: value for name, value in metrics.items() if value is not None}
                 logger.experiment.summary.update(known)
-                _upload(logger, [folder / name for name in (LAST, BEST) if (folder / name).is_file()])
+                _upload_files(logger, [folder / name for name in (LAST, BEST) if (folder / name).is_file()])
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds that the fit has taken so far, over all attempts."""
@@ -109,7 +115,7 @@ class RunRecord(Callback):
             record_progress(self.run_dir, phase, seconds)
 
 
-def _upload(logger: WandbLogger, checkpoints: Sequence[Path]) -> None:
+def _upload_files(logger: WandbLogger, checkpoints: Sequence[Path]) -> None:
     """Give W&B the checkpoints of a run as an artifact."""
     import wandb
 

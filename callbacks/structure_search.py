@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from foundation.files import replace_file
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
+from reports.optional import optional
 from runs.interruption import how_to_go_on
 from runs.record import record_metrics
 from searches.gumbel_structures.course import Found, SearchCourse
@@ -304,11 +306,15 @@ class StructureSearch(EquationSearch):
         folder = self.run_dir / "search"
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "improvements.csv", _as_csv(self.course.history))
-        log = SearchLog(trainer)
-        log.generations(finding.label, finding.history)
-        log.improvements(self.course.history)
-        plots = [*draw_fit(self.run_dir, finding, names), *draw_curves(self.run_dir, [finding], names)]
-        log.findings(self.run_dir, [finding], names, plots)
+        plots: list[Path] = []
+        with optional("plots"):
+            plots += draw_fit(self.run_dir, finding, names)
+            plots += draw_curves(self.run_dir, [finding], names)
+        with optional("course, tables and plots in W&B"):
+            log = SearchLog(trainer)
+            log.generations(finding.label, finding.history)
+            log.improvements(self.course.history)
+            log.findings(self.run_dir, [finding], names, plots)
 
 
 def _model(module: LightningModule) -> GMEQL:

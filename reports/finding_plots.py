@@ -8,7 +8,6 @@ from pathlib import Path
 
 from reports import figures
 from reports.findings import Finding
-from reports.polynomial_baselines import polynomial_r2
 
 __all__ = ["draw_curves", "draw_figures", "draw_fit", "formula"]
 
@@ -23,11 +22,7 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
         network: Function that was rewritten, `[points, variables] -> [points]`.
     """
     title = f"{finding.target}, trial {finding.trial}"
-    baselines = {
-        name: 1.0 - score
-        for name, degree in (("linear", 1), ("cubic", 3))
-        if (score := polynomial_r2(finding.train, finding.test, degree)) is not None
-    }
+    baselines = {name: 1.0 - score for name, score in finding.polynomials.items() if score is not None}
     surface = figures.surface(
         finding.test[0],
         network,

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from expressions.equivalence import equivalent, recovered
 from expressions.expression import Expression
 from expressions.goodness_of_fit import mse, r2
 from foundation.files import replace_file
+from reports.optional import optional
 from reports.polynomial_baselines import Rows, polynomial_r2
 from runs.record import record_equations, record_metrics
 from searches.pareto_front import Candidate, ParetoFront
@@ -71,6 +73,13 @@ class Finding:
         """Name that no other finding of the run has."""
         return f"{self.problem}_trial_{self.trial}"
 
+    @cached_property
+    def polynomials(self) -> dict[str, float | None]:
+        """R2 on the test rows of the linear and of the cubic fit; None where there are too many monomials."""
+        return {
+            name: polynomial_r2(self.train, self.test, degree) for name, degree in (("linear", 1), ("cubic", 3))
+        }
+
 
 def heading_of_target(table: Table) -> str:
     """Name of a table's target as its header has it, which often says the unit, too."""
@@ -80,7 +89,7 @@ def heading_of_target(table: Table) -> str:
 def report_findings(
     run_dir: Path, findings: Sequence[Finding], names: Sequence[str], seconds: float
 ) -> dict[str, float]:
-    """Write results.json and equations.csv.
+    """Write equations.csv and results.json; what they are compared with is added when they are on disk.
 
     Args:
         run_dir: Run directory.
@@ -91,11 +100,13 @@ def report_findings(
     Returns:
         The flat metrics that were written.
     """
+    replace_file(run_dir / "equations.csv", _front_table(findings, names))
     rows = [_result(finding, names) for finding in findings]
     metrics = _summary(rows, seconds)
-    replace_file(run_dir / "equations.csv", _front_table(findings, names))
     record_equations(run_dir, rows)
     record_metrics(run_dir, metrics)
+    with optional("linear and cubic fits"):
+        record_equations(run_dir, [row | _polynomials(each) for row, each in zip(rows, findings, strict=True)])
     return metrics
 
 
@@ -110,13 +121,17 @@ def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
         **scores_of(candidate, finding, names),
         "recovered": None if truth is None else recovered(candidate.expression, truth),
         "equivalent": None if truth is None else equivalent(candidate.expression, truth, inputs),
-        "linear_test_r2": polynomial_r2(finding.train, finding.test, 1),
-        "cubic_test_r2": polynomial_r2(finding.train, finding.test, 3),
+        "linear_test_r2": None,  # added later
+        "cubic_test_r2": None,
         "target_variance": float(np.var(target)),
         "seconds": finding.seconds,
         "evaluations": finding.evaluations,
         "stopped": finding.stopped,
     }
+
+
+def _polynomials(finding: Finding) -> dict[str, float | None]:
+    return {f"{name}_test_r2": score for name, score in finding.polynomials.items()}
 
 
 def scores_of(candidate: Candidate, finding: Finding, names: Sequence[str]) -> dict[str, Any]:
