@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from foundation.errors import UserError
-from reports.run_comparison import COMMON, STYLES, collect, columns, order, printable, remark, terminal_table
+from foundation.terminal import printable
+from reports.run_comparison import COMMON, STYLES, collect, columns, order, remark, terminal_table
 from runs.reader import FINISHED
 
 __all__ = ["main"]
@@ -60,9 +61,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "compare.py") ->
             from reports.html_report import write_report  # sets equations, which the table does without
 
             write_report(runs, metrics, options.html)
-            console.print(f"wrote {options.html}", markup=False, highlight=False)
+            console.print(Text(printable(f"wrote {options.html}")))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

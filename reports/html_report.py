@@ -9,9 +9,10 @@ below a megabyte however many runs there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from foundation.errors import UserError
 from foundation.files import writing
@@ -97,7 +98,7 @@ class _Page:
         self.group_room, self.formula_room, self.row_room = Allowance(GROUPS), Allowance(FORMULAS), Allowance(RUNS)
         self.full_room = Allowance(DETAILS)
         self.full = self.full_room.afforded(
-            f"{heading_of(run, number)}{details_of(run)}" for number, run in enumerate(runs, 1)
+            f"{heading_of(run, number)}{_shown(details_of, run)}" for number, run in enumerate(runs, 1)
         )
         self.numbers = {id(run): number for number, run in enumerate(runs[: len(self.full)], 1)}
         """Number of each run that is shown in full, by its `id`."""
@@ -107,7 +108,9 @@ class _Page:
         head = f"<section><h2>{breakable(data) or 'unknown data'}</h2>"
         if not self.group_room.spend(head):
             return ""
-        told = self.group_room.afforded(equations_of(group, self.numbers, self.formula_room) for group in groups)
+        told = self.group_room.afforded(
+            _shown(equations_of, group, self.numbers, self.formula_room) for group in groups
+        )
         shown = groups[: len(told)]
         left_out = _left_out(len(groups) - len(told), "groups of runs")
         parts = [head, *told, left_out, self._means(shown), *(self._single_runs(group) for group in shown)]
@@ -165,6 +168,15 @@ class _Page:
                 parts.append(f'<h4>Plots</h4><div class="plots">{"".join(plots)}</div>{missing}')
         left_out = _left_out(len(self.runs) - len(self.full), "runs in full")
         return "\n".join(["<section><h2>Runs</h2>", *parts, left_out, "</section>"])
+
+
+def _shown(part: Callable[..., str], *arguments: Any) -> str:
+    """A part of the page; a line in its place where a run holds what cannot be shown: it is one of many."""
+    try:
+        return part(*arguments)
+    except Exception as error:
+        reason = escape(f"{type(error).__name__}: {error}"[:200])
+        return f'<p class="problem">What is here cannot be shown ({reason}).</p>'
 
 
 def _best(metric: str, column: Sequence[Spread | None]) -> float | None:

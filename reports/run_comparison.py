@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from foundation.errors import UserError, near
+from foundation.terminal import printable
 from runs.metrics_file import losses
 from runs.reader import FINISHED, TORN, Run, digits, find_runs, read_run
 
@@ -20,7 +21,6 @@ __all__ = [
     "columns",
     "lower_is_better",
     "order",
-    "printable",
     "remark",
     "terminal_table",
 ]
@@ -67,8 +67,17 @@ def collect(paths: Sequence[str | Path], *, curves: bool = False) -> list[Run]:
         for directory in found:
             below = directory.relative_to(path)
             name = path.resolve().name if directory == path else str(below)
-            runs.setdefault(directory.resolve(), read_run(directory, name, curves=curves))
+            runs.setdefault(directory.resolve(), _read(directory, name, curves))
     return list(runs.values())
+
+
+def _read(directory: Path, name: str, curves: bool) -> Run:
+    """A run; one that cannot be read is a line among the others, with the reason."""
+    try:
+        return read_run(directory, name, curves=curves)
+    except Exception as error:  # whatever a torn or a strange directory makes of it
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return Run(directory, name, state=TORN, problem=f"cannot be read ({reason:.200})")
 
 
 def lower_is_better(metric: str) -> bool | None:
@@ -130,7 +139,7 @@ def terminal_table(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
     for heading in ("run", "model", "data", "seed", "state"):
         table.add_column(heading, overflow="fold", ratio=3 if heading == "run" else None)
     for metric in metrics:
-        table.add_column(metric.replace("/", "/\n", 1), justify="right")
+        table.add_column(Text(printable(metric).replace("/", "/\n", 1)), justify="right")
     marks = {metric: best(runs, metric) for metric in metrics}
     for run in runs:
         cells = [Text(printable(text)) for text in (run.name, run.model, run.data, run.seed)]
@@ -154,8 +163,3 @@ def remark(run: Run) -> str:
     parts = [run.problem] if run.problem else []
     parts.append("nothing was logged yet" if reach is None else f"epoch {number(reach)}: {', '.join(last)}")
     return f"{run.name} ({run.state}): {'; '.join(parts)}"
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -80,10 +80,10 @@ class Run:
 
 def find_runs(root: Path) -> Iterator[Path]:
     """Directories at or below `root` that hold a run, in the order of their names."""
-    if (root / _RESULTS).is_file() or (root / _CONFIG).is_file():
-        yield root
-        return  # what lies inside a run belongs to it
     try:
+        if (root / _RESULTS).is_file() or (root / _CONFIG).is_file():
+            yield root
+            return  # what lies inside a run belongs to it
         below = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
     except OSError:
         return

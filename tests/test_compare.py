@@ -438,3 +438,45 @@ def test_r2_near_1_is_told_from_1(value: float, shown: str) -> None:
     from runs.reader import digits
 
     assert digits(value) == shown
+
+
+HIDDEN = "\x1b]0;mine\x07\x1b[2J\u202ekcart \ud800\r"
+"""What a terminal obeys, what turns a line around, and half a character."""
+
+
+def test_one_bad_run_ends_no_report_and_nothing_reaches_the_terminal(tmp_path, capsys, monkeypatch):
+    make(tmp_path, "good", results(0, 0.9))
+    for number, extreme in enumerate((1.7e308, -1.7e308, 1.7e308)):
+        content = results(number, 0.5, **{HIDDEN: 1.0, "test/huge": extreme})
+        content |= {"model": HIDDEN, "data": HIDDEN, "seed": HIDDEN, "wandb_run_id": HIDDEN}
+        content["equations"] += [
+            {"problem": HIDDEN, "target": [HIDDEN], "infix": {"a": HIDDEN}, "test_r2": extreme}
+        ]
+        path = make(tmp_path, f"bad{number}", content)
+        (path / "metrics.csv").write_text("epoch,fit/loss\n0,1.7e308\n1,-1.7e308\n")
+    make(tmp_path, "broken", results())
+    read = run_comparison.read_run
+
+    def read_but_one(path, *arguments, **options):
+        return 1 // 0 if path.name == "broken" else read(path, *arguments, **options)
+
+    monkeypatch.setattr(run_comparison, "read_run", read_but_one)
+    report = tmp_path / "report.html"
+    assert compare.main([str(tmp_path), "--html", str(report), "--sort", HIDDEN]) == 0
+    assert compare.main([str(tmp_path), "--sort", f"{HIDDEN}x"]) == 2
+    shown = "".join(capsys.readouterr())
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+    for text in (shown, report.read_text()):
+        assert "good" in text
+        assert "cannot be read (ZeroDivisionError" in text
+    assert Tags(report.read_text()).open == []
+
+
+def test_a_part_of_the_page_that_fails_is_a_line(tmp_path, monkeypatch):
+    record(tmp_path, 0)
+    record(tmp_path, 1)
+    monkeypatch.setattr("reports.html_report.details_of", lambda run: 1 // (run.seed == "0"))
+    page = Tags(written(tmp_path))
+    assert page.open == []
+    assert page.text.count("What is here cannot be shown (ZeroDivisionError") == 1
+    assert "the best of 2" in page.text

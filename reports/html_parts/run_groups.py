@@ -31,12 +31,15 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> Spread | None:
-        """The spread of the finite numbers among some values; None where there is none."""
+        """The spread of the finite numbers among some values; None where there is none, or it is no number."""
         numbers = [float(value) for value in values if _is_number(value)]
         if not numbers:
             return None
-        deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-        return cls(statistics.fmean(numbers), deviation, len(numbers))
+        try:
+            deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+            return cls(statistics.fmean(numbers), deviation, len(numbers))
+        except OverflowError:
+            return None
 
 
 @dataclass(frozen=True)

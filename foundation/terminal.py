@@ -1,0 +1,22 @@
+"""Text that a terminal shows and does not obey.
+
+Names of columns, metrics and runs may come from a stranger's file. Escape sequences in them could move the cursor,
+change the title of the window or hide a line, and marks of writing direction could turn a line around.
+"""
+
+from __future__ import annotations
+
+__all__ = ["printable"]
+
+
+_MARK = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: object, *, lines: bool = False) -> str:
+    """A text in which a mark stands for every character that a terminal obeys and does not show.
+
+    Args:
+        text: Anything that has a text.
+        lines: Whether the text may have several lines; otherwise a mark stands for a line end, too.
+    """
+    return "".join(letter if letter.isprintable() or (lines and letter == "\n") else _MARK for letter in str(text))
