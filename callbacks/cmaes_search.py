@@ -28,6 +28,7 @@ from expressions.goodness_of_fit import r2
 from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import replace_file
+from foundation.terminal import say
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
 from reports.optional import optional
@@ -276,7 +277,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         """Notes, results, plots, W&B."""
         for job, result in results.items():
             for note in dict.fromkeys(result.notes):
-                print(f"{job.label}: {note}", flush=True)
+                say(f"{job.label}: {note}")
         names: list[str] = []  # every finding has its own
         report_findings(self.run_dir, findings, names, seconds)
         totals = {

@@ -41,6 +41,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
 from foundation.files import replace_file
+from foundation.terminal import say
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elite_errors import EliteErrors
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
@@ -387,11 +388,10 @@ def _tell(finding: Finding, end: _End, names: Sequence[str]) -> None:
     inputs, target = finding.test
     score = 1.0 - nmse(target, finding.chosen.expression(inputs))
     fitted = pick(end.fitted).train_nmse if len(end.fitted) else math.inf
-    print(
+    say(
         f"restart {end.restart}: {finding.target} = {finding.chosen.expression.infix(names)}\n"
         f"  test R2 {score:.6f} with {finding.chosen.complexity} nodes; mean absolute error {end.soft:.4g} as "
-        f"sampled, {end.hard:.4g} with hard choices; with constants of its own 1 - R2 {fitted:.2e}",
-        flush=True,
+        f"sampled, {end.hard:.4g} with hard choices; with constants of its own 1 - R2 {fitted:.2e}"
     )
 
 

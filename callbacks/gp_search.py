@@ -28,6 +28,7 @@ from expressions.parsing import parse
 from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import replace_file
+from foundation.terminal import say
 from reports.finding_plots import draw_curves, draw_figures
 from reports.findings import Finding, report_findings
 from reports.optional import optional
@@ -230,7 +231,7 @@ class GPSearch(SpreadSearch[LatentJob]):
             for finding in findings:
                 if finding.stopped != "constant":
                     fits = ", ".join(f"{name} fit {_shown(score)}" for name, score in finding.polynomials.items())
-                    print(f"{finding.target}, trial {finding.trial}, test R2 of polynomials: {fits}", flush=True)
+                    say(f"{finding.target}, trial {finding.trial}, test R2 of polynomials: {fits}")
         plots: list[Path] = []
         with optional("plots"):
             plots += draw_curves(self.run_dir, findings, names)

@@ -11,7 +11,6 @@ Reads the network of `data.network`, where there is one, or else networks of the
 from __future__ import annotations
 
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from callbacks.settings.searches import NetworkReadingSettings
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
 from foundation.errors import UserError
+from foundation.terminal import say, warn
 from modules.networks.weights.small_networks import NetworkShape
 from reports.finding_plots import draw_curves, formula
 from reports.findings import Finding, report_findings
@@ -116,16 +116,12 @@ class NetworkReading(EquationSearch):
     def _show(self, findings: list[Finding], texts: list[str], from_file: bool) -> None:
         for finding, text in zip(findings[:_MOST_PLOTS], texts, strict=False):
             true = "" if finding.truth is None else f", truth {finding.truth.infix(['x'])}"
-            print(
-                f"{finding.target}: y = {text}\n  R2 to the network {_network_r2(finding):.6f}{true}", flush=True
-            )
+            say(f"{finding.target}: y = {text}\n  R2 to the network {_network_r2(finding):.6f}{true}")
         score = _network_r2(findings[0])
         if from_file and not score >= _GOOD_R2:
-            print(
+            warn(
                 f"warning: this network's best equation explains only R2 = {score:.3f}: the network may be "
-                "untrained, or compute something else than what the model can write",
-                file=sys.stderr,
-                flush=True,
+                "untrained, or compute something else than what the model can write"
             )
 
     def _plots(self, findings: list[Finding], shape: NetworkShape, flat: Tensor) -> list[Path]:

@@ -19,6 +19,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from callbacks.equation_search import EquationSearch
 from callbacks.logging.search_log import SearchLog
+from foundation.terminal import say
 from reports.findings import Finding
 from runs.search_files import SearchFiles
 from searches.common.parallel import cores
@@ -132,7 +133,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
         self._tell(findings)
         if len(findings) < len(jobs):
             left = len(jobs) - len(findings)
-            print(f"{left} searches had not begun: resume={self.run_dir} does them", flush=True)
+            say(f"{left} searches had not begun: resume={self.run_dir} does them")
         if findings:
             self.report(findings, results, log, time.perf_counter() - begun)
         self.files.complain()
@@ -147,7 +148,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
             return
         at_once = min(processes, len(waiting))
         length = self.duration(-(-len(waiting) // at_once))
-        print(f"searching equations: {len(waiting)} {self.unit}, {at_once} at a time{length}", flush=True)
+        say(f"searching equations: {len(waiting)} {self.unit}, {at_once} at a time{length}")
 
         def on_entry(label: str, entry: dict[str, float]) -> float:
             log.generations(label, [entry])
@@ -191,7 +192,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
     def _tell(self, findings: Sequence[Finding]) -> None:
         """The equations on the terminal, before anything is written: a full disk must not lose them."""
         for finding in findings:
-            print(self.text(finding), flush=True)
+            say(self.text(finding))
 
 
 def _place(trainer: Trainer) -> tuple[int, int]:

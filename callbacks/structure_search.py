@@ -34,6 +34,7 @@ from expressions.numbering import check_numbers, numbers_of
 from foundation.durations import duration
 from foundation.errors import Interrupted, UserError
 from foundation.files import replace_file
+from foundation.terminal import say
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
@@ -118,7 +119,7 @@ class StructureSearch(EquationSearch):
         course.start_clock()
         seconds = self.settings.seconds
         if trainer.is_global_zero and seconds is not None and seconds > _SAYS_SO_SECONDS:
-            print(f"The search takes up to {duration(seconds)}, less if it is exact.", flush=True)
+            say(f"The search takes up to {duration(seconds)}, less if it is exact.")
 
     def _course(self, data: Any, model: GMEQL) -> SearchCourse:
         """The search in the data of a fit, as far as a checkpoint has it."""
@@ -289,11 +290,10 @@ class StructureSearch(EquationSearch):
         assert self.course is not None
         inputs, target = finding.test
         score = 1.0 - nmse(target, finding.chosen.expression(inputs))
-        print(
+        say(
             f"{finding.target} = {finding.chosen.expression.infix(names)}\n"
             f"  test R2 {score:.6f} with {finding.chosen.complexity} nodes; {finding.stopped} after "
-            f"{finding.seconds:.1f} s, {finding.evaluations} instances, {self.course.progress.starts} starts",
-            flush=True,
+            f"{finding.seconds:.1f} s, {finding.evaluations} instances, {self.course.progress.starts} starts"
         )
 
     def _report(self, trainer: Trainer, finding: Finding, names: Sequence[str], seconds: float) -> None:

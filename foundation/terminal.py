@@ -6,7 +6,9 @@ change the title of the window or hide a line, and marks of writing direction co
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+import sys
+
+__all__ = ["printable", "say", "warn"]
 
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
@@ -20,3 +22,13 @@ def printable(text: object, *, lines: bool = False) -> str:
         lines: Whether the text may have several lines; otherwise a mark stands for a line end, too.
     """
     return "".join(letter if letter.isprintable() or (lines and letter == "\n") else _MARK for letter in str(text))
+
+
+def say(text: object) -> None:
+    """Print lines of text at once, as `printable` has them."""
+    print(printable(text, lines=True), flush=True)
+
+
+def warn(text: object) -> None:
+    """Print lines of text to standard error at once, as `printable` has them."""
+    print(printable(text, lines=True), file=sys.stderr, flush=True)

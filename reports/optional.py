@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator
+
+from foundation.terminal import warn
 
 __all__ = ["optional"]
 
@@ -26,6 +27,4 @@ def optional(what: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         _LOG.debug("no %s", what, exc_info=True)
-        print(
-            f"warning: {what} are missing ({reason:.200}); everything else is on disk", file=sys.stderr, flush=True
-        )
+        warn(f"warning: {what} are missing ({reason:.200}); everything else is on disk")

@@ -15,6 +15,7 @@ from typing import IO
 
 from foundation.errors import UserError
 from foundation.files import FileError, check_plain_folder, open_lock, read_regular, replace_file
+from foundation.terminal import warn
 from runs.launch import rank
 
 __all__ = [
@@ -102,7 +103,7 @@ def whole_checkpoint(run_dir: Path, name: str) -> Path | None:
         words = (
             f"warning: {short_path(path)} is torn or missing: the one before it, {earlier.name}, takes its place"
         )
-        print(words, file=sys.stderr, flush=True)
+        warn(words)
     return earlier
 
 

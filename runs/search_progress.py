@@ -19,7 +19,7 @@ class SearchProgress:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[best]}"),
             TimeElapsedColumn(),

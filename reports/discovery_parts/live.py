@@ -11,8 +11,8 @@ from rich.text import Text
 
 from datamodules.tables.table import Table
 from foundation.durations import duration
+from foundation.terminal import printable
 from reports.discovery_parts.terminal import few_digits, front_table
-from reports.typeset.notation import visible
 from searches.pareto_front import ParetoFront, pick
 from searches.portfolio import Progress
 
@@ -53,12 +53,12 @@ class LiveFront:
         Args:
             table: table that was read.
         """
-        self._names = [visible(name) for name in table.feature_names]
-        self._target = visible(table.target_name or "")
+        self._names = [printable(name) for name in table.feature_names]
+        self._target = printable(table.target_name or "")
         columns = ", ".join(self._names[:8]) + (", …" if len(self._names) > 8 else "")
         self._say(f"Read {table.label}: {len(table):,} rows, {len(self._names)} columns ({columns})")
         for note in table.notes:
-            self._say(f"  {visible(note)}")
+            self._say(f"  {printable(note)}")
         self._say(
             f"Searching for {self._target} = f({columns}) for at most {duration(self.seconds)}; "
             "Ctrl-C ends it with the best so far"
@@ -70,7 +70,7 @@ class LiveFront:
             self._live.start()
 
     def _say(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
         """Show how far the search is.

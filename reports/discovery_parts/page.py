@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expressions.expression import Expression
+from foundation.terminal import printable
 from reports.discovery_parts import plots
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.html_parts.escaping import escape
 from reports.html_parts.style import PLOTS, STYLE
 from reports.typeset.mathml import mathml
-from reports.typeset.notation import visible
 
 __all__ = ["page"]
 
@@ -56,7 +56,7 @@ def page(discovery: Discovery, shown: ShownEquations) -> str:
 
 def _name(text: str) -> str:
     """Text of the table on one line, cut where it is very long."""
-    plain = visible(text)
+    plain = printable(text)
     return plain if len(plain) <= _LONGEST_NAME else f"{plain[:_LONGEST_NAME]}…"
 
 
@@ -165,7 +165,7 @@ def _front(discovery: Discovery, shown: ShownEquations) -> str:
 
 
 def _notes(discovery: Discovery) -> str:
-    notes = "".join(f"<li>{escape(_cut(visible(note), 500))}</li>" for note in discovery.notes[:_MOST_NOTES])
+    notes = "".join(f"<li>{escape(_cut(printable(note), 500))}</li>" for note in discovery.notes[:_MOST_NOTES])
     return f"<h3>Notes</h3><ul>{notes}</ul>" if notes else ""
 
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from expressions.expression import Expression
+from foundation.terminal import printable
 from reports.discovery_parts.result import Discovery, Score
 from reports.discovery_parts.shown import ShownEquations, r2_text
-from reports.typeset.notation import visible
 from reports.typeset.terminal import formula_lines
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -47,8 +47,8 @@ def front_table(
     table.add_column("error", justify="right", no_wrap=True)
     table.add_column("R²", justify="right", no_wrap=True)
     whole = shown is not None
-    table.add_column(Text(f"{visible(target)} ="), overflow="fold" if whole else "ellipsis", no_wrap=not whole)
-    plain = [visible(name) for name in names]
+    table.add_column(Text(f"{printable(target)} ="), overflow="fold" if whole else "ellipsis", no_wrap=not whole)
+    plain = [printable(name) for name in names]
     for candidate in front:
         picked = chosen is not None and candidate == chosen
         equation = few_digits(candidate.expression) if shown is None else shown.of(candidate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expressions.expression import Expression
+from foundation.terminal import printable
 from reports.html_parts.escaping import escape
 from reports.typeset.notation import (
     Call,
@@ -18,7 +19,6 @@ from reports.typeset.notation import (
     Row,
     name_of,
     notation,
-    visible,
 )
 
 __all__ = ["mathml"]
@@ -42,8 +42,8 @@ def mathml(
     """
     tree = notation(expression, names, digits)
     if tree is None:
-        left = "" if target is None else f"{visible(target)} = "
-        plain = expression.infix(None if names is None else [visible(name) for name in names])
+        left = "" if target is None else f"{printable(target)} = "
+        plain = expression.infix(None if names is None else [printable(name) for name in names])
         return f"<code>{escape(left + plain)}</code>"
     left = "" if target is None else f"{_drawn(name_of(target))}<mo>=</mo>"
     return f'<math display="{"block" if display else "inline"}"><mrow>{left}{_drawn(tree)}</mrow></math>'

@@ -15,10 +15,11 @@ from itertools import pairwise
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, POWER_ROWS, Operator
 from expressions.printing import variable_name
+from foundation.terminal import printable
 
 __all__ = [
     "SIGNS", "Call", "Fence", "Fraction", "Name", "Notation", "Number", "Power", "Root", "Row",
-    "name_of", "notation", "visible",
+    "name_of", "notation",
 ]  # fmt: skip
 
 _LARGEST = 400
@@ -138,7 +139,7 @@ def name_of(name: str) -> Name:
     """A name as it is set: a Greek letter for its name, and what follows a single letter and `_` as its index."""
     found = re.fullmatch(r"([A-Za-z]+?)(?:_?([0-9]*)|_([A-Za-z0-9]{1,4}))_?", name)
     if found is None:
-        return Name(visible(name))
+        return Name(printable(name))
     stem = _GREEK.get(found[1], found[1])
     return Name(stem, found[2] or found[3] or "") if len(stem) == 1 else Name(name)
 
@@ -148,12 +149,7 @@ def _set_names(names: dict[int, str]) -> dict[int, Name]:
     found = {index: name_of(name) for index, name in names.items()}
     if len(set(found.values())) == len(found):
         return found
-    return {index: Name(visible(name)) for index, name in names.items()}
-
-
-def visible(text: str) -> str:
-    """Text on one line, with a mark for every character that has no shape."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return {index: Name(printable(name)) for index, name in names.items()}
 
 
 # --- what is set: a sum of products --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expressions.expression import Expression
+from foundation.terminal import printable
 from reports.typeset.notation import (
     SIGNS,
     Call,
@@ -24,7 +25,6 @@ from reports.typeset.notation import (
     Row,
     name_of,
     notation,
-    visible,
 )
 
 __all__ = ["formula_lines", "width_of"]
@@ -59,8 +59,8 @@ def formula_lines(
         rows = _broken(left, tree, width)
         if max(row.width for row in rows) <= width:
             return _stacked(rows)
-    left_text = "" if target is None else f"{visible(target)} = "
-    return [left_text + expression.infix(None if names is None else [visible(name) for name in names])]
+    left_text = "" if target is None else f"{printable(target)} = "
+    return [left_text + expression.infix(None if names is None else [printable(name) for name in names])]
 
 
 def _broken(left: Sequence[_Box], tree: Notation, width: int) -> list[_Box]:
