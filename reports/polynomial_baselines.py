@@ -16,6 +16,7 @@ MOST_ROWS = 20_000
 """Rows that a baseline is fitted to, and rows that it is scored on; of more, as many are drawn."""
 _MOST_MONOMIALS = 2_000
 _MOST_NUMBERS = 20_000_000  # monomials times rows of a fit: 160 MB
+_INDEPENDENT = 1e-4  # smallest length, beside the columns before it, over the largest one
 _BLOCK = 1 << 20  # numbers of a block of rows
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -83,8 +84,25 @@ def polynomial_r2(train: Rows, test: Rows, degree: int) -> float | None:
     train, test = drawn(train, min(MOST_ROWS, _MOST_NUMBERS // coefficients)), drawn(test, MOST_ROWS)
     monomials = Monomials(train[0], degree)
     mean = float(np.mean(train[1]))
-    weights = np.linalg.lstsq(monomials.fitted, train[1] - mean, rcond=None)[0]
+    weights = _least_squares(monomials.fitted, train[1] - mean)
     return r2(test[1], np.concatenate([block @ weights for block in monomials.blocks(test[0])]) + mean)
+
+
+def _least_squares(columns: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Weights of the columns, the shortest ones where columns nearly depend on each other. `[columns]`
+
+    LAPACK's driver computes singular values, which takes many times as long as the normal equations. These square
+    the condition number: a second solution, for what the first has left, makes up for that.
+    """
+    gram = columns.T @ columns
+    try:
+        size = np.diagonal(np.linalg.cholesky(gram))
+    except np.linalg.LinAlgError:
+        size = np.zeros(1)
+    if not size.min() > _INDEPENDENT * size.max():
+        return np.linalg.lstsq(columns, target)[0]
+    weights = np.linalg.solve(gram, columns.T @ target)
+    return np.asarray(weights + np.linalg.solve(gram, columns.T @ (target - columns @ weights)))
 
 
 def drawn(rows: Rows, most: int) -> Rows:
