@@ -31,7 +31,7 @@ def finite_numbers(values: Any, what: str) -> np.ndarray:
     refuse_other_kinds(values, what)
     try:
         with np.errstate(over="ignore"):  # of a longer type: infinite, hence refused below
-            found = np.asarray(values, dtype=np.float64)
+            found = np.asarray(_without_placeholders(np.asarray(values)), dtype=np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ValueError(f"{what}: not an array of real numbers, or one is missing ({error})") from error
     finite = np.isfinite(found)
@@ -40,6 +40,16 @@ def finite_numbers(values: Any, what: str) -> np.ndarray:
         count = finite.size - int(np.count_nonzero(finite))
         raise ValueError(f"{what}: {count} value(s) missing or not finite, the first at [{first}]")
     return found
+
+
+def _without_placeholders(values: np.ndarray) -> np.ndarray:
+    """The values with NaN for what pandas, or Python, has in the place of a missing one."""
+    if values.dtype != object:
+        return values
+    flat = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in values.ravel()]
+    filled = np.empty(len(flat), dtype=object)
+    filled[:] = flat
+    return filled.reshape(values.shape)
 
 
 def refuse_other_kinds(values: Any, what: str) -> None:

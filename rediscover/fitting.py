@@ -14,6 +14,7 @@ import numpy as np
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from modules.pretrained import CVAE_SMALL
+from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
 from searches.latent_space.equation_map import MapFile
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price
@@ -66,7 +67,9 @@ def explain(
     Raises:
         ValueError: the data cannot be searched, see `searches.portfolio.search`.
     """
-    inputs, target = np.asarray(inputs, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    inputs, target = checked_rows(inputs, target, "training")
+    if weights is not None:
+        weights = checked_weights(weights, target)
     train, chooses = _split(target, weights, seed)
     result = search(
         inputs[train],

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from expressions.expression import Expression
 from expressions.own_operators import register
+from foundation.arrays import refuse_other_kinds
 from foundation.files import replace_file
 from rediscover.estimator.options import (
     AT_ONCE,
@@ -131,6 +132,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         operators, workers = operator_names(self.operators), workers_of(self.n_jobs)
         settings_of(budget, self.method, operators, self.max_complexity)  # refused before the data are looked at
         labels = _target_labels(y)
+        for values, name in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
+            refuse_other_kinds(values, name)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         weights = _weights(sample_weight, X)
         seed = int(check_random_state(self.random_state).randint(_MOST_SEED))
@@ -187,6 +190,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         places = self._places(index)
+        refuse_other_kinds(X, "X")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         found = [fit.values(place, X) for fit, place in zip(self._fits, places, strict=True)]
         undefined = max(bad for _, bad in found)
@@ -236,6 +240,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
 
         register(own_operators(self.operators))
         scratch = SymbolicRegressor()  # the names of these rows, not those of the fit
+        for values, name in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
+            refuse_other_kinds(values, name)
         X, y = validate_data(scratch, X, y, dtype=np.float64, y_numeric=True)
         names, weights = scratch._names(), _weights(sample_weight, X)
         return score_table(read_equation(equation, names), names, X, np.asarray(y, dtype=np.float64), weights)

@@ -23,6 +23,7 @@ from expressions.equation_learner.architecture import Architecture
 from expressions.equation_learner.default_layers import DEFAULT_LAYERS
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
+from searches.common.checked_rows import checked_rows
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.gumbel_structures.course import SearchCourse
 from searches.gumbel_structures.proposers import Proposer, RandomProposer
@@ -71,6 +72,7 @@ def search(
     """
     begun = time.perf_counter()
     settings = settings or StructureSearchSettings()
+    inputs, target = checked_rows(inputs, target, "training")
     space = space or StructureSpace(Architecture(DEFAULT_LAYERS, inputs.shape[1]))
     course = SearchCourse(inputs, target, space, settings, seed=seed, validation=validation)
     run = _Run(course, proposer or RandomProposer(space), Path(state_path) if state_path else None)

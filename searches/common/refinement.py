@@ -183,7 +183,8 @@ class Refinement:
             return
         for argument in (inner, Expression.apply("square", inner)):
             x = self._values(argument)
-            size = np.sqrt(np.mean(x * x))
+            with np.errstate(over="ignore"):
+                size = np.sqrt(np.mean(x * x))
             if not (np.isfinite(size) and size > 0):
                 continue
             for offset in (0.0, 1.0):

@@ -15,6 +15,7 @@ import numpy as np
 
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
+from foundation.arrays import finite_numbers
 from searches.common.checked_rows import Rows, checked_rows, checked_weights, of_mean_one, variance
 from searches.common.chosen_rows import chosen_rows, evenly_spread
 from searches.common.regression_task import RegressionTask, held_out_error
@@ -50,7 +51,7 @@ class WholeTable:
         *,
         validation: tuple[Any, Any] | None = None,
         weights: Any = None,
-        validation_weights: np.ndarray | None = None,
+        validation_weights: Any = None,
     ) -> None:
         self.inputs, self.target = checked_rows(inputs, target, "training")
         self.weights = None
@@ -61,7 +62,9 @@ class WholeTable:
             self.weights = of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation: Rows | None = None if validation is None else checked_rows(*validation, "validation")
-        self.validation_weights = validation_weights
+        self.validation_weights: np.ndarray | None = None
+        if validation_weights is not None:
+            self.validation_weights = finite_numbers(validation_weights, "the validation weights")
         self.variance = variance(self.target, self.weights)
 
     def __len__(self) -> int:

@@ -44,6 +44,18 @@ def draw_constant() -> float:
     return random.choice((-1.0, 1.0)) * 10.0 ** random.uniform(-2.0, 2.0)
 
 
+def _centres_and_scales(columns: np.ndarray) -> tuple[list[float], list[float]]:
+    """Means and standard deviations of columns, 1 for a column that does not vary. `[columns]` each
+
+    Of a column whose squares leave float64, the largest magnitude.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        centres, scales = columns.mean(axis=0), columns.std(axis=0)
+    centres = np.where(np.isfinite(centres), centres, columns[0])
+    scales = np.where(np.isfinite(scales), scales, np.abs(columns).max(axis=0))
+    return centres.tolist(), [scale or 1.0 for scale in scales.tolist()]
+
+
 class TreeFactory:
     """Makes trees over a set of operators and variables, and translates them to expressions and back.
 
@@ -68,8 +80,7 @@ class TreeFactory:
         self.max_length = max_length
         self._operators = tuple(operators)
         self.pset = gp.PrimitiveSet("equation", columns.shape[1])
-        self._centres = columns.mean(axis=0).tolist()
-        self._scales = [float(scale) or 1.0 for scale in columns.std(axis=0)]
+        self._centres, self._scales = _centres_and_scales(columns)
         self._ridge_functions = [name for name in RIDGE_FUNCTIONS if name in operators]
         for name in operators:
             self.pset.addPrimitive(BY_NAME[name].numpy, BY_NAME[name].arity, name=name)
