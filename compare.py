@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from foundation.errors import UserError
+from foundation.boundary import refused
 from foundation.terminal import printable
 from reports.run_comparison import COMMON, STYLES, collect, columns, order, remark, terminal_table
 from runs.reader import FINISHED
@@ -62,11 +62,12 @@ def main(arguments: Sequence[str] | None = None, program: str = "compare.py") ->
 
             write_report(runs, metrics, options.html)
             console.print(Text(printable(f"wrote {options.html}")))
-    except UserError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader of our output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if not refused(error):
+            raise
+        return 2
     return 0
 
 

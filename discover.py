@@ -45,16 +45,17 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
     given.begun = BEGUN if arguments is None else time.perf_counter()
     for name in THREADS:  # matrices are small, and every core has a search of its own
         os.environ.setdefault(name, "1")
-    from foundation.errors import UserError
+    from foundation.boundary import refused
 
     try:
         run(given)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted before anything was found", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if not refused(error):
+            raise
+        return 2
     return 0
 
 
@@ -97,6 +98,11 @@ def run_discover(given: argparse.Namespace) -> None:
     """Search, show, write."""
     from rich.console import Console
 
+    from rediscover.wiring.long_tables import reading_line
+
+    long = reading_line(given.table)
+    if long is not None:
+        print(long, flush=True)
     from rediscover.discovery import discover, fresh_folder
     from reports.discovery_parts.live import LiveFront
     from reports.discovery_parts.terminal import summary

@@ -17,7 +17,6 @@ its traceback.
 """
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -30,14 +29,12 @@ from omegaconf import DictConfig
 
 from configs.complaints import explain
 from configs.words import checked_words
-from foundation.errors import UserError
+from foundation.boundary import refused
 from rediscover.training import chosen_model, optimized, train
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
 from runs.launch import check_launch
 
 __all__ = ["main"]
-
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,25 +80,10 @@ def _one_sentence() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(str(stop) or "interrupted", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal.SIGINT) from None
-    except UserError as error:
-        _refuse(str(error))
     except Exception as error:
-        sentence = explain(error) or _disk_fault(error)
-        if sentence is None:
+        if not refused(error, explain):
             raise
-        _refuse(sentence)
-
-
-def _disk_fault(error: Exception) -> str | None:
-    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
-        return None
-    where = f" to {error.filename}" if error.filename else ""
-    return f"cannot write{where}: {os.strerror(error.errno or 0)}; make room, then resume=RUN_DIR"
-
-
-def _refuse(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
-    raise SystemExit(2) from None
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.cells import Cell, Ledger, Record, run_cells  # noqa: E402
 from benchmarks.suites import SUITES, Suite, suite  # noqa: E402
+from foundation.boundary import refused  # noqa: E402
 from foundation.durations import duration  # noqa: E402
 from foundation.errors import UserError, near  # noqa: E402
 from foundation.files import replace_file  # noqa: E402
@@ -35,8 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     try:
         return _run(options, console, shlex.join(["python", "-m", "benchmarks", *arguments]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if not refused(error):
+            raise
         return 2
 
 

@@ -24,11 +24,8 @@ class EquationSearch(Callback):
         deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
 
     Attributes:
-        of_latents: whether the equations are of the model's latents, and not of the target of its data.
         interrupted: whether Ctrl-C cut the last search short, so that a resumed run goes on with it.
     """
-
-    of_latents = False
 
     def __init__(self, run_dir: str | Path = ".", deferred: bool = False) -> None:
         self.run_dir = Path(run_dir)

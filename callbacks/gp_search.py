@@ -101,7 +101,6 @@ class GPSearch(SpreadSearch[LatentJob]):
     """
 
     function = "searches.genetic_programming.search"
-    of_latents = True
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
         mine, others = divided(options, GPSearchSettings)

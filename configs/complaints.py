@@ -1,4 +1,4 @@
-"""Hydra's own complaints (an unknown key, group or choice, a text that does not parse) as one sentence each."""
+"""Complaints of Hydra (an unknown key, group or choice), of Lightning and of W&B as one sentence each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from configs.registry import SETTINGS, defaults_of
 from configs.synonyms import ours
-from foundation.errors import UserError, near
+from foundation.errors import near
 
 __all__ = ["GROUPS", "choices_of", "explain", "suggestion"]
 
@@ -60,8 +60,13 @@ def explain(error: Exception) -> str | None:
     if several is not None:
         return f"{several[1]} is several values: write key=[a,b] for one list, or add -m to run one job for each"
     kind = type(error).__name__
-    if kind == "InstantiationException":
-        return _of_constructor(error)
+    if kind == "InstantiationException":  # whatever else its cause is, `foundation.boundary` asks about
+        cause = str(error.__cause__)
+        return cause if isinstance(error.__cause__, TypeError) and "unexpected keyword" in cause else None
+    if kind == "MisconfigurationException":
+        return f"Lightning refuses this: {text}"
+    if type(error).__module__.startswith("wandb.errors"):
+        return f"W&B refuses this: {text}; logger=csv does without it"
     if kind == "OverrideParseException":
         return (
             f"the command line cannot be read: {text.splitlines()[-1].split(' See ')[0]} (quote lists and spaces)"
@@ -83,16 +88,6 @@ def _of_choice(group: str, word: str) -> str:
     if package is None:
         return f"hydra/{kind}={name} is none that Hydra has; {near(word, PLUGINS)}"
     return f"hydra/{kind}={name} is not installed: pip install {package}"
-
-
-def _of_constructor(error: BaseException) -> str | None:
-    """What a constructor has said that the configuration names, where the user can mend it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError) or (isinstance(cause, TypeError) and "unexpected keyword" in str(cause)):
-            return " ".join(str(cause).split())
-        cause = cause.__cause__ or cause.__context__
-    return None
 
 
 def _first_message(error: BaseException) -> str:

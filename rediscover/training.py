@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from configs.validation import check_config
 from foundation.errors import UserError, near
 from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
+from rediscover.wiring.long_tables import reading_line
 from reports.run_summary import run_summary
 from runs.command_line import remember_overrides
 from runs.directory import BEST, claimed, starting_point, wandb_run_id, whole_checkpoint
@@ -70,6 +71,9 @@ def train(config: DictConfig) -> dict[str, float]:
         Interrupted: Ctrl-C was pressed; the run can go on, unless it had not begun.
     """
     job = Job.of(config)
+    long = reading_line(str(job.config.data.get("path"))) if OmegaConf.is_dict(job.config.get("data")) else None
+    if long is not None and rank() == 0:
+        print(long, flush=True)
     check_config(job.config)
     if rank() != 0:
         _run(job, first=False)
@@ -106,27 +110,35 @@ def _run(job: Job, first: bool) -> None:
     """
     config, run_dir = job.config, job.run_dir
     checkpoint = starting_point(run_dir, config.ckpt_path, config.resume is not None)
+    if first:
+        print(first_line(job), flush=True)
     import lightning.pytorch as pl
     import torch
 
-    from rediscover.wiring.building import build_callbacks, build_data, build_model, build_search, build_trainer
+    from rediscover.wiring.building import (
+        build_callbacks,
+        build_data,
+        build_model,
+        build_search,
+        build_trainer,
+        check_devices,
+    )
     from rediscover.wiring.checkpoint_reading import check_fit
     from rediscover.wiring.loggers import build_loggers, closing
     from rediscover.wiring.quiet import keep_quiet
 
     keep_quiet()
+    check_devices(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_data(config)
     model = build_model(config, datamodule)
-    first_step = 0 if checkpoint is None else check_fit(checkpoint, model)
+    first_step = 0 if checkpoint is None else check_fit(checkpoint, model, config.trainer.max_epochs)
     record, run_id = _record(job, first)
     search = build_search(config, run_dir)
     loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
     trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers)
-    if first:
-        print(first_line(job, search), flush=True)
     with closing(trainer):
         with record.phase("fit"):  # one that was over ends before its first step
             resumed = checkpoint if first_step > 0 else None

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from callbacks.gp_search import GPSearch
-from callbacks.structure_search import StructureSearch
 from rediscover.training import compose
 from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
 
 
-def line_of(search: type | None, *overrides: str) -> str:
+def line_of(*overrides: str) -> str:
     config = compose(overrides)
-    return first_line(Job(config, Path("out"), "some_model", "some_data", list(overrides)), search)
+    return first_line(Job(config, Path("out"), "some_model", "some_data", list(overrides)))
 
 
 @pytest.mark.parametrize("where", ["checkout", "elsewhere"])
@@ -40,7 +38,7 @@ def test_a_run_that_explains_latents_names_the_command_that_explains_the_target(
     monkeypatch.chdir(tmp_path)
     if where == "checkout":
         (tmp_path / "discover.py").touch()
-    line = line_of(GPSearch, *overrides)
+    line = line_of(*overrides)
     assert "\n" not in line
     assert "its equations explain its latents" in line
     assert ("price" in words) == (", not price: for that, run " in line)
@@ -49,12 +47,12 @@ def test_a_run_that_explains_latents_names_the_command_that_explains_the_target(
 
 
 def test_of_a_problem_the_command_is_another_run() -> None:
-    line = line_of(GPSearch, "data=problem", "data.problem=I.12.1")
+    line = line_of("data=problem", "data.problem=I.12.1")
     assert line.endswith("not I.12.1: for that, run python train.py model=gmeql data.problem=I.12.1")
 
 
 def test_a_run_that_explains_its_target_or_searches_nothing_says_no_more() -> None:
     plain = f"some_model on some_data, in {Path('out')}"
-    assert line_of(StructureSearch, "model=gmeql", "data.problem=b1") == plain
-    assert line_of(None, "search=none") == plain
-    assert line_of(GPSearch, "model=cvae") == plain
+    assert line_of("model=gmeql", "data.problem=b1") == plain
+    assert line_of("search=none") == plain
+    assert line_of("model=cvae") == plain

@@ -1,10 +1,12 @@
 """Model, search and Trainer of a run, built from its configuration."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import hydra
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +17,10 @@ from callbacks.random_state import RandomState
 from callbacks.termination import Termination
 from configs.validation import ConfigError
 
-__all__ = ["build_callbacks", "build_data", "build_model", "build_search", "build_trainer"]
+__all__ = ["build_callbacks", "build_data", "build_model", "build_search", "build_trainer", "check_devices"]
+
+PROCESSES_A_CORE = 8
+"""Largest number of processes on a core; more would only wait for each other."""
 
 
 def build_data(config: DictConfig) -> LightningDataModule:
@@ -84,8 +89,26 @@ def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback], 
     }
     try:
         return Trainer(**settings, callbacks=callbacks, logger=loggers, default_root_dir=str(run_dir))
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def check_devices(config: DictConfig) -> None:
+    """Refuse devices that are not there, and settings that Lightning does not take together, before data are made.
+
+    Args:
+        config: Configuration of the run.
+
+    Raises:
+        ConfigError: Lightning refuses a setting of the Trainer, or the cores are too few for the processes.
+    """
+    trainer = build_trainer(config, Path(), [], [])
+    most = PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices} is more than {os.cpu_count()} cores can serve: "
+            f"give at most {most}"
+        )
 
 
 def _callbacks_of_the_model(config: DictConfig, run_dir: Path) -> list[Callback]:

@@ -12,18 +12,20 @@ from runs.directory import RunDirectoryError, short_path
 __all__ = ["check_fit", "read_checkpoint"]
 
 
-def check_fit(path: Path, model: LightningModule) -> int:
+def check_fit(path: Path, model: LightningModule, max_epochs: int | None = None) -> int:
     """Make sure that a run can go on from a checkpoint with this model.
 
     Args:
         path: Path of the checkpoint.
         model: Model that goes on.
+        max_epochs: Number of epochs at which the run is to end; None or -1: no limit.
 
     Returns:
         Number of the optimiser step at which the checkpoint was written.
 
     Raises:
-        RunDirectoryError: It is torn, of another model, of one with other sizes, or holds weights alone.
+        RunDirectoryError: It is torn, of another model, of one with other sizes, holds weights alone, or has more
+            epochs behind it.
     """
     state = read_checkpoint(path)
     wanted, found = type(model).__name__, state.get("model_class")
@@ -43,6 +45,12 @@ def check_fit(path: Path, model: LightningModule) -> int:
         )
     if "optimizer_states" not in state:
         raise RunDirectoryError(f"{short_path(path)} holds weights alone: go on from the last.ckpt beside it")
+    done = int(state.get("epoch", 0))
+    if max_epochs is not None and -1 < max_epochs < done:
+        raise RunDirectoryError(
+            f"{short_path(path)} has {done} epochs behind it, more than trainer.max_epochs={max_epochs}: give at "
+            f"least {done}"
+        )
     return int(state["global_step"])
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
+from configs.systems import SYSTEMS, name_of
 from rediscover.wiring.job import Job
 from runs.directory import short_path
 
@@ -17,16 +17,17 @@ CALIFORNIA = "sklearn:california_housing"
 """Table of `data=california`, which names no path."""
 
 
-def first_line(job: Job, search: Any) -> str:
-    """What is printed before a fit.
+def first_line(job: Job) -> str:
+    """What is printed before torch is imported, which takes seconds.
 
     Args:
         job: Run to be made.
-        search: Search callback of the run, or None.
     """
     line = f"{job.model} on {job.data}, in {short_path(job.run_dir)}"
     data = job.config.data
-    if search is None or not getattr(search, "of_latents", False) or not {"target", "problem"} & set(data):
+    search = name_of("search", job.config.search.get("_target_"))
+    of_latents = any(system.search == search and system.explains == "latents" for system in SYSTEMS.values())
+    if not of_latents or not {"target", "problem"} & set(data):
         return line
     target = data.get("problem", data.get("target"))
     if target is None:
