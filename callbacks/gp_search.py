@@ -108,6 +108,7 @@ class GPSearch(SpreadSearch[LatentJob]):
         super().__init__(run_dir, deferred, own.workers)
         self.own = own
         self.settings = GeneticProgrammingSettings.of(others)
+        replace(self.settings, islands=own.islands or 1)  # what the machine cannot hold is refused now
         self.archive = Path(own.archive) if own.archive else None
         if self.archive is not None:
             check_archive(self.archive)

@@ -19,10 +19,10 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from callbacks.equation_search import EquationSearch
 from callbacks.logging.search_log import SearchLog
+from foundation.machine import cores
 from foundation.terminal import say
 from reports.findings import Finding
 from runs.search_files import SearchFiles
-from searches.common.parallel import cores
 from searches.common.saved_search import SavedSearch
 from searches.search_result import SearchResult
 

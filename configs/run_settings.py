@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.settings import Rule, Settings, seed_setting, setting
+from foundation.settings import Rule, Settings, processes_rule, seed_setting, setting
 
 __all__ = ["OWN_OF_A_RUN", "CheckpointSettings", "LoggerSettings", "RunSettings", "TrainerSettings"]
 
@@ -67,7 +67,7 @@ class RunSettings(Settings):
     """
 
     seed: int = seed_setting()
-    threads: int | None = setting(None, least=1)
+    threads: int | None = setting(None, rule=processes_rule())
     resume: str | None = setting(None)
     ckpt_path: str | None = setting(None)
     optimize: str | None = setting(None)

@@ -25,10 +25,12 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeVar
 
 from foundation.errors import UserError, near
+from foundation.machine import cores, memory
 
-__all__ = ["Rule", "Settings", "SettingsError", "seed_setting", "setting", "shown"]
+__all__ = ["Rule", "Settings", "SettingsError", "processes_rule", "seed_setting", "setting", "shown"]
 
 _RULE = "rule"
+_PROCESSES_A_CORE, _FEWEST_PROCESSES = 16, 64
 Part = TypeVar("Part", bound="Settings")
 
 
@@ -90,6 +92,15 @@ def seed_setting() -> Any:
     return setting(0, least=0, most=2**32 - 1)
 
 
+def processes_rule(least: int = 1) -> Rule:
+    """Rule for a number of processes or threads, of which too many would bring the machine to a stop."""
+    most = max(_FEWEST_PROCESSES, _PROCESSES_A_CORE * cores())
+    return Rule(
+        lambda value: type(value) is int and least <= value <= most,
+        f"a whole number from {least} to {most} on this machine",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of all settings classes: checks every value as soon as an object is made.
@@ -111,7 +122,22 @@ class Settings:
                 raise self.refused(name, value, rule)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        self._check_memory()
         self._check_together()
+
+    def needed_memory(self) -> Mapping[tuple[str, ...], float]:
+        """Bytes that settings ask for, by their names; a subclass that can ask for too much overrides this."""
+        return {}
+
+    def _check_memory(self) -> None:
+        """Raise a SettingsError where settings ask for more memory than this machine has."""
+        for names, needed in self.needed_memory().items():
+            if needed > (there := memory()):
+                given = " with ".join(f"{self.key(name)}={shown(getattr(self, name))}" for name in names)
+                raise SettingsError(
+                    f"{given} needs about {_gigabytes(needed)} GB of memory, and this machine has "
+                    f"{_gigabytes(there)}: give fewer"
+                )
 
     def _check_together(self) -> None:
         """Check what one setting alone cannot tell; a subclass overrides this.
@@ -188,6 +214,10 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.0f}" if size >= 1e10 else f"{size / 1e9:.1g}"
 
 
 # --- rules from types -------------------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from expressions.expression import Expression
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError, near
 from foundation.files import replace_file
+from foundation.machine import cores
+from foundation.settings import processes_rule
 from rediscover.fitting import explain
 from reports.baselines import LEAST_HELD_OUT, GradientBoosting, quick_scores
 from reports.discovery import GRADIENT_BOOSTING, Discovery, Score, read, write
-from searches.common.parallel import cores
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.pareto_front import pick
 from searches.portfolio import METHODS, PortfolioSettings, Progress
@@ -99,8 +100,8 @@ def discover(
     settings = _settings(seconds, method, operators)
     if not seconds >= LEAST_SECONDS:
         raise UserError(f"seconds={seconds:g} is too short: give at least {LEAST_SECONDS:g}.")
-    if jobs is not None and jobs < 1:
-        raise UserError(f"jobs={jobs} is not allowed: it must be a whole number, at least 1.")
+    if jobs is not None and not processes_rule().allows(jobs):
+        raise UserError(f"jobs={jobs} is not allowed: it must be {processes_rule().words}.")
     read_table = check_table(table, target, features, sigma=sigma, min_rows=LEAST_ROWS)
     seeds = [_guess(guess, read_table) for guess in guesses]
     if on_table is not None:

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
+from callbacks.settings.searches import GPSearchSettings
+from configs.run_settings import RunSettings
 from foundation.errors import UserError
+from foundation.machine import cores, memory
 from foundation.settings import Rule, Settings, SettingsError, setting
+from searches.evolution.settings import GeneticProgrammingSettings
+from searches.gumbel_structures.settings import StructureSearchSettings
+from searches.latent_space.settings import LatentSearchSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +120,42 @@ def test_a_plain_dataclass_field_is_checked_by_its_type() -> None:
 
     with pytest.raises(SettingsError, match="count=many is not allowed: it must be a whole number"):
         Bare.of({"count": "many"})
+
+
+# --- what the machine cannot do ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        (
+            GeneticProgrammingSettings,
+            {"population": 10**9},
+            r"population=1000000000 with search.islands=1 needs",
+        ),
+        (GeneticProgrammingSettings, {"islands": 9_999, "population": 10**6}, "this machine has .*: give fewer"),
+        (GeneticProgrammingSettings, {"islands": 10**6}, "from 1 to 10000"),
+        (GeneticProgrammingSettings, {"bank_size": 10**10}, r"search\.bank_size=10000000000"),
+        (StructureSearchSettings, {"proposals": 10**9}, r"search\.proposals=1000000000 needs"),
+        (LatentSearchSettings, {"population": 10**9}, r"search\.population=1000000000 needs"),
+        (GPSearchSettings, {"islands": 10**6}, "from 1 to 10000"),
+        (GPSearchSettings, {"workers": 10**6}, "on this machine"),
+        (RunSettings, {"threads": 10**8}, r"threads=100000000 is not allowed: .* on this machine"),
+    ],
+)
+def test_what_the_machine_cannot_do_is_refused(settings: type, options: dict[str, int], words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        settings.of(options)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_limit_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    GeneticProgrammingSettings(population=1_000)
+    monkeypatch.setattr("foundation.settings.memory", lambda: 1e7)
+    with pytest.raises(SettingsError, match=r"needs about 0\.02 GB of memory, and this machine has 0\.01"):
+        GeneticProgrammingSettings(population=1_000)
+
+
+def test_the_memory_of_the_machine_is_known() -> None:
+    assert 1e8 < memory() < 1e15
+    assert cores() >= 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from datamodules.settings.tables import NAME, NAMES
-from foundation.settings import Rule, Settings, SettingsError, seed_setting, setting
+from foundation.settings import Rule, Settings, SettingsError, processes_rule, seed_setting, setting
+from searches.evolution.settings import MOST_ISLANDS
 
 __all__ = [
     "CMAESSearchSettings",
@@ -38,10 +39,10 @@ class GPSearchSettings(Settings):
     group = "search"
 
     seed: int = seed_setting()
-    trials: int = setting(1, least=1)
+    trials: int = setting(1, least=1, most=10_000)
     archive: str | None = setting(None)
-    workers: int | None = setting(None, least=1)
-    islands: int | None = setting(None, least=1)
+    workers: int | None = setting(None, rule=processes_rule())
+    islands: int | None = setting(None, least=1, most=MOST_ISLANDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,12 @@ class CMAESSearchSettings(Settings):
 
     seed: int = seed_setting()
     problems: tuple[str, ...] = setting((), rule=PROBLEMS)
-    heldout: int = setting(6, least=0)
+    heldout: int = setting(6, least=0, most=10_000)
     table: str | None = setting(None)
     target: str | None = setting(None, rule=NAME)
     features: tuple[str, ...] | None = setting(None, rule=NAMES)
     noise_level: float = setting(0.0, least=0)
-    workers: int | None = setting(None, least=1)
+    workers: int | None = setting(None, rule=processes_rule())
 
     def _check_together(self) -> None:
         if self.table is not None and self.target is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.settings.streams import StreamSettings
-from foundation.settings import SettingsError, seed_setting, setting
+from foundation.settings import SettingsError, processes_rule, seed_setting, setting
 
 __all__ = ["EquationsSettings"]
 
@@ -31,7 +31,7 @@ class EquationsSettings(StreamSettings):
     batch_size: int = setting(128, least=1)
     epoch_samples: int = setting(16_384, least=1)
     held_out_samples: int = setting(2_048, least=1)
-    num_workers: int = setting(0, least=0)
+    num_workers: int = setting(0, rule=processes_rule(0))
     skeletons: str | None = setting(None)
     corpus: str | None = setting(None)
     corpus_samples: int = setting(1_048_576, least=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.zoo.settings import ZooSettings
-from foundation.settings import seed_setting, setting
+from foundation.settings import processes_rule, seed_setting, setting
 from modules.settings.activations import ACTIVATION_NAMES
 
 __all__ = ["NetworkWeightsSettings"]
@@ -32,9 +32,9 @@ class NetworkWeightsSettings(ZooSettings):
     validation_networks: int = setting(2048, least=1)
     test_networks: int = setting(5000, least=1)
     batch_size: int = setting(128, least=1)
-    num_workers: int = setting(0, least=0)
+    num_workers: int = setting(0, rule=processes_rule(0))
     cache: str = setting("logs/zoo")
-    processes: int | None = setting(None, least=1)
+    processes: int | None = setting(None, rule=processes_rule())
     network: str | None = setting(None)
     network_activation: str | None = setting(None, choices=ACTIVATION_NAMES)
     seed: int = seed_setting()

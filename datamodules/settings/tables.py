@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.settings import Rule, Settings, seed_setting, setting
+from foundation.settings import Rule, Settings, processes_rule, seed_setting, setting
 
 __all__ = [
     "MAX_ROWS",
@@ -52,7 +52,7 @@ class TableSettings(Settings):
     group = "data"
 
     batch_size: int = setting(256, least=1)
-    num_workers: int = setting(0, least=0)
+    num_workers: int = setting(0, rule=processes_rule(0))
     seed: int = seed_setting()
     max_rows: int = setting(MAX_ROWS, least=10)
 

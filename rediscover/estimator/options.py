@@ -12,7 +12,8 @@ from expressions.operators import BY_NAME
 from expressions.own_operators import CustomOperator, register
 from expressions.parsing import parse
 from foundation.errors import UserError, near
-from searches.common.parallel import cores
+from foundation.machine import cores
+from foundation.settings import processes_rule
 from searches.portfolio import METHODS, PortfolioSettings
 
 __all__ = [
@@ -185,7 +186,11 @@ def workers_of(n_jobs: Any) -> int:
         raise ParameterError(
             f"n_jobs={n_jobs!r} is not allowed: it must be a number of processes, or -1 for all cores"
         )
-    return int(n_jobs) if int(n_jobs) > 0 else max(1, cores() + 1 + int(n_jobs))
+    rule = processes_rule()
+    count = int(n_jobs)
+    if count > 0 and not rule.allows(count):
+        raise ParameterError(f"n_jobs={n_jobs} is not allowed: it must be {rule.words}")
+    return count if count > 0 else max(1, cores() + 1 + count)
 
 
 def _number(name: str, value: Any, words: str) -> float:

@@ -94,6 +94,7 @@ class WholeTable:
             rows: number of rows to refine on, and of held-out ones; all where there are fewer.
             node_price: what a node more costs where equations are picked.
         """
+        rows = max(rows, search_rows)
         kept = chosen_rows(self.inputs, self.target, rows, np.random.default_rng(seed))
         validation, validation_weights = self.validation, self.validation_weights
         if validation is not None and len(validation[1]) > rows:

@@ -29,6 +29,10 @@ DEFAULT_MUTATIONS = {
     "ridge": 1.0,
 }
 MUTATIONS = tuple(DEFAULT_MUTATIONS)
+MOST_ISLANDS = 10_000
+"""Largest number of populations: each takes a part of a second for a generation."""
+_BYTES_AN_INDIVIDUAL = 20_000  # of a parent and its child, with the state on disk
+_BYTES_A_FUNCTION = 6_000  # of a bank, with its values on 300 rows
 
 
 def _two_heights(value: Any) -> bool:
@@ -96,7 +100,7 @@ class GeneticProgrammingSettings(Settings):
     constants: bool = setting(True)
     linear_scaling: bool = setting(True)
     population: int = setting(300, least=2)
-    islands: int = setting(1, least=1)
+    islands: int = setting(1, least=1, most=MOST_ISLANDS)
     migration_interval: int = setting(10, least=1)
     migrants: int = setting(10, least=0)
     selection: str = setting("nsga2", choices=("nsga2", "tournament"))
@@ -128,6 +132,13 @@ class GeneticProgrammingSettings(Settings):
     finish_iterations: int = setting(10, least=0)
     polish_equations: int = setting(6, least=0)
     simplify_seconds: float = setting(3.0, least=0)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the populations, and of the banks of functions with their values on the search rows."""
+        return {
+            ("population", "islands"): float(_BYTES_AN_INDIVIDUAL * self.population * self.islands),
+            ("bank_size", "islands"): float(_BYTES_A_FUNCTION * self.bank_size * self.islands),
+        }
 
     @property
     def mutation_weights(self) -> dict[str, float]:

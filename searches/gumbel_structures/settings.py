@@ -8,6 +8,8 @@ from foundation.settings import Settings, SettingsError, setting
 
 __all__ = ["StructureSearchSettings"]
 
+_BYTES_A_STRUCTURE = 10_000  # with its skeleton and its fit
+
 
 @dataclass(frozen=True, kw_only=True)
 class StructureSearchSettings(Settings):
@@ -61,6 +63,13 @@ class StructureSearchSettings(Settings):
     polish_equations: int = setting(6, least=0)
     simplify_seconds: float = setting(3.0, least=0)
     stop_when_exact: bool = setting(True)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the structures of a generation, and of the elites."""
+        return {
+            ("proposals",): float(_BYTES_A_STRUCTURE * self.proposals),
+            ("capacity",): float(_BYTES_A_STRUCTURE * self.capacity),
+        }
 
     def _check_together(self) -> None:
         if self.seconds is None and self.instances is None:

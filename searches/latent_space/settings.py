@@ -13,6 +13,7 @@ from searches.evolution.settings import DEFAULT_OPERATORS, check_operators
 __all__ = ["LEAST_OWN", "METHODS", "LatentSearchSettings"]
 
 METHODS = ("cmaes", "prior", "greedy", "paper", "none")
+_BYTES_A_LATENT = 100_000  # of a latent while it is decoded, and of a view of the table
 LEAST_OWN = 2
 """Smallest number of samples of CMA-ES in a generation: `cma` fails when it is asked for one at a time."""
 
@@ -123,6 +124,14 @@ class LatentSearchSettings(Settings):
     polish_generations: int | None = setting(None, least=1)
     polish_seeds: int = setting(40, least=0)
     polish_operators: tuple[str, ...] = setting(DEFAULT_OPERATORS)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the latents of a generation while they are decoded, of the elites, and of the views."""
+        return {
+            ("population",): float(_BYTES_A_LATENT * self.population),
+            ("elites",): float(_BYTES_A_LATENT * self.elites),
+            ("views",): float(_BYTES_A_LATENT * self.views),
+        }
 
     @property
     def rewritten(self) -> int:
