@@ -52,6 +52,27 @@ MUTANTS = (
         "_check_regular(path, path.lstat().st_mode)", "_check_regular(path, path.stat().st_mode)",
         ("tests/test_files.py",),
     ),
+    # --- runs and callbacks -------------------------------------------------------------------------------------
+    Mutant(
+        "auto-by-name", "runs/unfinished.py",
+        "key=lambda path: (began[path], path.name)", "key=lambda path: path.name",
+        ("tests/test_interruption.py::test_auto_is_the_run_that_began_last_by_its_own_record",),
+    ),
+    Mutant(
+        "moved-run-forgets", "callbacks/checkpoints.py",
+        '**moved, "dirpath": self.dirpath}', "**moved}",
+        ("tests/test_checkpoints.py::test_a_torn_checkpoint_and_a_moved_run_change_nothing",),
+    ),
+    Mutant(
+        "torn-checkpoint-kept", "callbacks/checkpoints.py",
+        "before=None if torn else before(path)", "before=before(path)",
+        ("tests/test_checkpoints.py::test_a_checkpoint_that_is_written_keeps_the_one_before",),
+    ),
+    Mutant(
+        "part-of-an-epoch-kept", "callbacks/checkpoints.py",
+        "if not trainer.interrupted:\n            self._save(trainer)", "self._save(trainer)",
+        ("tests/test_interruption.py::test_a_run_goes_on_after_ctrl_c_as_if_it_had_not_been",),
+    ),
     # --- expressions --------------------------------------------------------------------------------------------
     Mutant(
         "own-operator-one-meaning", "expressions/own_operators.py",
@@ -149,13 +170,13 @@ MUTANTS = (
     ),
     # --- runs and reports ---------------------------------------------------------------------------------------
     Mutant(
-        "done-is-unfinished", "runs/directory.py",
-        'and _phase(run) != "done"', "",
-        ("tests/test_resume.py::test_sigterm_then_resume_auto_through_the_real_command",),
+        "done-is-unfinished", "runs/unfinished.py",
+        'if results.get("phase") in PHASES else None', "",
+        ("tests/test_interruption.py::test_auto_is_the_run_that_began_last_by_its_own_record",),
     ),
     Mutant(
         "report-not-escaped", "reports/html_parts/escaping.py",
-        "return html.escape(str(text), quote=True)", "return str(text)",
+        "return html.escape(", "return str(text) or html.escape(",
         ("tests/test_compare.py",),
     ),
     # --- callbacks ----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from datamodules.problem_data import ProblemData
 from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import mse, nmse, r2
 from expressions.parsing import parse
-from foundation.errors import UserError
+from foundation.errors import Interrupted, UserError
 from modules.gmeql import GMEQL
 from runs.record import read_results
 
@@ -238,7 +238,7 @@ def test_nothing_to_tell_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no equation was finite"):
         search.search(trainer, model)
     search.course.progress.stopped = "interrupted"
-    with pytest.raises(UserError, match="interrupted before there was an equation: resume="):
+    with pytest.raises(Interrupted, match=r"interrupted before there was an equation: python train\.py .*resume="):
         search.search(trainer, model)
 
 
@@ -394,7 +394,8 @@ def test_kill_sigterm_and_ctrl_c_in_mid_fit(tmp_path: Path, command: Callable, p
     assert "interrupted after" in out
     (interrupted,) = equations(tmp_path / "long")
     assert interrupted["stopped"] == "interrupted"
-    assert read_results(tmp_path / "long")["phase"] == "done"
+    results = read_results(tmp_path / "long")
+    assert (results["phase"], results["interrupted"]) == ("search", True)
     more = interrupted["evaluations"] + 480
     ended = command("resume=long", f"search.instances={more}")
     assert ended.code == 0, ended.err
