@@ -20,6 +20,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
+from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
@@ -215,7 +216,8 @@ class _Run:
     def _record(self) -> None:
         error, leader = self._leader()
         seconds = self.seconds
-        self.history.append(
+        add_entry(
+            self.history,
             {
                 "generation": self.generation,
                 "seconds": seconds,
@@ -224,7 +226,7 @@ class _Run:
                 "best_nmse": error,
                 "best_length": len(leader),
                 "front_size": _front_size(self.best),
-            }
+            },
         )
 
     def _check_exact(self) -> None:

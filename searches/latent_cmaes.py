@@ -26,6 +26,7 @@ from expressions.expression import Expression
 from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
+from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds, near_front
 from searches.common.search_state import StateError, fingerprint, load_state, save_state
 from searches.common.whole_table import WholeTable
@@ -236,7 +237,8 @@ class _Run:
 
     def _record(self, strategy: Strategy) -> None:
         best = self.scores.fitter.best
-        self.history.append(
+        add_entry(
+            self.history,
             {
                 "generation": self.generation,
                 "seconds": self.seconds,
@@ -247,7 +249,7 @@ class _Run:
                 "best_length": len(self._leader()),
                 "sigma": strategy.sigma,
                 "restarts": strategy.restarts,
-            }
+            },
         )
 
     # --- is it exact? is it time? -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import numpy as np
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
+from searches.common.history import add_entry
 from searches.common.parallel import ProcessKilledError
 from searches.common.refinement import Refinement, near_front
 from searches.common.whole_table import WholeTable
@@ -51,6 +52,7 @@ _SHOWN_EVERY = 0.2  # seconds between two reports of progress
 _LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
 _ROWS_A_CONSTANT = 3  # at least
+_MOST_NEWS = 1_000  # equations that a member is told about after a long time without a turn
 _NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
 
 
@@ -166,7 +168,8 @@ class _Run:
         self.best: dict[int, tuple[float, Expression]] = {}
         """Lowest error on the search rows and equation of every size, of the columns shown."""
         self.history: list[dict[str, float]] = []
-        self._news: list[tuple[Finder, Expression]] = []  # who found it, and what, in the order of finding
+        self._news: list[tuple[Finder, Expression]] = []  # who found it, and what: the newest, in their order
+        self._old_news = 0  # how many there were before these
         self._heard: dict[Finder, int] = {}  # how many of these each member was told
         self._allocations: list[Allocation] = []
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
@@ -281,8 +284,8 @@ class _Run:
             return None
         method = self._allocations[worker].next(left)
         who = (worker, method)
-        told = self._news[self._heard.get(who, 0) :]
-        self._heard[who] = len(self._news)
+        told = self._news[max(0, self._heard.get(who, 0) - self._old_news) :]
+        self._heard[who] = self._all_news
         seconds = None if self.settings.seconds is None else min(self.settings.turn_seconds, self._search_left())
         return method, [equation for finder, equation in told if finder != who], seconds
 
@@ -293,7 +296,7 @@ class _Run:
         return [
             method
             for method in self._allocations[worker].methods
-            if self._rests.get((worker, method), 0) <= len(self._news)
+            if self._rests.get((worker, method), 0) <= self._all_news
         ]
 
     def _note(self, worker: int, report: Report) -> None:
@@ -304,7 +307,7 @@ class _Run:
         for error, equation in report.found:
             self._keep(error, equation, (worker, report.method))
         if report.is_done:
-            self._rests[worker, report.method] = len(self._news) + _NEWS_TO_GO_ON
+            self._rests[worker, report.method] = self._all_news + _NEWS_TO_GO_ON
         gain = max(0.0, before - self._code_length())
         if report.method != "regression" or self.turns_of["regression"] > 1:  # what all begin with has no price
             cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
@@ -319,6 +322,14 @@ class _Run:
         if math.isfinite(error) and error < self.best.get(size, (math.inf,))[0]:
             self.best[size] = (error, equation)
             self._news.append((finder, equation))
+            if len(self._news) > _MOST_NEWS:
+                del self._news[0]
+                self._old_news += 1
+
+    @property
+    def _all_news(self) -> int:
+        """How many equations have been the best of their size so far."""
+        return self._old_news + len(self._news)
 
     def _code_length(self) -> float:
         task = self.data.shown_task
@@ -339,14 +350,15 @@ class _Run:
         if not self.best:
             return
         error, leader = min(self.best.values(), key=lambda found: found[0])
-        self.history.append(
+        add_entry(
+            self.history,
             {
                 "generation": sum(self.turns_of.values()),
                 "seconds": self.seconds,
                 "evaluations": self.evaluations,
                 "best_nmse": error,
                 "best_length": len(leader),
-            }
+            },
         )
 
     # --- is it exact? is it time? -------------------------------------------------------------------------------
@@ -480,7 +492,8 @@ class _ProgressReports:
         for equation in near:
             if equation not in self._scored:
                 self._scored[equation] = self._candidate(equation)
-        front = ParetoFront.of([found for each in near if (found := self._scored[each]) is not None])
+        self._scored = {equation: self._scored[equation] for equation in near}
+        front = ParetoFront.of([found for found in self._scored.values() if found is not None])
         shown = [candidate.expression for candidate in front]
         self.told(Progress(front, run.seconds, run.evaluations, method, shown != self._shown))
         self._shown = shown

@@ -21,7 +21,8 @@ class SearchResult:
 
     Attributes:
         front: Pareto front of the equations, scored on all rows.
-        history: one entry per generation, the oldest first. Every entry has `generation`, `seconds`,
+        history: one entry per generation, the oldest first; of a long search fewer, see
+            `searches.common.history.add_entry`. Every entry has `generation`, `seconds`,
             `evaluations`, `best_nmse` (lowest normalised squared error on the search rows) and `best_length`
             (tokens of that equation's program); a search may add keys of its own. Empty for a search without
             generations.

@@ -15,6 +15,7 @@ __all__ = ["NEARLY_EXACT", "ExactnessCheck"]
 NEARLY_EXACT = 1e-8
 """Error on the search rows, perhaps in float32, from which an equation is worth a check on all rows in float64."""
 _ITERATIONS = 20
+_REMEMBERED = 10_000  # equations that were checked
 
 
 class ExactnessCheck:
@@ -30,7 +31,7 @@ class ExactnessCheck:
         self.table, self.task, self.refinement = table, task, refinement
         self.exact: Candidate | None = None
         """The last equation that was exact."""
-        self._refuted: set[Expression] = set()
+        self._refuted: dict[Expression, None] = {}  # the newest ones
 
     def is_refuted(self, found: Expression) -> bool:
         """Whether an equation was checked and is not exact."""
@@ -56,5 +57,7 @@ class ExactnessCheck:
             if candidate.error < EXACT_NMSE:
                 self.exact = candidate
                 return True
-        self._refuted.add(found)
+        self._refuted[found] = None
+        if len(self._refuted) > _REMEMBERED:
+            del self._refuted[next(iter(self._refuted))]
         return False

@@ -26,7 +26,7 @@ __all__ = ["Fitted", "SkeletonFitter"]
 
 _TURNS = tuple(TOKEN[row.name] for row in OPERATORS if row.wave)
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
-_MOST_REMEMBERED = 300_000
+_MOST_REMEMBERED = 50_000  # skeletons with their fits: 100 MB
 
 
 @dataclass(frozen=True)

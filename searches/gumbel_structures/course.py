@@ -12,6 +12,7 @@ import numpy as np
 
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
+from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
 from searches.common.whole_table import WholeTable
@@ -194,7 +195,8 @@ class SearchCourse:
         error, equation = self._best()
         if error < self.progress.best_nmse:
             self.progress.best_nmse = error
-            self.history.append(
+            add_entry(
+                self.history,
                 {
                     "generation": self.progress.generations,
                     "instances": self.progress.instances,
@@ -202,7 +204,7 @@ class SearchCourse:
                     "best_nmse": error,
                     "best_length": len(equation),
                     "equation": equation.infix(self.names),
-                }
+                },
             )
 
     def _best(self) -> tuple[float, Expression]:
