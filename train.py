@@ -31,6 +31,7 @@ from configs.complaints import explain
 from configs.words import checked_words
 from foundation.boundary import refused
 from rediscover.training import chosen_model, optimized, train
+from runs import sigterm
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
 from runs.launch import check_launch
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outside after everything was saved (code 143), or by Ctrl-C (code 130).
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sigterm.listen()
     words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():
         words = spelled_out(checked_words(words))

@@ -53,7 +53,7 @@ def explain(error: Exception) -> str | None:
     )
     if key is not None:
         return f"{' '.join(text.split())}"
-    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    choice = re.search(r"Could not (?:find|load) '(\w+)/([^']+)'", text)
     if choice is not None:
         return _of_choice(choice[1], choice[2])
     several = re.search(r"Ambiguous value for argument '([^']+)'", text)

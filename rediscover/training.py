@@ -6,6 +6,7 @@ seconds, and a wrong key should not.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,7 @@ def _run(job: Job, first: bool) -> None:
         first: Whether this process is the first of the run.
     """
     config, run_dir = job.config, job.run_dir
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or it prints stacks where another process has ended
     checkpoint = starting_point(run_dir, config.ckpt_path, config.resume is not None)
     if first:
         print(first_line(job), flush=True)
@@ -125,6 +127,7 @@ def _run(job: Job, first: bool) -> None:
     )
     from rediscover.wiring.checkpoint_reading import check_fit
     from rediscover.wiring.loggers import build_loggers, closing
+    from rediscover.wiring.processes import together
     from rediscover.wiring.quiet import keep_quiet
 
     keep_quiet()
@@ -139,7 +142,7 @@ def _run(job: Job, first: bool) -> None:
     search = build_search(config, run_dir)
     loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
     trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers)
-    with closing(trainer):
+    with closing(trainer), together(trainer):
         with record.phase("fit"):  # one that was over ends before its first step
             resumed = checkpoint if first_step > 0 else None
             trainer.fit(model, datamodule, ckpt_path=resumed, weights_only=True)

@@ -43,6 +43,7 @@ def command(
     from hydra.core.global_hydra import GlobalHydra
 
     import train
+    from runs import sigterm
 
     monkeypatch.chdir(tmp_path)
     handler = signal.getsignal(signal.SIGTERM)
@@ -61,6 +62,7 @@ def command(
 
     yield run
     signal.signal(signal.SIGTERM, handler)
+    sigterm.deafen()
     GlobalHydra.instance().clear()
 
 
