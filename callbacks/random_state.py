@@ -38,6 +38,11 @@ class RandomState(Callback):
         """Keep the states until training is about to draw from them."""
         self._restored = state_dict
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let every rank draw its own numbers: all have begun with the same seed, for equal weights."""
+        if trainer.global_rank > 0:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore in the very hook in which the checkpoint was written: what ran before it has drawn nothing."""
         if self._restored is None:

@@ -184,7 +184,7 @@ class Autoencoder(LightningModule):
 
     def _log_measures(self, stage: str) -> None:
         for name, measure in self._measures(stage).items():
-            self.log(name, measure.compute(), sync_dist=False)  # torchmetrics has already met the other ranks
+            self.log(name, measure.compute(), sync_dist=True)  # the same on all ranks
             measure.reset()
 
     def _measures(self, stage: str) -> dict[str, Metric]:

@@ -172,7 +172,7 @@ class CVAE(AveragedModule):
         """Update the test measures."""
         example = Batch(*batch)
         self._measure(self.test_measures, example)
-        self._decode(example)
+        self._decode(example, self.trainer.global_rank + self.trainer.world_size * batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation measures."""
@@ -183,15 +183,20 @@ class CVAE(AveragedModule):
         self._log_measures("test", self.test_measures)
         self._log_measures("test", self.decoded)
 
-    def _decode(self, batch: Batch) -> None:
-        """Decode equations from the prior mean greedily and, for the first samples, by beam search."""
+    def _decode(self, batch: Batch, number: int) -> None:
+        """Decode equations from the prior mean greedily and, for the first samples of the test, by beam search.
+
+        Args:
+            batch: batch of the test.
+            number: number of the batch among those of all ranks, which take turns.
+        """
         network = self.average
         data = network.encode(point_features(batch.inputs, batch.target, batch.present))
         mean = network.prior(data).mean
         wanted = nn.functional.pad(batch.ids, (0, network.longest + 2 - batch.ids.shape[1]))
         greedy = network.decode(mean, batch.present)
         self.decoded.update_greedy(greedy, wanted, network.allowed(greedy[:, :-1], batch.present))
-        rows = slice(0, max(0, BEAM_SAMPLES // self.trainer.world_size - self.decoded.seen))
+        rows = slice(0, max(0, BEAM_SAMPLES - number * len(wanted)))
         if len(wanted[rows]):
             beams, _ = network.beam(mean[rows], batch.present[rows], BEAMS)
             self.decoded.update_beam(beams, wanted[rows])
@@ -205,8 +210,8 @@ class CVAE(AveragedModule):
         measure.update(scores, others, batch.ids, divergence(posterior, prior))
 
     def _log_measures(self, stage: str, measure: Metric) -> None:
-        for name, value in measure.compute().items():  # torchmetrics has already met the other ranks
-            self.log(f"{stage}/{name}", value.float(), sync_dist=False)
+        for name, value in measure.compute().items():  # the same on all ranks
+            self.log(f"{stage}/{name}", value.float(), sync_dist=True)
         measure.reset()
 
 
@@ -269,11 +274,6 @@ class DecodedMeasures(Metric):
         super().__init__()
         # written greedily, of these complete, and right; written by beam search, of these right
         self.add_state("counts", torch.zeros(5, dtype=torch.float64), dist_reduce_fx="sum")
-
-    @property
-    def seen(self) -> int:
-        """Number of equations of this rank that were decoded by beam search."""
-        return int(self.counts[3])
 
     def update(self, *counts: Tensor) -> None:
         """Add counts."""

@@ -34,6 +34,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.numbering import plain, restored
 from foundation.errors import UserError
+from modules.networks.ranks import gathered_rows
 from modules.settings.gmeql import GMEQLSettings
 
 __all__ = ["GMEQL", "Elites"]
@@ -214,7 +215,7 @@ class GMEQL(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the error of the best equation."""
         if self._tested:
-            values, target = (torch.cat(parts).numpy() for parts in zip(*self._tested, strict=True))
+            values, target = (gathered_rows(torch.cat(parts)).numpy() for parts in zip(*self._tested, strict=True))
             self.log("test/nrmse", float(np.sqrt(nmse(target, values))), sync_dist=True)
         self._tested = []
 

@@ -41,6 +41,7 @@ from modules.networks.gumbel_max.choices import (
 from modules.networks.gumbel_max.draws import Draw, Draws
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
 from modules.networks.gumbel_max.network import GumbelMaxNetwork, Measured
+from modules.networks.ranks import gathered_rows, of_all_ranks
 from modules.settings.gmeql import GMEQLPaperSettings
 
 __all__ = ["GMEQLPaper"]
@@ -261,11 +262,8 @@ class GMEQLPaper(LightningModule):
     def _of_all_ranks(self, values: Tensor) -> Tensor:
         """Instances of all ranks, grouped by restart. `[R * p, ...] -> [R, ranks * p, ...]`"""
         values = values.view(self.restarts, self.instances, *values.shape[1:])
-        if self.trainer.world_size == 1:
-            return values
-        parts = [torch.empty_like(values) for _ in range(self.trainer.world_size)]
-        torch.distributed.all_gather(parts, values.contiguous())
-        return torch.cat(parts, dim=1)
+        parts = of_all_ranks(values)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         """Replace gradients by their mean over the ranks."""
@@ -340,18 +338,11 @@ class GMEQLPaper(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test errors."""
-        target, hard, soft = (self._rows_of_all_ranks(torch.cat(part)) for part in zip(*self._tested, strict=True))
+        tested = (gathered_rows(torch.cat(part)) for part in zip(*self._tested, strict=True))
+        target, hard, soft = (part.double().numpy() for part in tested)
         self._tested = []
         self.log("test/nrmse", float(np.sqrt(nmse(target, hard))), rank_zero_only=True)
         self.log("test/soft_nrmse", float(np.sqrt(nmse(target, soft))), rank_zero_only=True)
-
-    def _rows_of_all_ranks(self, values: Tensor) -> np.ndarray:
-        """Rows of all ranks, whose numbers of rows may differ. `[rows] -> [rows of all ranks]`"""
-        parts: list[Any] = [values.cpu()]
-        if self.trainer.world_size > 1:
-            parts = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, values.cpu())
-        return torch.cat(parts).double().numpy()
 
 
 @dataclass(frozen=True)

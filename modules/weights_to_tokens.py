@@ -17,6 +17,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from modules.networks.equation_map.conditional_vae import token_losses
+from modules.networks.ranks import weight_of_rank
 from modules.networks.weights.reader import PRETRAINED, WeightReader, r2_rows, read_reader_weights
 from modules.networks.weights.small_networks import shuffled
 from modules.settings.weights_to_tokens import ReadingTask, WeightsToTokensSettings
@@ -100,7 +101,7 @@ class WeightsToTokens(AveragedModule):
             flat = shuffled(self.reader.shape, flat)
         ids = ids[:, : int((ids > 0).sum(dim=1).max())]
         nats, counted = token_losses(self.reader.scores(flat, ids), ids)
-        loss = nats.sum() / counted.sum()
+        loss = nats.sum() / counted.sum() * weight_of_rank(counted.sum())
         self._losses.append(loss.detach())
         self._rows += len(flat)
         return loss
@@ -155,8 +156,8 @@ class WeightsToTokens(AveragedModule):
             readings.reset()
 
     def _log_measures(self, stage: str, measures: dict[str, Tensor]) -> None:
-        for name, value in measures.items():  # torchmetrics has already met the other ranks
-            self.log(f"{stage}/{name}", value.float(), sync_dist=False)
+        for name, value in measures.items():  # the same on all ranks
+            self.log(f"{stage}/{name}", value.float(), sync_dist=True)
 
 
 class TokenMeasures(Metric):

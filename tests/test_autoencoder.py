@@ -104,33 +104,6 @@ def test_a_target_is_needed_to_decode_it() -> None:
 # ------------------------------------------------------------------------------------------- the loader
 
 
-@given(
-    rows=st.integers(1, 70),
-    batch_size=st.integers(1, 20),
-    world=st.integers(1, 3),
-    shuffle=st.booleans(),
-    epoch=st.integers(0, 3),
-)
-@settings(max_examples=150, deadline=None)
-def test_ranks_share_every_row_in_as_many_batches(
-    rows: int, batch_size: int, world: int, shuffle: bool, epoch: int
-) -> None:
-    table = torch.arange(rows, dtype=torch.float32)
-    shares = []
-    for rank in range(world):
-        loader = BatchLoader((table, table + 1), batch_size, shuffle, 7, rank=rank, world_size=world)
-        loader.set_epoch(epoch)
-        batches = list(loader)
-        assert len(batches) == len(loader)
-        assert all(len(first) and torch.equal(first + 1, second) for first, second in batches)
-        assert all(len(first) <= batch_size for first, _ in batches)
-        shares.append(torch.cat([first for first, _ in batches]))
-    seen = torch.cat(shares)
-    assert set(seen.tolist()) == set(range(rows))
-    assert len(seen) < rows + world if shuffle else len(seen) <= max(rows, world * len(loader))
-    assert len({len(share) for share in shares}) == 1 or not shuffle
-
-
 def test_workers_cut_the_same_batches_and_epochs_differ() -> None:
     table = (torch.randn(50, 2), torch.randn(50))
     loaders = [BatchLoader(table, 8, True, 3, num_workers=workers) for workers in (0, 2)]

@@ -36,9 +36,10 @@ class Rows(Protocol):
 class BatchLoader(EpochLoader):
     """Batches of rows of some tensors: shuffled afresh every epoch, sharded over the ranks.
 
-    Every rank yields the same number of batches, so that nothing collective waits for a rank which has finished. A
-    shuffled loader repeats a few rows of the permutation to come out even (as PyTorch's own distributed sampler
-    does); an ordered one, which is for evaluation, gives every row exactly once wherever there are enough of them.
+    Every rank yields the same number of batches, so that nothing collective waits for a rank which has finished.
+    No two ranks get the same row, unless there are fewer rows than ranks. A shuffled loader leaves out the end of
+    the permutation, less than a row a rank, to come out even; an ordered one, which is for evaluation, gives every
+    row exactly once.
 
     Args:
         tensors: tensors, or objects with their interface, with the same number of rows; a batch is a tuple with
@@ -78,12 +79,13 @@ class BatchLoader(EpochLoader):
         self.seed = seed
         self.num_workers = num_workers
 
-    def _rows_a_rank(self) -> int:
-        return math.ceil(self.rows / self.share()[1])
-
     def __len__(self) -> int:
         """Batches an epoch on this rank, equal on all ranks."""
-        return math.ceil(self._rows_a_rank() / self.batch_size)
+        _, world = self.share()
+        fewest = max(1, self.rows // world) if self.rows else 0  # rows of the rank that has the fewest
+        if self.shuffle:
+            return math.ceil(fewest / self.batch_size)
+        return min(fewest, math.ceil(self.rows / world / self.batch_size))
 
     def _order(self) -> Tensor:
         """Indices `[rows of this rank]` of the epoch, in order."""
@@ -92,11 +94,10 @@ class BatchLoader(EpochLoader):
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         else:
             order = np.arange(self.rows)
-        share = self._rows_a_rank()
-        uneven = share * world - self.rows
-        # Padding repeats rows, which an evaluation must not do, unless a rank would be left with an empty batch.
-        if self.rows and (self.shuffle or self.rows // world < len(self)):
-            order = np.resize(order, self.rows + uneven)
+        if 0 < self.rows < world:
+            order = np.resize(order, world)  # no rank may be left without a batch
+        elif self.shuffle:
+            order = order[: self.rows - self.rows % world]
         return torch.from_numpy(order[rank::world].copy())
 
     def _batches(self) -> list[Tensor]:

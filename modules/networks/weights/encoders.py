@@ -20,6 +20,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from modules.networks.ranks import of_all_ranks
 from modules.networks.transformer.attention import feed_forward
 from modules.networks.weights.small_networks import NetworkShape, canonical_weights
 from modules.settings.weights_to_tokens import ReaderSize
@@ -253,13 +254,19 @@ class _Standardised(nn.Module):
         return (numbers - self.mean) / deviation
 
     def _look_at(self, numbers: Tensor) -> None:
-        """Update mean and variance (Chan, Golub, LeVeque, "Algorithms for computing the sample variance", 1983)"""
-        count = self.count + len(numbers)
+        """Update mean and variance by the rows of all ranks."""
+        rows = numbers.new_full((1,), len(numbers), dtype=torch.float32)
         mean = numbers.mean(dim=0)
+        squares = (numbers - mean).square().sum(dim=0)
+        for part in of_all_ranks(torch.cat([rows, mean, squares])):
+            self._add(part[0], *part[1:].chunk(2))
+
+    def _add(self, rows: Tensor, mean: Tensor, squares: Tensor) -> None:
+        """Add a batch (Chan, Golub, LeVeque, "Algorithms for computing the sample variance", 1983)"""
+        count = self.count + rows
         apart = mean - self.mean
-        weight = self.count * len(numbers) / count
-        self.squares += (numbers - mean).square().sum(dim=0) + apart.square() * weight
-        self.mean += apart * len(numbers) / count
+        self.squares += squares + apart.square() * (self.count * rows / count)
+        self.mean += apart * rows / count
         self.count.copy_(count)
 
 
