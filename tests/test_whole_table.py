@@ -105,7 +105,10 @@ SEARCHES: dict[str, Callable[..., SearchResult]] = {
         **options,
     ),
     "link_regression": lambda *data, **options: link_regression.search(
-        *data, LinkRegressionSettings(operators=("add", "mul"), simplify_seconds=0), seed=0, **options
+        *data,
+        LinkRegressionSettings(operators=("add", "mul"), simplify_seconds=0),
+        seed=0,
+        **options,
     ),
     "structures": lambda *data, **options: structures.search(
         *data,

@@ -24,7 +24,7 @@ from searches.search_result import SearchResult
 __all__ = ["Found", "Progress", "SearchCourse"]
 
 _BETTER = 1e-3  # decrease of the best score that counts as progress
-_MOST_SEEN = 1_000_000  # skeletons that are known to be old; 8 MB of a checkpoint
+_MOST_SEEN = 50_000  # skeletons that are known to be old, the newest ones; a state is written at every generation
 _FINISH_SHARE = 0.15  # of the time, kept for the last fit, pruning and rounding
 _STARTS = 1_000_003  # tells the draws of a start from those of a generation
 
@@ -109,7 +109,7 @@ class SearchCourse:
         )
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
-        self._seen: set[int] = set()  # hashes of all skeletons so far, those of other processes too
+        self._seen: dict[int, None] = {}  # hashes of skeletons, those of other processes too, oldest first
         self._clock: float | None = None
 
     # --- generations ----------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class SearchCourse:
         """
         parts = exchange(self._find(proposer, rng))
         found = [each for founds, _ in parts for each in founds]
-        self._count_new({number for _, numbers in parts for number in numbers})
+        self._count_new(dict.fromkeys(number for _, numbers in parts for number in numbers))
         self.repository.add([elite for elite, _ in found])
         for elite, fitted in found:
             self.fitter.note(elite.tokens, fitted)
@@ -174,16 +174,16 @@ class SearchCourse:
         ]
         return found, [hash(each.tokens) for each in decoded if len(each.tokens) <= self.settings.longest]
 
-    def _count_new(self, tried: set[int]) -> None:
+    def _count_new(self, tried: dict[int, None]) -> None:
         """Count the skeletons that no generation has tried before.
 
         Which these are is a part of the state, not what the fitter remembers: a resumed run must lose its patience
         when the uninterrupted one does.
         """
-        new = len(tried - self._seen)
-        if len(self._seen) > _MOST_SEEN:
-            self._seen.clear()
+        new = len(tried.keys() - self._seen.keys())
         self._seen |= tried
+        for number in list(self._seen)[: max(0, len(self._seen) - _MOST_SEEN)]:
+            del self._seen[number]
         self.progress.skeletons += new
         self.progress.idle += new
 
@@ -302,7 +302,7 @@ class SearchCourse:
         """Take up what `state` returned."""
         self.progress = Progress(**state["course"])
         self.history = list(state["history"])
-        self._seen = set(np.asarray(state["seen"]).tolist())
+        self._seen = dict.fromkeys(np.asarray(state["seen"]).tolist())
         self.fitter.load(state["best"])
         self.repository.clear()
         rows = zip(state["elites"], np.asarray(state["structures"]), np.asarray(state["used"]), strict=True)
