@@ -39,9 +39,11 @@ def listen() -> None:
 
 
 def deafen() -> None:
-    """Undo the thread's part of `listen`."""
+    """Undo the thread's part of `listen`; the thread ends."""
     global _heard
     _wake(None)
+    if _heard is not None:
+        _heard.close()
     _heard = None
 
 
@@ -71,8 +73,9 @@ def _wake(end: socket.socket | None) -> None:
 
 
 def _wait_for_signal(ours: socket.socket) -> None:
-    while signal.SIGTERM not in ours.recv(64):
-        pass
+    while signal.SIGTERM not in (heard := ours.recv(64)):
+        if not heard:  # nobody listens any longer
+            return
     _received.set()
     time.sleep(GRACE_SECONDS + 1.0)  # `end_soon` knows more, and speaks first
     _exit("ended by SIGTERM while it was busy: resume=RUN_DIR goes on from the last checkpoint", EXIT_CODE)

@@ -16,7 +16,7 @@ __all__ = ["FAILED", "LEFT", "SILENT_BEATS", "STOPPED", "Heartbeat"]
 
 SILENT_BEATS = 12  # a process that is silent for so long is lost
 LEFT, FAILED, STOPPED = "left", "failed", "stopped"  # last words: all is done, an error, SIGTERM
-_VERDICT = "rediscover/verdict"
+_VERDICT = "verdict"
 
 
 class Heartbeat:
@@ -116,4 +116,4 @@ class Heartbeat:
 
 
 def _key(rank: int) -> str:
-    return f"rediscover/beat/{rank}"
+    return f"beat/{rank}"

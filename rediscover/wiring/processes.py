@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from torch.distributed import DistError, TCPStore
+from torch.distributed import DistError, PrefixStore, Store, TCPStore
 from torch.multiprocessing import ProcessExitedException
 
 from foundation.errors import UserError
@@ -27,6 +29,7 @@ from runs.directory import short_path
 __all__ = ["ProcessLostError", "ScriptLauncher", "together"]
 
 _LOST_CODE = 2
+_NUMBERS = itertools.count()
 _LEAVING_SECONDS = 5.0  # which others get to leave after an error
 BEAT_SECONDS = 1.0
 _NEWS_BEATS = SILENT_BEATS + 3  # after which a lost process is known as such
@@ -108,6 +111,7 @@ class _Watch:
         self._launcher: Any = trainer.strategy.launcher
         self._run_dir = Path(trainer.default_root_dir)
         self._parent = os.getppid() if "LOCAL_RANK" in os.environ else None  # a launcher, not a person's shell
+        self._number = next(_NUMBERS)
         self._heart: Heartbeat | None = None
         self._sentence: str | None = None
         """What this process has to say about another that is lost, empty where the first one says it."""
@@ -163,7 +167,7 @@ class _Watch:
         beats = silent = 0
         while not self._left.wait(BEAT_SECONDS):
             if self._heart is None and torch.distributed.is_initialized():
-                self._heart = Heartbeat(_store, self._trainer.global_rank, self._trainer.world_size, BEAT_SECONDS)
+                self._heart = self._new_heart()
                 self._heart.start()
             if self._heart is not None:
                 silent = silent + 1 if beats == self._heart.beats else 0
@@ -172,6 +176,10 @@ class _Watch:
             if reason is not None:
                 self._end(reason)
                 return
+
+    def _new_heart(self) -> Heartbeat:
+        rank, size = self._trainer.global_rank, self._trainer.world_size
+        return Heartbeat(functools.partial(_store, self._number), rank, size, BEAT_SECONDS)
 
     def _reason(self, silent: int) -> str | None:
         """Why all processes must end: a sentence, or FAILED, or STOPPED; None: they need not."""
@@ -216,10 +224,16 @@ class _Watch:
         self._decided.set()
 
 
-def _store() -> TCPStore:
-    """A connection of its own to the store through which the processes have met."""
+def _store(number: int) -> Store:
+    """A connection of its own to the store through which the processes have met.
+
+    Args:
+        number: number of the run in these processes, which says nothing about those before.
+    """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=30))
+    store = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=30))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # of a launcher that holds the store itself
+    return PrefixStore(f"rediscover/{attempt}/{number}", store)
 
 
 def _is_broken_connection(error: BaseException) -> bool:
