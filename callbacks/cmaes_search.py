@@ -139,7 +139,8 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         """What is searched: labels, tables, and the problems that the tables are rows of."""
         problems = [problem(name) for name in self.problems]
         draw = getattr(datamodule, "heldout_problems", None)
-        if self.own.heldout and draw is not None:
+        explored = getattr(datamodule, "explored", None)
+        if self.own.heldout and draw is not None and explored is None:
             problems += draw(self.own.heldout)
         searched: list[tuple[str, Tables, Problem | None]] = [
             (each.name, self._drawn(each), each) for each in problems
@@ -147,6 +148,11 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         if self.own.table is not None:
             tables = self._own_table(self.own.table)
             searched.append((str(tables["train"].target_name), tables, None))
+        if explored is not None:
+            tables = {split: explored.table(split) for split in ("train", "validation", "test")}
+            each = getattr(explored, "problem", None)
+            label = str(tables["train"].target_name) if each is None else each.name
+            searched = [(label, tables, each), *(other for other in searched if other[0] != label)]
         if not searched:
             raise UserError(
                 "there is nothing to search for, since the data have no held-out problems: give search.problems "

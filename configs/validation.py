@@ -15,15 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from configs.folders import check_folder
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, CheckpointSettings, LoggerSettings, RunSettings, TrainerSettings
-from configs.systems import SYSTEMS, name_of
+from configs.systems import SYSTEMS, name_of, tables
 from datamodules.settings.tables import ProblemSettings
 from foundation.errors import UserError, near
 from foundation.settings import shown
 
 __all__ = ["ConfigError", "check_config"]
 
-_IN_DOUBLE = "modules.gmeql.GMEQL"
-"""The model whose equations are computed in double precision; all others learn from rows in single precision."""
+_IN_DOUBLE = ("gmeql", "cvae")
+"""Models whose equations are computed in double precision; all others learn from rows in single precision."""
 SECTIONS = ("model", "data", "search", "trainer", "checkpoint", "logger", "callbacks")
 """Keys of the top level that have keys of their own; a run may do without the last."""
 
@@ -55,8 +55,8 @@ def check_config(config: DictConfig) -> None:
         _check_group(group, plain[group])
     _check_system(plain)
     _check_end(config)
-    _check_search(plain["search"])
-    _check_table(config.data, single=config.model.get("_target_") != _IN_DOUBLE)
+    _check_search(plain["search"], name_of("data", plain["data"]["_target_"]))
+    _check_table(config.data, single=name_of("model", config.model.get("_target_")) not in _IN_DOUBLE)
     _check_problem(config.data)
     _check_network(config)
 
@@ -173,8 +173,15 @@ def _in_run(config: DictConfig) -> bool:
     return Path(str(config.resume)).resolve() in Path(str(config.ckpt_path)).resolve().parents
 
 
-def _check_search(options: Mapping[str, Any]) -> None:
+def _check_search(options: Mapping[str, Any], data: str | None) -> None:
     """Problems and the user's table: what is wrong with them is known before the fit."""
+    if name_of("search", options.get("_target_")) == "cmaes":
+        if data in tables() and options["table"] is not None:
+            raise ConfigError(f"data={data} and search.table are two tables: leave out search.table")
+        if not (data in tables() or options["problems"] or options["table"] is not None or options["heldout"]):
+            raise ConfigError(
+                "there is nothing to search for: give search.problems, search.heldout or search.table"
+            )
     if options.get("problems"):
         from datamodules.tables.problems import names_of
 

@@ -245,7 +245,6 @@ def test_genetic_programming_alone_needs_no_map(tmp_path: Path) -> None:
     [
         ({"problems": ["nguyenn"]}, "there is no problem or suite 'nguyenn'; did you mean"),
         ({"problems": "Nguyen-99"}, "Nguyen-99"),
-        ({"problems": []}, "nothing to search for"),
         ({"method": "cma"}, "method=cma is not allowed"),
         ({"colour": 3}, "colour is not a key"),
         ({"decodes": None}, "no budget"),

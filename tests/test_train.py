@@ -16,6 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 import rediscover
+from configs.systems import SYSTEMS, name_of
 from configs.validation import ConfigError
 from rediscover.training import compose
 from runs.directory import check_run_directory
@@ -116,6 +117,8 @@ def test_every_model(model: str, tmp_path: Path, command: Callable) -> None:
     short = FEW_NETWORKS if model == "weights_to_tokens" else short
     ended = command(f"model={model}", *short, "hydra.run.dir=run")
     assert ended.code == 0, ended.err
+    logged = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
+    assert set(SYSTEMS[model].metrics) <= set(logged), "checkpoint.monitor may name them"
     if model in OWN_DATA:
         assert json.loads((tmp_path / "run" / "results.json").read_text())["data"] == OWN_DATA[model]
 
@@ -146,7 +149,6 @@ def test_every_other_configuration_composes(choice: str) -> None:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    from configs.systems import SYSTEMS, name_of
     from configs.validation import check_config
 
     GlobalHydra.instance().clear()

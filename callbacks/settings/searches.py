@@ -53,7 +53,7 @@ class CMAESSearchSettings(Settings):
         seed: random seed for the rows of problems, and from which every search derives its own.
         problems: names and suites of the catalogue (`datamodules.tables.problems`).
         heldout: number of generated equations, unseen in training, that are searched for, too; none where the
-            data have no such equations.
+            data are a table, which is searched for then.
         table: table of the user's own: a file, or what else `data=tabular` reads. None: none.
         target: column of the table to explain.
         features: columns of the table to explain it by; None: all others.
@@ -77,10 +77,6 @@ class CMAESSearchSettings(Settings):
         if self.table is not None and self.target is None:
             raise SettingsError(
                 f"search.target is missing: give the column of search.table={self.table} that is to be explained"
-            )
-        if not self.problems and self.table is None and not self.heldout:
-            raise SettingsError(
-                "there is nothing to search for: give search.problems, search.heldout or search.table"
             )
 
 

@@ -15,7 +15,10 @@ from callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, WholeCheckpoi
 from callbacks.progress import EpochProgress
 from callbacks.random_state import RandomState
 from callbacks.termination import Termination
+from configs.systems import SYSTEMS, name_of
 from configs.validation import ConfigError
+from datamodules.explored_table import ExploredTable
+from datamodules.tabular import TableData
 
 __all__ = ["build_callbacks", "build_data", "build_model", "build_search", "build_trainer", "check_devices"]
 
@@ -24,8 +27,11 @@ PROCESSES_A_CORE = 8
 
 
 def build_data(config: DictConfig) -> LightningDataModule:
-    """The data, read and divided."""
+    """The data, read and divided; a table that is to be explored comes with what the model learns from."""
     datamodule: LightningDataModule = hydra.utils.instantiate(config.data, _convert_="all")
+    system = SYSTEMS.get(str(name_of("model", config.model["_target_"])))
+    if system is not None and system.explores_tables and isinstance(datamodule, TableData):
+        datamodule = ExploredTable(datamodule, seed=config.seed)
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule
