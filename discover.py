@@ -98,11 +98,12 @@ def run_discover(given: argparse.Namespace) -> None:
     """Search, show, write."""
     from rich.console import Console
 
+    from foundation.terminal import say
     from rediscover.wiring.long_tables import reading_line
 
     long = reading_line(given.table)
     if long is not None:
-        print(long, flush=True)
+        say(long)
     from rediscover.discovery import discover, fresh_folder
     from reports.discovery_parts.live import LiveFront
     from reports.discovery_parts.terminal import summary
@@ -127,9 +128,7 @@ def run_discover(given: argparse.Namespace) -> None:
             on_progress=live.show,
         )
     console.print(summary(found))
-    console.print(
-        f"{ended(found)}; {time.perf_counter() - given.begun:.1f} s in all. Files are in {out}", soft_wrap=True
-    )
+    say(f"{ended(found)}; {time.perf_counter() - given.begun:.1f} s in all. Files are in {out}")
 
 
 def ended(found: "Discovery") -> str:
@@ -157,13 +156,14 @@ def predict_parser(program: str) -> argparse.ArgumentParser:
 
 def run_predict(given: argparse.Namespace) -> None:
     """Read the formula and the rows, write the values."""
+    from foundation.terminal import say
     from rediscover.discovery import load, predict, write_values
 
     found = load(given.directory)
     values = predict(found, given.table)
     write_values(values, found.target, given.out)
     if given.out is not None:
-        print(f"{len(values):,} values of {found.target} are in {given.out}")
+        say(f"{len(values):,} values of {found.target} are in {given.out}")
 
 
 # --- the equation of a network -----------------------------------------------------------------------------------
@@ -183,9 +183,10 @@ def network_parser(program: str) -> argparse.ArgumentParser:
 
 def run_network(given: argparse.Namespace) -> None:
     """Read the network, print its equations."""
+    from foundation.terminal import say
     from rediscover.network_reading import read_network
 
-    print(read_network(given.file, activation=given.activation))
+    say(read_network(given.file, activation=given.activation))
 
 
 VERBS = {

@@ -30,6 +30,7 @@ from omegaconf import DictConfig
 from configs.complaints import explain
 from configs.words import checked_words
 from foundation.boundary import refused
+from foundation.terminal import warn
 from rediscover.training import chosen_model, optimized, train
 from runs import sigterm
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
@@ -79,7 +80,7 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted", file=sys.stderr, flush=True)
+        warn(str(stop) or "interrupted")
         raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         if not refused(error, explain):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from foundation.durations import duration
+from foundation.terminal import warn
 
 __all__ = ["EpochProgress"]
 
@@ -107,7 +108,7 @@ class EpochProgress(ProgressBar):
         epochs = trainer.max_epochs - trainer.current_epoch - 1
         left = epochs * (time.perf_counter() - self._epoch_began)
         if left > WARN_SECONDS:
-            print(f"The fit takes about {duration(left)}: {epochs} more epochs.", file=sys.stderr, flush=True)
+            warn(f"The fit takes about {duration(left)}: {epochs} more epochs.")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the bar."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Callable
 
 from foundation.errors import UserError
-from foundation.terminal import printable
+from foundation.terminal import warn
 
 __all__ = ["refused", "sentence_of"]
 
@@ -33,7 +32,7 @@ def refused(error: Exception, *explain: Explain) -> bool:
     """
     sentence = sentence_of(error, *explain)
     if sentence is not None:
-        print(printable(f"error: {sentence}"), file=sys.stderr, flush=True)
+        warn(f"error: {sentence}")
     return sentence is not None
 
 

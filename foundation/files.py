@@ -11,12 +11,12 @@ import os
 import secrets
 import shutil
 import stat
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
 from foundation.errors import UserError
+from foundation.terminal import warn
 
 __all__ = [
     "FileError",
@@ -218,7 +218,7 @@ def locked(path: Path, doing: str | None = None) -> Iterator[bool]:
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if doing is not None:
-                print(f"Another process is {doing}: waiting for it.", file=sys.stderr, flush=True)
+                warn(f"Another process is {doing}: waiting for it.")
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
         yield True
 

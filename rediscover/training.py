@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from configs.validation import check_config
 from foundation.errors import UserError, near
+from foundation.terminal import say
 from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
 from rediscover.wiring.long_tables import reading_line
@@ -74,7 +75,7 @@ def train(config: DictConfig) -> dict[str, float]:
     job = Job.of(config)
     long = reading_line(str(job.config.data.get("path"))) if OmegaConf.is_dict(job.config.get("data")) else None
     if long is not None and rank() == 0:
-        print(long, flush=True)
+        say(long)
     check_config(job.config)
     if rank() != 0:
         _run(job, first=False)
@@ -113,7 +114,7 @@ def _run(job: Job, first: bool) -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or it prints stacks where another process has ended
     checkpoint = starting_point(run_dir, config.ckpt_path, config.resume is not None)
     if first:
-        print(first_line(job), flush=True)
+        say(first_line(job))
     import lightning.pytorch as pl
     import torch
 
@@ -155,9 +156,9 @@ def _run(job: Job, first: bool) -> None:
         cut = bool(getattr(search, "interrupted", False))
         record.finish(trainer, interrupted=cut)
         if first:
-            print(run_summary(run_dir), flush=True)
+            say(run_summary(run_dir))
         if first and cut:
-            print(f"interrupted, with the best equations so far: {how_to_go_on(run_dir)}", flush=True)
+            say(f"interrupted, with the best equations so far: {how_to_go_on(run_dir)}")
 
 
 def _record(job: Job, first: bool) -> tuple[RunRecord, str | None]:

@@ -19,6 +19,7 @@ from matplotlib.patches import FancyArrowPatch
 from datamodules.tables.table import check_table
 from expressions.parsing import parse
 from foundation.errors import UserError
+from foundation.terminal import say
 from reports.figure_parts.canvas import BLUE, VERMILLION, plain, png
 from reports.findings import heading_of_target
 from runs.reader import read_run
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("table", metavar="TABLE.csv", help="table that the run has searched")
     parser.add_argument("picture", metavar="PICTURE.png", help="file to write")
     options = parser.parse_args(arguments)
-    print(f"wrote {table_picture(options.run, options.table, options.picture)}")
+    say(f"wrote {table_picture(options.run, options.table, options.picture)}")
 
 
 if __name__ == "__main__":

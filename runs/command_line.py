@@ -4,13 +4,13 @@ Free of Hydra: the caller says which model a command line leads to.
 """
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 
 from foundation.files import replace_file
+from foundation.terminal import say, warn
 from runs.directory import (
     RunDirectoryError,
     check_checkpoint_file,
@@ -54,7 +54,7 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     others = [item for item in arguments if not item.startswith(PROBLEM)]
     if not {"-m", "--multirun"} & set(arguments):
-        print(f"{PROBLEM}{value} is a sweep of {len(names)} runs, one a problem", flush=True)
+        say(f"{PROBLEM}{value} is a sweep of {len(names)} runs, one a problem")
         others = ["-m", *(item.replace("hydra.run.dir=", "hydra.sweep.dir=") for item in others)]
     return [*others, f"{PROBLEM}{','.join(names)}"]
 
@@ -86,7 +86,7 @@ def arguments_to_go_on(arguments: Sequence[str], chosen_model: Callable[[Sequenc
     elif resume == "auto":
         folder = newest_unfinished(Path("logs") / chosen_model(arguments))
         if folder is None:
-            print("resume=auto found no run that was cut off: a new one begins", file=sys.stderr, flush=True)
+            warn("resume=auto found no run that was cut off: a new one begins")
             return [argument for argument in arguments if not argument.startswith("resume=")]
     elif resume != "null":
         folder = check_run_directory(resume)

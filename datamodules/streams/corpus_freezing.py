@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from datamodules.streams.corpus_files import (
 from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import locked, making_folder, replace_file, writing
+from foundation.terminal import warn
 
 __all__ = ["Source", "freeze"]
 
@@ -165,11 +165,9 @@ def _announce(source: Source, folder: Path, batches: int, batch_size: int) -> No
             "data.corpus_samples, or a folder on another disk"
         )
     if seconds > _SAYS_SO_SECONDS:
-        print(
+        warn(
             f"Freezing {batches * batch_size:,} samples ({size / 1e9:.1f} GB) into {folder} takes about "
-            f"{duration(seconds)}, once; what is done is kept if it is broken off.",
-            file=sys.stderr,
-            flush=True,
+            f"{duration(seconds)}, once; what is done is kept if it is broken off."
         )
 
 

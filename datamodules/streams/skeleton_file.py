@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,7 @@ from expressions.skeleton import structure_of
 from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import locked, writing
+from foundation.terminal import warn
 
 __all__ = ["KeptSkeletons", "keep_skeletons", "read_skeletons", "structures_of"]
 
@@ -96,11 +96,7 @@ def _drawn(path: Path, programs: int, seed: int, settings: PoolSettings) -> Kept
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     seconds = programs / (_PROGRAMS_A_SECOND * min(cores, parts))
     if seconds > _SAYS_SO_SECONDS:
-        print(
-            f"Drawing {programs:,} programs into {path} takes about {duration(seconds)}, once.",
-            file=sys.stderr,
-            flush=True,
-        )
+        warn(f"Drawing {programs:,} programs into {path} takes about {duration(seconds)}, once.")
     benchmark_fingerprints(settings.exclude)  # once, before the processes are forked
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

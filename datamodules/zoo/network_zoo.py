@@ -19,7 +19,6 @@ import math
 import multiprocessing
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -40,6 +39,7 @@ from datamodules.zoo.network_training import (
 from datamodules.zoo.settings import ZooSettings
 from foundation.errors import UserError
 from foundation.files import locked, making_folder, replace_file, writing
+from foundation.terminal import warn
 from modules.networks.weights.small_networks import rescaled
 
 __all__ = ["make_zoo", "trained"]
@@ -150,11 +150,9 @@ def _make(settings: ZooSettings, folder: Path, missing: Sequence[tuple[str, int]
     workers = min(processes or cores, len(rest))
     seconds = each * len(rest) / max(1, workers)
     if seconds > _SAYS_SO_SECONDS:
-        print(
+        warn(
             f"Training {len(rest) * shards.SHARD:,} small networks into {folder} takes about {seconds:.0f} "
-            "seconds, once. What is done is kept if it is broken off.",
-            file=sys.stderr,
-            flush=True,
+            "seconds, once. What is done is kept if it is broken off."
         )
     if workers > 1 and seconds > _SAYS_SO_SECONDS:  # a process takes seconds to begin
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from foundation.terminal import warn
 from searches.pareto_front import pick
 from searches.portfolio import Progress
 
@@ -41,7 +41,7 @@ class Watch:
             short = best.expression.with_constants([float(f"{c:.4g}") for c in best.expression.constants])
             text = f"{self.target} = {short.infix(self.names)}"
             if text != self._last:
-                print(f"{progress.seconds:6.1f} s  error {best.error:8.2e}  {text}", file=sys.stderr, flush=True)
+                warn(f"{progress.seconds:6.1f} s  error {best.error:8.2e}  {text}")
             self._last = text
         if self.callback is not None and self.callback(progress) is True:
             self.is_over = True
