@@ -231,7 +231,8 @@ class GPSearch(SpreadSearch[LatentJob]):
             for finding in findings:
                 if finding.stopped != "constant":
                     fits = ", ".join(f"{name} fit {_shown(score)}" for name, score in finding.polynomials.items())
-                    say(f"{finding.target}, trial {finding.trial}, test R2 of polynomials: {fits}")
+                    few = "" if finding.polynomial_rows is None else f" of {finding.polynomial_rows:,} rows"
+                    say(f"{finding.target}, trial {finding.trial}, test R2 of polynomials{few}: {fits}")
         plots: list[Path] = []
         with optional("plots"):
             plots += draw_curves(self.run_dir, findings, names)

@@ -25,6 +25,7 @@ from foundation.settings import processes_rule
 from rediscover.fitting import explain
 from reports.baselines import LEAST_HELD_OUT, GradientBoosting, quick_scores
 from reports.discovery import GRADIENT_BOOSTING, Discovery, Score, read, write
+from reports.polynomial_baselines import MOST_ROWS
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.pareto_front import pick
 from searches.portfolio import METHODS, PortfolioSettings, Progress
@@ -216,8 +217,15 @@ def _discovery(
         evaluations=result.evaluations,
         stopped=result.stopped,
         seed=seed,
-        notes=(*table.notes, *result.notes),
+        notes=(*table.notes, *result.notes, *_notes_of_scores(scores, len(train))),
     )
+
+
+def _notes_of_scores(scores: dict[str, Score], rows: int) -> tuple[str, ...]:
+    """What a reader must know of the other models."""
+    if len(scores) < 2 or rows <= MOST_ROWS:
+        return ()
+    return (f"the other models were fitted to {MOST_ROWS:,} of the {rows:,} rows, drawn at random",)
 
 
 def load(directory: str | Path) -> Discovery:

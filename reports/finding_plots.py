@@ -22,7 +22,8 @@ def draw_figures(run_dir: Path, finding: Finding, names: Sequence[str], network:
         network: Function that was rewritten, `[points, variables] -> [points]`.
     """
     title = f"{finding.target}, trial {finding.trial}"
-    baselines = {name: 1.0 - score for name, score in finding.polynomials.items() if score is not None}
+    rows = "" if finding.polynomial_rows is None else f", {finding.polynomial_rows:,} rows"
+    baselines = {f"{name}{rows}": 1.0 - score for name, score in finding.polynomials.items() if score is not None}
     surface = figures.surface(
         finding.test[0],
         network,

@@ -18,7 +18,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import mse, r2
 from foundation.files import replace_file
 from reports.optional import optional
-from reports.polynomial_baselines import Rows, polynomial_r2
+from reports.polynomial_baselines import MOST_ROWS, Rows, polynomial_r2
 from runs.record import record_equations, record_metrics
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -80,6 +80,11 @@ class Finding:
             name: polynomial_r2(self.train, self.test, degree) for name, degree in (("linear", 1), ("cubic", 3))
         }
 
+    @property
+    def polynomial_rows(self) -> int | None:
+        """Rows that the polynomials are fitted to or scored on at most, where there are more; None where not."""
+        return MOST_ROWS if max(len(self.train[1]), len(self.test[1])) > MOST_ROWS else None
+
 
 def heading_of_target(table: Table) -> str:
     """Name of a table's target as its header has it, which often says the unit, too."""
@@ -131,7 +136,9 @@ def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _polynomials(finding: Finding) -> dict[str, float | None]:
-    return {f"{name}_test_r2": score for name, score in finding.polynomials.items()}
+    rows = finding.polynomial_rows
+    scores = {f"{name}_test_r2": score for name, score in finding.polynomials.items()}
+    return scores if rows is None else {**scores, "polynomial_rows": rows}
 
 
 def scores_of(candidate: Candidate, finding: Finding, names: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -11,8 +14,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from expressions.goodness_of_fit import r2
 from expressions.parsing import parse
 from reports.baselines import LEAST_HELD_OUT, GradientBoosting, polynomial_score, quick_scores
+from reports.findings import Finding, report_findings
 from reports.polynomial_baselines import MOST_ROWS, Rows, drawn, polynomial_r2
-from searches.pareto_front import Candidate
+from searches.pareto_front import Candidate, ParetoFront
 
 
 def table(rows: int, columns: int = 3, noise: float = 0.1, seed: int = 0) -> Rows:
@@ -107,3 +111,14 @@ def test_a_full_disk_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     boosting = GradientBoosting(table(50), table(50))
     assert boosting.result(1.0) is None
     boosting.stop()
+
+
+def test_a_report_of_a_long_table_says_how_many_rows_the_polynomials_saw(tmp_path: Path) -> None:
+    long, short = table(MOST_ROWS + 1, columns=2), table(100, columns=2)
+    candidate = Candidate.of(parse("x0"), *short)
+    for rows, expected in ((long, MOST_ROWS), (short, None)):
+        finding = Finding("y", "y", 0, ParetoFront([candidate]), candidate, [], 1.0, 1, "seconds", short, rows)
+        report_findings(tmp_path, [finding], ["a", "b"], 1.0)
+        [entry] = json.loads((tmp_path / "results.json").read_text())["equations"]
+        assert entry.get("polynomial_rows") == expected
+        assert entry["linear_test_r2"] is not None
