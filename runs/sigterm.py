@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 
+from foundation.terminal import warn
+
 __all__ = ["EXIT_CODE", "GRACE_SECONDS", "deafen", "end_soon", "listen", "received"]
 
 EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports
@@ -83,5 +85,5 @@ def _wait_for_signal(ours: socket.socket) -> None:
 
 def _exit(sentence: str, code: int) -> None:
     if sentence:
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        warn(f"error: {sentence}")
     os._exit(code)
