@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from expressions.parsing import parse
 from foundation.errors import UserError
+from foundation.files import FileError, read_regular
+from foundation.schema import (
+    Check,
+    FormatError,
+    choice,
+    json_content,
+    list_of,
+    mapping_of,
+    number,
+    optional,
+    record,
+    text,
+    whole,
+)
 from reports.discovery_parts.result import Discovery, Score
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -22,9 +34,44 @@ __all__ = ["model_json", "read_model"]
 
 _FORMAT = "rediscover discovery 1"
 _LARGEST_FILE = 4 << 20  # bytes
-_LONGEST_TEXT = 10_000
-_LARGEST_COUNT = 2**53
 _MOST_FEATURES, _MOST_EQUATIONS, _MOST_NOTES, _MOST_SCORES = 30_000, 1_000, 1_000, 100
+
+_TEXT: Check = text(10_000)
+_NAME: Check = text(10_000, "[A-Za-z_][A-Za-z0-9_]*", "of letters, digits and _ that is a name,")
+_ERROR: Check = number(0.0, 1e308)
+_CONTENT: Check = record(
+    {
+        "format": choice(_FORMAT),
+        "source": _TEXT,
+        "target": _TEXT,
+        "features": list_of(_TEXT, most=_MOST_FEATURES),
+        "target_name": _NAME,
+        "names": list_of(_NAME, most=_MOST_FEATURES),
+        "equations": list_of(
+            record(
+                {
+                    "equation": text(100_000),
+                    "complexity": whole(),
+                    "train_nmse": _ERROR,
+                    "validation_nmse": _ERROR,
+                }
+            ),
+            least=1,
+            most=_MOST_EQUATIONS,
+        ),
+        "chosen": whole(),
+        "scores": mapping_of(
+            record({"r2": optional(number(-1e308, 1e308)), "complexity": optional(whole())}), most=_MOST_SCORES
+        ),
+        "rows": whole(),
+        "seconds": _ERROR,
+        "evaluations": whole(),
+        "stopped": _TEXT,
+        "seed": whole(),
+        "notes": list_of(_TEXT, most=_MOST_NOTES),
+    },
+    open_end=True,
+)
 
 
 def model_json(discovery: Discovery) -> str:
@@ -73,136 +120,44 @@ def read_model(path: Path) -> Discovery:
         UserError: the file is missing, not a regular file, too large, or not what `model_json` writes.
     """
     try:
-        return _discovery(_content(path))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UserError(f"{str(path)!r} cannot be read ({reason}): give a folder of discover.py.") from error
-    except (_FormatError, ValueError, RecursionError, UserError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
+        return _discovery(json_content(read_regular(path, most=_LARGEST_FILE), _CONTENT))
+    except FileError as error:
+        raise UserError(f"{error}: give a folder of discover.py.") from error
+    except UserError as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
         raise UserError(
             f"{str(path)!r} is not the model of a discovery ({reason}): give a folder of discover.py."
         ) from error
 
 
-class _FormatError(Exception):
-    """What is wrong with a file, in words that stand in brackets."""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """The mapping that the file holds."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise _FormatError("it is not a regular file")
-    if status.st_size > _LARGEST_FILE:
-        raise _FormatError(f"it has {status.st_size:,} bytes, and at most {_LARGEST_FILE:,} are read")
-    with path.open("rb") as stream:
-        text = stream.read(_LARGEST_FILE).decode("utf-8")
-    content = json.loads(text, parse_constant=_refuse)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise _FormatError(f"its format is not {_FORMAT!r}")
-    return content
-
-
-def _refuse(number: str) -> float:
-    raise _FormatError(f"{number} is not a number")
-
-
 def _discovery(content: Mapping[str, Any]) -> Discovery:
-    names = _list(content, "names", _MOST_FEATURES, _name)
-    features = _list(content, "features", _MOST_FEATURES, _text)
+    names, features, chosen = content["names"], content["features"], content["chosen"]
     if len(features) != len(names):
-        raise _FormatError(f"it has {len(features)} features, but {len(names)} names")
-    front = ParetoFront(_list(content, "equations", _MOST_EQUATIONS, lambda row, key: _candidate(row, names)))
-    chosen = _whole(_entry(content, "chosen"), "chosen")
+        raise FormatError(f"has {len(features)} features, but {len(names)} names", "")
+    front = ParetoFront([_candidate(row, names) for row in content["equations"]])
     if not chosen < len(front):
-        raise _FormatError(f"its 'chosen' is {chosen}, but it has {len(front)} equations")
-    scores = _mapping(_entry(content, "scores"), "scores")
-    if len(scores) > _MOST_SCORES:
-        raise _FormatError(f"it has {len(scores)} scores, and at most {_MOST_SCORES} are read")
+        raise FormatError(f"has {len(front)} equations, but its 'chosen' is {chosen}", "")
     return Discovery(
-        source=_text(_entry(content, "source"), "source"),
-        target=_text(_entry(content, "target"), "target"),
+        source=content["source"],
+        target=content["target"],
         features=tuple(features),
-        target_name=_name(_entry(content, "target_name"), "target_name"),
+        target_name=content["target_name"],
         names=tuple(names),
         front=front,
         chosen=front[chosen],
-        scores={_text(name, "scores"): _score(score) for name, score in scores.items()},
-        rows=_whole(_entry(content, "rows"), "rows"),
-        seconds=_number(_entry(content, "seconds"), "seconds"),
-        evaluations=_whole(_entry(content, "evaluations"), "evaluations"),
-        stopped=_text(_entry(content, "stopped"), "stopped"),
-        seed=_whole(_entry(content, "seed"), "seed"),
-        notes=tuple(_list(content, "notes", _MOST_NOTES, _text)),
+        scores={
+            name: Score(-math.inf if row["r2"] is None else row["r2"], row["complexity"])
+            for name, row in content["scores"].items()
+        },
+        rows=content["rows"],
+        seconds=content["seconds"],
+        evaluations=content["evaluations"],
+        stopped=content["stopped"],
+        seed=content["seed"],
+        notes=tuple(content["notes"]),
     )
 
 
-def _candidate(row: Any, names: list[str]) -> Candidate:
-    entry = _mapping(row, "equations")
-    return Candidate(
-        expression=parse(_entry(entry, "equation"), names),
-        complexity=_whole(_entry(entry, "complexity"), "complexity"),
-        train_nmse=_number(_entry(entry, "train_nmse"), "train_nmse"),
-        validation_nmse=_number(_entry(entry, "validation_nmse"), "validation_nmse"),
-    )
-
-
-def _score(value: Any) -> Score:
-    entry = _mapping(value, "scores")
-    r2, complexity = _entry(entry, "r2"), _entry(entry, "complexity")
-    return Score(
-        -math.inf if r2 is None else _number(r2, "r2", least=-math.inf),
-        None if complexity is None else _whole(complexity, "complexity"),
-    )
-
-
-def _entry(content: Mapping[str, Any], key: str) -> Any:
-    if key not in content:
-        raise _FormatError(f"it has no {key!r}")
-    return content[key]
-
-
-def _mapping(value: Any, key: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _FormatError(f"its {key!r} is {_shown(value)}, not a mapping")
-    return value
-
-
-def _list(content: Mapping[str, Any], key: str, most: int, read: Callable[[Any, str], Any]) -> list[Any]:
-    value = _entry(content, key)
-    if not isinstance(value, list) or len(value) > most:
-        raise _FormatError(f"its {key!r} is not a list of at most {most:,} entries")
-    return [read(item, key) for item in value]
-
-
-def _text(value: Any, key: str) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise _FormatError(f"its {key!r} is {_shown(value)}, not a text of at most {_LONGEST_TEXT:,} characters")
-    return value
-
-
-def _name(value: Any, key: str) -> str:
-    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", _text(value, key)):
-        raise _FormatError(f"its {key!r} holds {_shown(value)}, which is not a name of letters, digits and _")
-    return str(value)
-
-
-def _number(value: Any, key: str, least: float = 0.0) -> float:
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308
-    if not plain or value < least:
-        raise _FormatError(f"its {key!r} is {_shown(value)}, not a finite number{' from 0 on' * (least == 0.0)}")
-    return float(value)
-
-
-def _whole(value: Any, key: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_COUNT:
-        raise _FormatError(f"its {key!r} is {_shown(value)}, not a whole number from 0 to 2**53")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return "too large a number" if isinstance(value, int) and abs(value) > _LARGEST_COUNT else repr(value)[:60]
+def _candidate(row: Mapping[str, Any], names: list[str]) -> Candidate:
+    expression = parse(row["equation"], names)
+    return Candidate(expression, row["complexity"], row["train_nmse"], row["validation_nmse"])
