@@ -16,7 +16,8 @@ Integer literals choose the cheap rows: `x**2` to `x**6` are `square` to `pow6` 
 
 The method is the two-stack one (Dijkstra's "shunting yard", Mathematisch Centrum MR 35, 1961) with stacks of
 our own instead of recursion, so that neither a long sum nor deep brackets can exhaust the interpreter's stack;
-time and memory are linear in the length of the text, which is bounded.
+time and memory are linear in the length of the text, which is bounded, as is the size of what it may mean
+(`expressions.limits`).
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from expressions.expression import Expression
+from expressions.limits import MAX_DEPTH, MAX_TEXT, MAX_TOKENS
 from expressions.operators import BY_NAME, CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN
 from foundation.errors import UserError, near
 
-__all__ = ["MAX_NESTING", "MAX_TEXT", "ParseError", "parse"]
+__all__ = ["MAX_NESTING", "ParseError", "parse", "too_large"]
 
-MAX_TEXT = 100_000  # characters
-MAX_NESTING = 200  # brackets, signs and powers that are open at once
+MAX_NESTING = MAX_DEPTH  # brackets, signs and powers that are open at once
 _MAX_VARIABLE = 2**15 - 1 - FIRST_VARIABLE  # tokens are 16-bit integers
 
 _NAMED_CONSTANTS = {"pi": math.pi, "e": math.e}
@@ -87,7 +88,7 @@ def parse(text: str, names: Sequence[str] | None = None) -> Expression:
     """Read an equation.
 
     Args:
-        text: one expression of the grammar above, at most `MAX_TEXT` characters.
+        text: one expression of the grammar above, within the limits of `expressions.limits`.
         names: names of the variables, in the order of the table's columns; `x0`, `x1`, … when not given. A name
             hides `pi`, `e` and operators of the same spelling (the latter except before a bracket).
 
@@ -95,14 +96,27 @@ def parse(text: str, names: Sequence[str] | None = None) -> Expression:
         The expression exactly as written: nothing is simplified or reordered.
 
     Raises:
-        ParseError: the text is outside the grammar or too long, a name is unknown, a call has the wrong number
-            of arguments, a number is not finite.
+        ParseError: the text is outside the grammar, or it or the equation is too large, a name is unknown, a call
+            has the wrong number of arguments, a number is not finite.
     """
     if not isinstance(text, str):
         raise ParseError(f"an equation is text, not {type(text).__name__}", 1)
     if len(text) > MAX_TEXT:
         raise ParseError(f"the equation has {len(text):,} characters; at most {MAX_TEXT:,} are allowed", 1)
-    return _Parser(text, names).run()
+    expression = _Parser(text, names).run()
+    if reason := too_large(expression):
+        raise ParseError(reason, 1)
+    return expression
+
+
+def too_large(expression: Expression) -> str:
+    """The reason why an equation is not taken from a file or a person, in a few words; empty where it is."""
+    size, depth = len(expression), expression.depth
+    if size > MAX_TOKENS:
+        return f"the equation has {size:,} operators, variables and numbers; at most {MAX_TOKENS:,} are allowed"
+    if depth > MAX_DEPTH:
+        return f"the equation has {depth:,} operators inside each other; at most {MAX_DEPTH} are allowed"
+    return ""
 
 
 class _Parser:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from expressions.expression import Expression
 from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
-from expressions.parsing import MAX_NESTING, MAX_TEXT, ParseError, parse
+from expressions.limits import MAX_DEPTH, MAX_TEXT, MAX_TOKENS
+from expressions.parsing import MAX_NESTING, ParseError, parse
 from foundation.errors import UserError
 
 X0, X1 = Expression.variable(0), Expression.variable(1)
@@ -191,13 +192,16 @@ def test_limits_are_inclusive() -> None:
     assert parse(" " * (MAX_TEXT - 2) + "x0") == X0
 
 
-def test_a_sum_of_fifty_thousand_terms() -> None:
-    text = "+".join(["a"] * 50_000)
-    expression = parse(text, ["a"])
-    assert len(expression) == 99_999
-    assert expression.infix(["a"]).replace(" ", "") == text
-    chain = parse("a-" * 49_999 + "a", ["a"])
-    assert chain.infix(["a"]).count("-") == 49_999
+def test_an_equation_has_at_most_a_thousand_tokens_of_which_two_hundred_are_inside_each_other() -> None:
+    longest = "+".join(["a"] * (MAX_DEPTH + 1))
+    assert parse(longest, ["a"]).infix(["a"]).replace(" ", "") == longest
+    assert parse(longest, ["a"]).depth == MAX_DEPTH
+    with pytest.raises(ParseError, match="201 operators inside each other"):
+        parse(longest + "+a", ["a"])
+    balanced = "*".join("(" + "+".join(["a"] * 25) + ")" for _ in range(20))
+    assert len(parse(balanced, ["a"])) == MAX_TOKENS - 1
+    with pytest.raises(ParseError, match="1,001 operators, variables and numbers"):
+        parse(balanced + "+2", ["a"])
 
 
 @settings(max_examples=400, deadline=None)
