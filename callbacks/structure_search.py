@@ -34,6 +34,7 @@ from expressions.numbering import check_numbers, numbers_of
 from foundation.durations import duration
 from foundation.errors import Interrupted, UserError
 from foundation.files import replace_file
+from foundation.schema import FormatError
 from foundation.terminal import say
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
@@ -138,7 +139,12 @@ class StructureSearch(EquationSearch):
             raise UserError(f"{data.target_name}: {error}") from error
         if self._restored is not None:
             state, self._restored = self._restored, None
-            course.load(state | {name: state[name].numpy() for name in _ARRAYS})
+            try:
+                course.load(course.state_check()({name: _plain(value) for name, value in state.items()}))
+            except FormatError as error:
+                raise UserError(
+                    f"the checkpoint's search is not one of this program ({error}): fit again, without resume"
+                ) from error
         return course
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -315,6 +321,10 @@ class StructureSearch(EquationSearch):
             log.generations(finding.label, finding.history)
             log.improvements(self.course.history)
             log.findings(self.run_dir, [finding], names, plots)
+
+
+def _plain(value: Any) -> Any:
+    return value.numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _model(module: LightningModule) -> GMEQL:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
+from foundation.schema import list_of, record
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.regression_task import RegressionTask
-from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.search_state import COMMON_FIELDS, StateError, checked_state, fingerprint, save_state
 from searches.common.whole_table import WholeTable
 from searches.evolution.island_hosts import open_hosts
+from searches.evolution.island_state import island_state
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.search_result import SearchResult
 
@@ -163,12 +165,10 @@ class _Run:
     def _resume(self, hosts: Any) -> None:
         if self.state_path is None or not self.state_path.exists():
             return
-        state = load_state(self.state_path)
-        if state["identity"] != self.identity:
-            raise StateError(
-                f"{self.state_path} holds the state of a search with other data, settings or seed: "
-                "give the search another directory, or delete the file to start anew"
-            )
+        islands = self.settings.islands
+        island = island_state(self.settings, self.task.variables)
+        check = record({**COMMON_FIELDS, "islands": list_of(island, least=islands, most=islands)})
+        state = checked_state(self.state_path, self.identity, check)
         hosts.load(state["islands"])
         self.generation = state["generation"]
         self.history = state["history"]

@@ -23,12 +23,21 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
+from expressions.schema import program
 from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
+from foundation.schema import FormatError, list_of, record
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds, near_front
-from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.search_state import (
+    COMMON_FIELDS,
+    StateError,
+    checked_state,
+    count,
+    fingerprint,
+    save_state,
+)
 from searches.common.whole_table import WholeTable
 from searches.latent_space.checked_map import CheckedMap
 from searches.latent_space.continuation import Continuation
@@ -45,6 +54,7 @@ __all__ = ["EquationMap", "LatentSearchSettings", "MapFile", "search"]
 
 _JOINING_SHARE, _JOINING_SECONDS = 0.05, 0.5  # of the time, and at most so long, for the fronts of both searches
 _LEAST_CONTINUED_SECONDS = 0.5  # below, genetic programming would not get beyond its first population
+_MOST_SUMS = 10_000  # of a state
 _SUMS_CHECKED = 3  # for exactness
 _RECOMBINED = 24  # equations that are put together from parts of others at a time
 
@@ -322,20 +332,29 @@ class _Run:
     def _resume(self, strategy: Strategy) -> None:
         if self.state_path is None or not self.state_path.exists():
             return
-        state = load_state(self.state_path)
-        if state.get("identity") != self.identity:
-            raise StateError(
-                f"{self.state_path} holds the state of a search with other data, settings, seed or map: "
-                "give the search another directory, or delete the file to start anew"
-            )
+        fields = {
+            **COMMON_FIELDS,
+            "decodes": count,
+            "strategy": strategy.state_check,
+            "scores": self.scores.state_check,
+            "sums": list_of(self._equation_shown, most=_MOST_SUMS),
+        }
+        state = checked_state(self.state_path, self.identity, record(fields), "data, settings, seed or map")
         self.generation, self.decodes = state["generation"], state["decodes"]
         self.history = state["history"]
         self._seconds_before = state["seconds"]
         self.scores.load(state["scores"])
-        self.sums = [Expression(tokens, constants) for tokens, constants in state["sums"]]
+        self.sums = state["sums"]
         strategy.load(state["strategy"])
         self._check_sums()
         self._check_leader()
+
+    def _equation_shown(self, value: Any) -> Expression:
+        """Check for an equation of the columns that the map is shown."""
+        equation = program(value)
+        if set(equation.variables) - set(range(len(self.table.columns))):
+            raise FormatError("is an equation of other variables", "")
+        return equation
 
     # --- the end ------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,9 @@ from expressions.equation_learner.default_layers import DEFAULT_LAYERS
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
 from searches.common.checked_rows import checked_rows
-from searches.common.search_state import StateError, fingerprint, load_state, save_state
+from searches.common.search_state import StateError, checked_state, fingerprint, save_state
 from searches.gumbel_structures.course import SearchCourse
+from searches.gumbel_structures.course_state import of_lists
 from searches.gumbel_structures.proposers import Proposer, RandomProposer
 from searches.gumbel_structures.settings import StructureSearchSettings
 from searches.search_result import SearchResult
@@ -33,7 +34,7 @@ from searches.search_result import SearchResult
 __all__ = ["Proposer", "StructureSearchSettings", "search"]
 
 _BUDGETS = ("seconds", "instances", "polish_equations", "simplify_seconds", "stop_when_exact")
-_ARRAYS = {"structures": np.int16, "used": np.bool_, "seen": np.int64, "memory": np.float64}
+_ARRAYS = ("structures", "used", "seen", "memory")
 
 
 def search(
@@ -146,15 +147,10 @@ class _Run:
     def _resume(self) -> None:
         if self.state_path is None or not self.state_path.exists():
             return
-        state = load_state(self.state_path)
-        if state["identity"] != self.identity:
-            raise StateError(
-                f"{self.state_path} holds the state of a search with other data, settings or seed: "
-                "give the search another directory, or delete the file to start anew"
-            )
-        arrays: dict[str, np.ndarray] = {name: np.array(state[name], dtype=kind) for name, kind in _ARRAYS.items()}
-        self.proposer.memory = arrays.pop("memory")
-        self.course.load(state | arrays)
+        check = self.course.state_check(self.proposer.memory.shape)
+        state = checked_state(self.state_path, self.identity, lambda value: check(of_lists(value)))
+        self.proposer.memory = state["memory"]
+        self.course.load(state)
 
     def _entry(self, equation: Expression) -> dict[str, Any]:
         """Entry of the newest generation, with the keys of a history."""

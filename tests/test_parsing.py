@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.limits import MAX_DEPTH, MAX_TEXT, MAX_TOKENS
+from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
 from expressions.parsing import MAX_NESTING, ParseError, parse
 from foundation.errors import UserError
 

@@ -1,6 +1,7 @@
 """Search state on disk: JSON, compressed, written in one piece or not at all.
 
-Programs in it are numbers, so the names of the operators are always a part of it (`expressions.numbering`).
+Programs in it are numbers, so the names of the operators are always a part of it (`expressions.numbering`). It may
+come from a stranger: a search has it checked whole before it uses any of it (`checked_state`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,35 @@ import numpy as np
 
 from expressions.numbering import NumberingError, check_numbers, numbers_of
 from foundation.errors import UserError
-from foundation.files import replace_file
+from foundation.files import FileError, read_regular, replace_file
+from foundation.schema import Check, FormatError, json_content, list_of, mapping_of, number, text, whole
 
 _MAGIC = b"rediscover state 1\n"
 _NUMBERS = "numbers"
+_REMEDY = "delete it to start this search anew"
+_LARGEST_FILE, _LARGEST_TEXT = 1 << 28, 1 << 30  # bytes: fifty thousand tried skeletons an island, on many islands
+_SMALL_TEXT, _MOST_RATIO = 1 << 22, 100  # what zlib may make of few bytes; lists of numbers shrink to a fifth
+
+_MOST_ENTRIES = 10_000_000
+
+
+def _figure(value: Any) -> float:
+    """Check for any number but NaN, which stays an integer where it is one."""
+    number(infinite=True)(value)
+    return value  # type: ignore[no-any-return]
+
+
+count = whole(0, 10**15)
+"""Check for a number of generations, evaluations and the like."""
+
+seconds = number(0.0, 1e9)
+"""Check for a time in seconds; thirty years are more than any search takes."""
+
+history = list_of(mapping_of(_figure, most=30, keys=text(60)), most=_MOST_ENTRIES)
+"""Check for the history of a search, whatever it counts."""
+
+COMMON_FIELDS: Mapping[str, Check] = {"generation": count, "seconds": seconds, "history": history}
+"""Checks for what every state has beside its `identity`, see `checked_state`."""
 
 
 class StateError(UserError):
@@ -43,30 +71,77 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote.
+def checked_state(path: Path, identity: str, check: Check, data: str = "data, settings or seed") -> dict[str, Any]:
+    """Read the state that a search goes on from.
+
+    Args:
+        path: path of the state file.
+        identity: fingerprint of the search's data and settings, which is the state's `identity`.
+        check: check for the state without its identity.
+        data: words for what the identity depends on.
+
+    Returns:
+        The checked values by key.
 
     Raises:
-        StateError: The file is not a state file, not a whole one, or its operators have other numbers.
+        StateError: the file cannot be read, is damaged, of another search, or not as the check wants it.
+    """
+    state = load_state(path)
+    if state.pop("identity", None) != identity:
+        raise StateError(
+            f"{path} holds the state of a search with other {data}: give the search another directory, or delete "
+            "the file to start anew"
+        )
+    try:
+        return dict(check(state))
+    except FormatError as error:
+        raise StateError(f"{path} is not a state of this search ({error}): {_REMEDY}") from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; nothing but the names of the operators is checked yet.
+
+    Raises:
+        StateError: the file is not a state file, not a whole one, or its operators have other numbers.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StateError(f"the search state {path} cannot be read: {error.strerror or error}") from error
+        content = read_regular(path, most=_LARGEST_FILE)
+    except FileError as error:
+        raise StateError(f"the search state cannot be read, {error}: {_REMEDY}") from error
     head = len(_MAGIC) + 33
     body = content[head:]
     digest = hashlib.blake2b(body, digest_size=16).hexdigest().encode()
     if not content.startswith(_MAGIC) or content[len(_MAGIC) : head] != digest + b"\n":
-        raise StateError(f"{path} is damaged or not a search state: delete it to start this search anew")
+        raise StateError(f"{path} is damaged or not a search state: {_REMEDY}")
     try:
-        state = dict(json.loads(zlib.decompress(body)))
-    except (ValueError, TypeError, zlib.error) as error:  # whole, but of no use: somebody else wrote it
-        raise StateError(f"{path} is not a search state: delete it to start this search anew") from error
-    try:
-        check_numbers(state.pop(_NUMBERS, None), str(path), "delete it to start this search anew")
+        state: dict[str, Any] = json_content(unpacked(body), mapping_of(_anything, most=100))
+        check_numbers(state.pop(_NUMBERS, None), str(path), _REMEDY)
+    except FormatError as error:  # whole, but of no use: somebody else wrote it
+        raise StateError(f"{path} is not a search state ({error}): {_REMEDY}") from error
     except NumberingError as error:
         raise StateError(str(error)) from error
     return state
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def unpacked(body: bytes) -> bytes:
+    """The text that `zlib.compress` made small, unless it has grown as no state of ours does.
+
+    Raises:
+        FormatError: the bytes are not whole, or a bomb.
+    """
+    most = min(_LARGEST_TEXT, max(_SMALL_TEXT, _MOST_RATIO * len(body)))
+    inflating = zlib.decompressobj()
+    try:
+        found = inflating.decompress(body, most)
+    except zlib.error as error:
+        raise FormatError(f"is not compressed by zlib ({error})", "") from error
+    if not inflating.eof:
+        raise FormatError(f"is cut off, or more than {most:,} bytes when unpacked", "")
+    return found
 
 
 def fingerprint(*parts: Any) -> str:
@@ -87,6 +162,28 @@ def text_of(numbers: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
 
 
-def array_of(text: str, kind: type) -> np.ndarray:
-    """The array that `text_of` wrote, flat."""
-    return np.frombuffer(base64.b64decode(text), dtype=kind).copy()
+def packed_array(kind: type, *, least: int = 0, most: int, size: float = math.inf) -> Check:
+    """Check for a text of `text_of`, which becomes the flat array.
+
+    Args:
+        kind: type of the numbers.
+        least: smallest number of numbers.
+        most: largest number of numbers.
+        size: largest magnitude of a number; NaN and, with a finite size, infinity are refused.
+    """
+    characters = text(2 * np.dtype(kind).itemsize * most + 4)
+
+    def check(value: Any) -> np.ndarray:
+        try:
+            found: np.ndarray = np.frombuffer(
+                base64.b64decode(characters(value), validate=True), dtype=kind
+            ).copy()
+        except ValueError as error:
+            raise FormatError(f"is no array ({error})", "") from error
+        if not least <= len(found) <= most:
+            raise FormatError(f"has {len(found):,} numbers", f"{least:,} to {most:,}")
+        if not (np.abs(found) <= size).all():
+            raise FormatError("has numbers", f"numbers up to {size:g} alone")
+        return found
+
+    return check

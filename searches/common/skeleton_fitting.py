@@ -18,8 +18,12 @@ import numpy as np
 
 from expressions.constant_placement import Tokens
 from expressions.expression import Expression
+from expressions.limits import MAX_TOKENS
 from expressions.operators import CONSTANT, OPERATORS, TOKEN
+from expressions.schema import program, tokens
+from foundation.schema import Check, FormatError, list_of, number, row_of, whole
 from searches.common.regression_task import RegressionTask
+from searches.common.stored_scores import believed
 from searches.pareto_front import EXACT_NMSE
 
 __all__ = ["Fitted", "SkeletonFitter"]
@@ -115,7 +119,7 @@ class SkeletonFitter:
             self.forget()
         short = [each for each in dict.fromkeys(skeletons) if len(each) <= self.longest]
         self._screen([each for each in short if each not in self._screened])
-        promising = [each for each in short if self._score(self._screened[each][0], each) < bar]
+        promising = [each for each in short if self._score(self._screened[each][0], len(each)) < bar]
         self._fit([each for each in promising if each not in self._fitted])
         fits = {each: self._fitted[each] for each in promising}
         return [fits.get(each) for each in skeletons]
@@ -152,15 +156,32 @@ class SkeletonFitter:
             for length, (error, equation) in self.best.items()
         ]
 
-    def load(self, state: Sequence[Sequence[Any]]) -> None:
-        """Restore the best equations of an earlier run."""
-        self.best = {
-            int(length): (float(error), Expression(tokens, constants))
-            for length, error, tokens, constants in state
-        }
+    @property
+    def state_check(self) -> Check:
+        """Check for what `state` returned, before `load` is given it."""
+        row = row_of(whole(1, MAX_TOKENS), number(0.0), tokens, list_of(number(), most=MAX_TOKENS))
 
-    def _score(self, nmse: float, skeleton: Tokens) -> float:
-        return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * len(skeleton)
+        def best(value: Any) -> tuple[float, Expression]:
+            length, error, *pair = row(value)
+            equation = program(pair)
+            if len(equation) != length or set(equation.variables) - set(range(self.task.variables)):
+                raise FormatError("is an equation of another length, or of other variables", "")
+            return error, equation
+
+        return list_of(best, most=MAX_TOKENS)
+
+    def load(self, state: Sequence[tuple[float, Expression]]) -> None:
+        """Restore the best equations of an earlier run; one that is worse than its stored error gets its own."""
+        equations = [equation for _, equation in state]
+        errors = believed(self.task, equations, [error for error, _ in state])
+        self.best = {len(each): (error, each) for error, each in zip(errors, equations, strict=True)}
+
+    def lowest_score(self, length: int) -> float:
+        """Score that no skeleton of a length can be better than, as the best equations show."""
+        return self._score(self.best[length][0], length) if length in self.best else -math.inf
+
+    def _score(self, nmse: float, length: int) -> float:
+        return math.log(max(nmse, _SMALLEST_NMSE)) + self.parsimony * length
 
     def _screen(self, skeletons: Sequence[Tokens]) -> None:
         turning = [each for each in skeletons if _turns(each)]
@@ -185,7 +206,7 @@ class SkeletonFitter:
             if not math.isfinite(nmse):
                 self._fitted[skeleton] = None
                 continue
-            self._fitted[skeleton] = Fitted(self._score(nmse, skeleton), nmse, equation)
+            self._fitted[skeleton] = Fitted(self._score(nmse, len(skeleton)), nmse, equation)
             self.note(skeleton, self._fitted[skeleton])
 
 

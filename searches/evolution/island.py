@@ -8,7 +8,7 @@ ones fitted, survivors by NSGA-II on (error, size) or by generational replacemen
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,14 +18,15 @@ from deap import tools
 from expressions.canonical_form import canonical_key
 from expressions.expression import Expression
 from searches.common.regression_task import RegressionTask
+from searches.common.stored_scores import believed
 from searches.evolution.breeding import Breeder
 from searches.evolution.feature_bank import FeatureBank, lent_random_state
+from searches.evolution.island_state import MEMORY
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.evolution.tree_size import tree_size
 from searches.evolution.trees import Individual
 
 _WORST = 1e30  # DEAP compares fitness values; an infinite error must still be a number it can subtract
-_MEMORY = 50_000  # skeletons remembered as tried
 
 
 class Island:
@@ -224,7 +225,7 @@ class Island:
 
     def _forget(self) -> None:
         """Bound the memory of tried skeletons: the oldest go first."""
-        for key in list(self.tried)[: max(0, len(self.tried) - _MEMORY)]:
+        for key in list(self.tried)[: max(0, len(self.tried) - MEMORY)]:
             del self.tried[key]
 
     # --- selection ----------------------------------------------------------------------------------------------
@@ -299,20 +300,29 @@ class Island:
             "numpy_random": self.rng.bit_generator.state,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`, as `searches.evolution.island_state.island_state` has checked it.
+
+        An equation that is worse than its stored score has its own one instead.
+        """
+        errors = believed(self.task, state["population"], state["nmse"])
         self.population = []
-        for k, (tokens, constants) in enumerate(state["population"]):
-            individual = self.breeder.from_expression(Expression(tokens, constants))
-            individual.nmse = state["nmse"][k]
-            individual.fitness.values = tuple(state["fitness"][k])
+        for k, expression in enumerate(state["population"]):
+            individual = self.breeder.from_expression(expression)
+            individual.nmse = errors[k]
+            changed = errors[k] != state["nmse"][k]
+            individual.fitness.values = (
+                (min(errors[k], _WORST), float(tree_size(expression))) if changed else tuple(state["fitness"][k])
+            )
             individual.key = state["keys"][k]
             individual.fitness.rank = state["rank"][k]
             individual.fitness.crowding_dist = state["crowding"][k]
             self.population.append(individual)
         self.tried = dict(state["tried"])
+        best = [expression for _, expression in state["best"]]
+        errors = believed(self.task, best, [error for error, _ in state["best"]])
         self.best = {
-            size: (error, Expression(tokens, constants)) for size, error, tokens, constants in state["best"]
+            tree_size(expression): (error, expression) for error, expression in zip(errors, best, strict=True)
         }
         self.evaluations = state["evaluations"]
         self.generation = state["generation"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
+from foundation.schema import Check
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
 from searches.common.whole_table import WholeTable
+from searches.gumbel_structures.course_state import MOST_SEEN, course_state
 from searches.gumbel_structures.proposers import Proposer
 from searches.gumbel_structures.repository import Elite, StructureRepository
 from searches.gumbel_structures.settings import StructureSearchSettings
@@ -24,7 +26,6 @@ from searches.search_result import SearchResult
 __all__ = ["Found", "Progress", "SearchCourse"]
 
 _BETTER = 1e-3  # decrease of the best score that counts as progress
-_MOST_SEEN = 50_000  # skeletons that are known to be old, the newest ones; a state is written at every generation
 _FINISH_SHARE = 0.15  # of the time, kept for the last fit, pruning and rounding
 _STARTS = 1_000_003  # tells the draws of a start from those of a generation
 
@@ -182,7 +183,7 @@ class SearchCourse:
         """
         new = len(tried.keys() - self._seen.keys())
         self._seen |= tried
-        for number in list(self._seen)[: max(0, len(self._seen) - _MOST_SEEN)]:
+        for number in list(self._seen)[: max(0, len(self._seen) - MOST_SEEN)]:
             del self._seen[number]
         self.progress.skeletons += new
         self.progress.idle += new
@@ -298,16 +299,30 @@ class SearchCourse:
             "seen": np.fromiter(self._seen, np.int64, len(self._seen)),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
+    def state_check(self, memory: tuple[int, ...] | None = None) -> Check:
+        """Check for what `state` returned, before `load` is given it.
+
+        Args:
+            memory: shape of what the proposer has learned, where that is a part of the state as `memory`.
+        """
+        return course_state(self.settings, self.space, self.fitter, memory)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned.
+
+        No elite counts for better than the best equation of its length, whose error is computed again.
+        """
         self.progress = Progress(**state["course"])
         self.history = list(state["history"])
-        self._seen = dict.fromkeys(np.asarray(state["seen"]).tolist())
+        self._seen = dict.fromkeys(state["seen"].tolist())
         self.fitter.load(state["best"])
         self.repository.clear()
-        rows = zip(state["elites"], np.asarray(state["structures"]), np.asarray(state["used"]), strict=True)
+        rows = zip(state["elites"], state["structures"], state["used"], strict=True)
         self.repository.add(
-            [Elite(float(score), tuple(tokens), chosen, used) for (score, tokens), chosen, used in rows]
+            [
+                Elite(max(score, self.fitter.lowest_score(len(skeleton))), skeleton, chosen, used)
+                for (score, skeleton), chosen, used in rows
+            ]
         )
 
 

@@ -55,7 +55,7 @@ class StructureSearchSettings(Settings):
     fitted_share: float = setting(0.125, least=0, most=1)
     patience: int = setting(3000, least=1)
     parsimony: float = setting(0.2, least=0)
-    longest: int = setting(60, least=3)
+    longest: int = setting(60, least=3, most=150)
     search_rows: int = setting(300, least=2)
     screen_rows: int = setting(64, least=2)
     frequency_starts: int = setting(4, least=1)

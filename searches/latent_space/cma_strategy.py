@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from searches.common.search_state import array_of, text_of
+from foundation.schema import Check, FormatError, list_of, number, record, whole
+from searches.common.search_state import count, packed_array, text_of
 from searches.latent_space.random_streams import STREAMS
 from searches.latent_space.settings import LEAST_OWN, LatentSearchSettings
 from searches.latent_space.skeleton_scores import Elite, shares_by_rank
@@ -17,6 +18,8 @@ from searches.latent_space.strategies import Outcome, Prior, prior_draws
 __all__ = ["CMAStrategy"]
 
 _BETTER = 1e-3  # that much lower must a score be to count as progress
+_LARGEST_SCORE, _FARTHEST = 1e6, 1e9  # of a told score, and of a told point in prior standard deviations
+_MOST_RESTARTS, _MOST_TOLD = 1_000_000, 1_000_000
 _SIGMAS = (1e-3, 1e3)  # step sizes between which CMA-ES is still looking for something
 
 
@@ -145,16 +148,44 @@ class CMAStrategy:
         """What CMA-ES was told since it began: told the same again, it is in the same state."""
         return {"restarts": self.restarts, "told": self._told, "best": self._best, "idle": self._idle}
 
-    def load(self, state: dict[str, Any]) -> None:
+    @property
+    def state_check(self) -> Check:
+        """Check for what `state` returned, before `load` is given it."""
+        settings, moving = self.settings, len(self.moving)
+        most = settings.guided + settings.inject
+        told = record(
+            {
+                "scores": packed_array(np.float64, least=settings.guided, most=most, size=_LARGEST_SCORE),
+                "others": packed_array(np.float32, most=most * moving, size=_FARTHEST),
+            }
+        )
+
+        def pair(value: Any) -> dict[str, np.ndarray]:
+            found: dict[str, np.ndarray] = told(value)
+            others, rest = divmod(len(found["others"]), moving)
+            if rest or others >= len(found["scores"]):
+                raise FormatError("has a number of points that does not go with its scores", "")
+            return found
+
+        return record(
+            {
+                "restarts": whole(0, _MOST_RESTARTS),
+                "told": list_of(pair, most=_MOST_TOLD),
+                "best": number(infinite=True),
+                "idle": count,
+            }
+        )
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Begin at the same view, and tell the same."""
         self.restarts = state["restarts"]
         self._start()
         for told in state["told"]:
-            scores = array_of(told["scores"], np.float64)
-            others = array_of(told["others"], np.float32).reshape(-1, len(self.moving))
+            scores, others = told["scores"], told["others"].reshape(-1, len(self.moving))
             own = len(scores) - len(others)
             self._learn(scores, np.array(self._cma.ask(number=own)), others)
-        self._told, self._best, self._idle = list(state["told"]), state["best"], state["idle"]
+            self._told.append({name: text_of(numbers) for name, numbers in told.items()})
+        self._best, self._idle = state["best"], state["idle"]
 
 
 def _cma(dimensions: int, settings: LatentSearchSettings, seed: Sequence[int]) -> Any:

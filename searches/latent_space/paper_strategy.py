@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from searches.common.search_state import array_of, text_of
+from foundation.schema import Check, list_of, number, record, truth
+from searches.common.search_state import packed_array, text_of
 from searches.latent_space.random_streams import STREAMS
 from searches.latent_space.settings import LatentSearchSettings
 from searches.latent_space.strategies import Outcome, Prior
 from searches.latent_space.tables import PreparedTable, Table
 
 __all__ = ["PaperStrategy"]
+
+_LARGEST = 1e100  # magnitude of a number of the state
 
 
 class PaperStrategy:
@@ -126,10 +129,19 @@ class PaperStrategy:
         moving = getattr(self, "_moving", np.empty(0, dtype=bool))
         return {**arrays, "moving": moving.tolist(), "sigma": self.sigma, "best_r2": self.best_r2}
 
-    def load(self, state: dict[str, Any]) -> None:
+    @property
+    def state_check(self) -> Check:
+        """Check for what `state` returned, before `load` is given it."""
+        dimensions = len(self.mean)
+        vector = packed_array(np.float64, least=dimensions, most=dimensions, size=_LARGEST)
+        arrays = dict.fromkeys(("mean", "step_path", "path", "variance"), vector)
+        moving = list_of(truth, least=dimensions, most=dimensions)
+        return record({**arrays, "moving": moving, "sigma": number(0.0), "best_r2": number(0.0, 1.0)})
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()`."""
         for name in ("mean", "step_path", "path", "variance"):
-            setattr(self, name, array_of(state[name], np.float64))
+            setattr(self, name, state[name])
         self._moving = np.array(state["moving"], dtype=bool)
         self.sigma, self.best_r2 = state["sigma"], state["best_r2"]
 
@@ -141,8 +153,8 @@ def _noisy(table: PreparedTable, count: int, seed: int) -> list[Table]:
     taken = 200 if rows > 200 else max(1, rows // 2)
     deviation = float(np.std(table.target))
     tables = []
-    for number in range(count):
-        noisy = table.target + 0.01 * (number / 5 + 1) * deviation * rng.normal(size=rows)
+    for each in range(count):
+        noisy = table.target + 0.01 * (each / 5 + 1) * deviation * rng.normal(size=rows)
         chosen = rng.choice(rows, taken, replace=False)
         tables.append((table.inputs[chosen], noisy[chosen]))
     return tables

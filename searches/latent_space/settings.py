@@ -107,7 +107,7 @@ class LatentSearchSettings(Settings):
     power: float = setting(1.5, least=0)
     patience: int = setting(10, least=1)
     fitted_share: float = setting(0.5, least=0, most=1)
-    longest: int = setting(60, least=1)
+    longest: int = setting(60, least=1, most=150)
     search_rows: int = setting(300, least=2)
     screen_rows: int = setting(64, least=2)
     frequency_starts: int = setting(16, least=1)

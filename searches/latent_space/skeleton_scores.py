@@ -12,7 +12,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,21 @@ import numpy as np
 
 from expressions.constant_placement import Tokens
 from expressions.expression import Expression
+from expressions.limits import MAX_TOKENS
 from expressions.operators import FIRST_VARIABLE
+from expressions.schema import program, tokens
 from expressions.skeleton import Skeleton, completed, skeleton_of
+from foundation.schema import Check, FormatError, json_content, list_of, number, optional, record, row_of, text
+from searches.common.search_state import unpacked
 from searches.common.skeleton_fitting import SkeletonFitter
+from searches.common.stored_scores import believed
 
 __all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit", "shares_by_rank"]
 
 PENALTY = 1e3  # score of skeletons that are too long or not finite: finite, because CMA-ES averages scores
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _CHUNK = 500  # scores that are packed together for the state on disk
+_LONGEST_PACK, _MOST_PACKS = 1 << 22, 100_000
 _GOLDEN = 0.6180339887498949
 
 
@@ -170,16 +176,57 @@ class SkeletonScores:
             "evaluations": self.evaluations,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Restore the scores and elites of an earlier run."""
-        self._packed = list(state["packed"])
+    @property
+    def state_check(self) -> Check:
+        """Check for what `state` returned, before `load` is given it."""
+        variables, longest = self.fitter.task.variables, MAX_TOKENS
+        chunk = list_of(row_of(tokens, number(0.0, infinite=True)), most=_CHUNK)
+        row = row_of(
+            number(),
+            number(0.0),
+            tokens,
+            row_of(tokens, list_of(optional(number()), most=longest)),
+            list_of(number(), most=longest),
+        )
+
+        def packed(value: Any) -> tuple[str, list[Any]]:
+            try:
+                body = base64.b64decode(text(_LONGEST_PACK)(value), validate=True)
+            except ValueError as error:
+                raise FormatError(f"is no pack of scores ({error})", "") from error
+            return value, json_content(unpacked(body), chunk)
+
+        def elite(value: Any) -> tuple[float, Skeleton, Expression]:
+            _, nmse, numbers, (decoded, values), constants = row(value)
+            filled = program([decoded, [1.0 if each is None else each for each in values]])
+            equation = program([numbers, constants])
+            if max(*filled.variables, *equation.variables, 0, 0) >= variables:
+                raise FormatError("is an equation of other variables", "")
+            return nmse, Skeleton(tuple(decoded), tuple(values)), equation
+
+        return record(
+            {
+                "packed": list_of(packed, most=_MOST_PACKS),
+                "known": chunk,
+                "elites": list_of(elite, most=self.capacity),
+                "best": self.fitter.state_check,
+                "evaluations": number(0.0, 1e15),
+            }
+        )
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore the scores and elites of an earlier run; an elite that is worse than its error gets its own."""
+        self._packed = [content for content, _ in state["packed"]]
         self._known = {}
-        for chunk in [*map(_unpack, self._packed), state["known"]]:
-            self._known.update((tuple(program), nmse) for program, nmse in chunk)
-        self.elites = [
-            Elite(score, nmse, tuple(program), Skeleton(*map(tuple, decoded)), Expression(program, constants))
-            for score, nmse, program, decoded, constants in state["elites"]
-        ]
+        for chunk in [*(chunk for _, chunk in state["packed"]), state["known"]]:
+            self._known.update((tuple(skeleton), nmse) for skeleton, nmse in chunk)
+        equations = [equation for _, _, equation in state["elites"]]
+        errors = believed(self.fitter.task, equations, [nmse for nmse, _, _ in state["elites"]])
+        elites = []
+        for nmse, (_, decoded, equation) in zip(errors, state["elites"], strict=True):
+            skeleton = tuple(equation.tokens.tolist())
+            elites.append(Elite(self._score(nmse, skeleton), nmse, skeleton, decoded, equation))
+        self.elites = sorted(elites, key=lambda elite: elite.score)
         self.fitter.load(state["best"])
         self._evaluations_before = state["evaluations"]
 
@@ -208,7 +255,3 @@ def _has_variable(program: Tokens) -> bool:
 def _pack(known: Sequence[tuple[Tokens, float]]) -> str:
     content = json.dumps(known)
     return base64.b64encode(zlib.compress(content.encode(), level=6)).decode()
-
-
-def _unpack(packed: str) -> list[Any]:
-    return list(json.loads(zlib.decompress(base64.b64decode(packed))))

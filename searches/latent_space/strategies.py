@@ -7,11 +7,13 @@ public code in `searches.latent_space.paper_strategy`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from foundation.schema import Check, choice, optional, record
 from searches.latent_space.random_streams import STREAMS
 from searches.latent_space.settings import LatentSearchSettings
 
@@ -85,7 +87,11 @@ class Strategy(Protocol):
     def state(self) -> dict[str, Any]:
         """Numbers and texts to go on from."""
 
-    def load(self, state: dict[str, Any]) -> None:
+    @property
+    def state_check(self) -> Check:
+        """Check for these, before `load` is given them."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Go on from them."""
 
 
@@ -111,7 +117,10 @@ class PriorStrategy:
         """No state: the generation alone determines the samples."""
         return {}
 
-    def load(self, state: dict[str, Any]) -> None:
+    state_check = staticmethod(record({}))
+    """Check for no state."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore nothing."""
         pass
 
@@ -142,6 +151,9 @@ class GreedyStrategy:
         """Whether the mean has been decoded."""
         return {"ended": self.ended}
 
-    def load(self, state: dict[str, Any]) -> None:
+    state_check = staticmethod(record({"ended": optional(choice("greedy"))}))
+    """Check for what `state` returned, before `load` is given it."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
         """Continue from `state()`."""
         self.ended = state["ended"]

@@ -58,7 +58,7 @@ class PortfolioSettings(Settings):
     search_rows: int = setting(300, least=2)
     fit_rows: int = setting(10_000, least=10)
     columns: int = setting(12, least=1)
-    max_length: int = setting(60, least=1)
+    max_length: int = setting(60, least=1, most=500)
     max_complexity: int | None = setting(None, least=1)
     turn_seconds: float = setting(0.3, above=0)
     stop_when_exact: bool = setting(True)
