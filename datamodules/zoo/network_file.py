@@ -6,6 +6,8 @@ The file is a `safetensors` file, a file written by `torch.save(network.state_di
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.zoo.onnx_network import PROBES, NetworkFileError, read_graph
+from datamodules.zoo.onnx_network import LARGEST_FILE, MOST_WEIGHTS, PROBES, NetworkFileError, read_graph
+from foundation.array_files import check_unpacked_size, read_npz
+from foundation.errors import UserError
+from foundation.files import read_regular
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
 __all__ = ["NetworkFileError", "read_network"]
 
-_LARGEST_FILE = 1 << 28
 _SAME = 1e-3  # largest difference between a graph and the network read from it, in spreads of the outputs
 
 
@@ -48,10 +52,10 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
         raise NetworkFileError(
             f"{path} does not exist: give a safetensors file, a state_dict saved by torch, or ONNX"
         )
-    if path.stat().st_size > _LARGEST_FILE:
-        raise NetworkFileError(f"{path} is larger than 256 MB, which no small network is: give another file")
     found, outputs = read_graph(path) if path.suffix == ".onnx" else (_tensors(path), None)
     tensors = [(name, value) for name, value in found.items() if value.ndim > 0]
+    if sum(value.numel() for _, value in tensors) > MOST_WEIGHTS:
+        raise NetworkFileError(f"{path} has more than {MOST_WEIGHTS:,} weights, which no small network has")
     matrices, biases = _layers(path, tensors)
     if biases and len(biases) != len(matrices):
         raise NetworkFileError(f"{path} has {len(biases)} biases for {len(matrices)} layers: give all or none")
@@ -92,39 +96,69 @@ def _of_same_outputs(path: Path, shape: NetworkShape, flat: Tensor, outputs: Ten
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
-    """What a file holds, whichever of the two kinds it is."""
+    """What a file holds, whichever of the three kinds it is."""
     if path.suffix == ".npz":
         return _in_order(_arrays(path))
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    found: Any
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError):
-        try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a torn or a strange file makes of it
-            raise NetworkFileError(
-                f"{path} cannot be read safely: give a safetensors file, or what "
-                "torch.save(network.state_dict(), path) writes"
-            ) from error
+    content = read_regular(path.resolve(), most=LARGEST_FILE)
+    found = (
+        _saved_by_torch(path, content) if zipfile.is_zipfile(io.BytesIO(content)) else _safetensors(path, content)
+    )
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    plain = isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    )
+    if not plain or not all(_is_plain(value) for value in found.values()):
         raise NetworkFileError(f"{path} holds other things than weights: give a state_dict")
     return _in_order(found)
+
+
+def _is_plain(weights: Tensor) -> bool:
+    """Whether a tensor holds each of its numbers once, in this machine's memory."""
+    return (
+        weights.layout == torch.strided
+        and weights.device.type == "cpu"
+        and (weights.is_floating_point() or weights.ndim == 0)
+        and weights.numel() * weights.element_size() <= weights.untyped_storage().nbytes()
+    )
+
+
+def _safetensors(path: Path, content: bytes) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _unsafe(path) from error
+
+
+def _saved_by_torch(path: Path, content: bytes) -> Any:
+    stream = io.BytesIO(content)
+    try:
+        check_unpacked_size(stream, LARGEST_FILE)
+        stream.seek(0)
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a torn or a strange file makes of it
+        raise _unsafe(path) from error
+
+
+def _unsafe(path: Path) -> NetworkFileError:
+    return NetworkFileError(
+        f"{path} cannot be read safely: give a safetensors file, or what torch.save(network.state_dict(), path) "
+        "writes"
+    )
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:
     """Arrays of an `npz` file; one of objects is refused, because reading it could run code."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)) for name in arrays.files}
-    except Exception as error:  # whatever a torn or a strange file makes of it
+        arrays = read_npz(path.resolve(), most=LARGEST_FILE)
+    except UserError as error:
         raise NetworkFileError(
-            f"{path} cannot be read safely: give what numpy.savez(path, **arrays of numbers) writes"
+            f"{path} cannot be read safely ({error}): give what numpy.savez(path, **arrays of numbers) writes"
         ) from error
+    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
 
 
 def _in_order(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
