@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions.parsing import parse
@@ -110,6 +110,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(GOOD)), ANY_JSON)
 def test_any_content_is_checked_or_refused(key: str, value: Any) -> None:
     refused = ""

@@ -28,14 +28,6 @@ _REMEDY = "delete it to start this search anew"
 _LARGEST_FILE, _LARGEST_TEXT = 1 << 28, 1 << 30  # bytes: fifty thousand tried skeletons an island, on many islands
 _SMALL_TEXT, _MOST_RATIO = 1 << 22, 100  # what zlib may make of few bytes; lists of numbers shrink to a fifth
 
-_MOST_ENTRIES = 10_000_000
-
-
-def _figure(value: Any) -> float:
-    """Check for any number but NaN, which stays an integer where it is one."""
-    number(infinite=True)(value)
-    return value  # type: ignore[no-any-return]
-
 
 count = whole(0, 10**15)
 """Check for a number of generations, evaluations and the like."""
@@ -43,8 +35,24 @@ count = whole(0, 10**15)
 seconds = number(0.0, 1e9)
 """Check for a time in seconds; thirty years are more than any search takes."""
 
-history = list_of(mapping_of(_figure, most=30, keys=text(60)), most=_MOST_ENTRIES)
-"""Check for the history of a search, whatever it counts."""
+
+def history(value: Any) -> list[dict[str, Any]]:
+    """Check for the history of a search; its numbers stay as they are, and an equation is a text."""
+    entries: list[dict[str, Any]] = _HISTORY(value)
+    for place, entry in enumerate(entries):
+        missing = [key for key in _KEYS if key not in entry]
+        if missing:
+            raise FormatError(f"has no {missing[0]!r}", "").inside(f"[{place}]")
+    return entries
+
+
+def _figure(value: Any) -> Any:
+    (text(100_000) if isinstance(value, str) else number(infinite=True))(value)
+    return value
+
+
+_KEYS = ("generation", "seconds", "best_nmse", "best_length")
+_HISTORY = list_of(mapping_of(_figure, most=30, keys=text(60)), most=10_000_000)
 
 COMMON_FIELDS: Mapping[str, Check] = {"generation": count, "seconds": seconds, "history": history}
 """Checks for what every state has beside its `identity`, see `checked_state`."""

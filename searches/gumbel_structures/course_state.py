@@ -10,8 +10,8 @@ import numpy as np
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.operators import CONSTANT
 from expressions.schema import program, tokens
-from foundation.schema import Check, FormatError, array, list_of, mapping_of, number, record, row_of, text
-from searches.common.search_state import count, seconds
+from foundation.schema import Check, FormatError, array, list_of, number, record, row_of, text
+from searches.common.search_state import count, history, seconds
 from searches.common.skeleton_fitting import SkeletonFitter
 from searches.gumbel_structures.settings import StructureSearchSettings
 
@@ -22,7 +22,6 @@ MOST_SEEN = 50_000
 
 _LONGEST_SEEN = 2_000_000  # of a state, also one that an earlier version has written
 
-_MOST_IMPROVEMENTS = 100_000
 _ARRAYS = {"structures": np.int16, "used": np.bool_, "seen": np.int64, "memory": np.float64}
 _ERROR = number(infinite=True)
 _COURSE = record(
@@ -75,7 +74,7 @@ def course_state(
 
     fields: dict[str, Check] = {
         "course": _COURSE,
-        "history": list_of(mapping_of(_figure_or_text, most=20, keys=text(60)), most=_MOST_IMPROVEMENTS),
+        "history": history,
         "best": fitter.state_check,
         "elites": list_of(elite, most=settings.capacity),
         "structures": structures,
@@ -108,9 +107,3 @@ def of_lists(state: Mapping[str, Any]) -> dict[str, Any]:
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise FormatError(f"has no list of numbers {name!r}", "") from error
     return found
-
-
-def _figure_or_text(value: Any) -> Any:
-    """Check for a number or the text of an equation, which stays as it is."""
-    (text(100_000) if isinstance(value, str) else _ERROR)(value)
-    return value
