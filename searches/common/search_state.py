@@ -52,7 +52,7 @@ def _figure(value: Any) -> Any:
 
 
 _KEYS = ("generation", "seconds", "best_nmse", "best_length")
-_HISTORY = list_of(mapping_of(_figure, most=30, keys=text(60)), most=10_000_000)
+_HISTORY = list_of(mapping_of(_figure, most=30, keys=text(60)), most=1_000_000)
 
 COMMON_FIELDS: Mapping[str, Check] = {"generation": count, "seconds": seconds, "history": history}
 """Checks for what every state has beside its `identity`, see `checked_state`."""
