@@ -24,10 +24,11 @@ from callbacks.settings.searches import GPSearchSettings, divided
 from callbacks.spread_search import SearchJob, SpreadSearch
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
-from expressions.parsing import parse
+from expressions.schema import equation
 from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import replace_file
+from foundation.files import FileError, read_regular, replace_file
+from foundation.schema import FormatError, json_content, list_of, record, text, whole
 from foundation.terminal import say
 from reports.finding_plots import draw_curves, draw_figures
 from reports.findings import Finding, report_findings
@@ -42,6 +43,8 @@ __all__ = ["GPSearch", "encode"]
 
 _CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
 _ENCODE_ROWS = 65_536
+_LARGEST_START = 1 << 22  # bytes
+_START = record({"data": text(100), "islands": whole(1, 100_000), "seeds": list_of(equation(), most=1_000)})
 
 Rows = tuple[np.ndarray, np.ndarray]
 """Inputs `[rows, variables]` and target `[rows]`."""
@@ -150,7 +153,7 @@ class GPSearch(SpreadSearch[LatentJob]):
             "settings": replace(self.settings, islands=self.own.islands or start["islands"]),
             "seed": int(np.random.SeedSequence([self.own.seed, job.latent, job.trial]).generate_state(1)[0]),
             "validation": job.rows["validation"],
-            "seeds": [parse(text) for text in start["seeds"]],
+            "seeds": start["seeds"],
             "workers": workers,
         }
 
@@ -162,16 +165,16 @@ class GPSearch(SpreadSearch[LatentJob]):
         """
         path = self.files.folder / f"{job.label}_start.json"
         try:
-            start = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            start: dict[str, Any] = json_content(read_regular(path, most=_LARGEST_START), _START)
+        except (FileError, FormatError):
             start = {}
         if start.get("data") == job.data:
             return start
         self.files.forget(job.label)
         seeds = [] if self.archive is None else seeds_from(self.archive, job.names, job.data)
-        start = {"data": job.data, "islands": islands, "seeds": [seed.infix() for seed in seeds]}
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(start))
+        start = {"data": job.data, "islands": islands, "seeds": seeds}
+        replace_file(path, json.dumps({**start, "seeds": [seed.infix() for seed in seeds]}))
         return start
 
     def budgets(self) -> dict[str, float | None]:

@@ -184,7 +184,10 @@ class SpreadSearch(EquationSearch, Generic[Job]):
         found: dict[Job, SearchResult] = {}
         for job in jobs:
             plain = self.files.result(job.label, job.identity) if job.known is None else None
-            result = job.known if plain is None else SearchResult.of_plain(plain)
+            result = job.known
+            if plain is not None:
+                result = SearchResult.of_plain(plain)
+                result = result.borne_out(*self.finding(job, result).train)
             if result is not None:
                 found[job] = result
         return found

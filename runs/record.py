@@ -25,6 +25,7 @@ __all__ = ["begin_results", "read_results", "record_equations", "record_metrics"
 SCHEMA = 1
 RESULTS = "results.json"
 LARGEST = 64 << 20  # bytes
+_KINDS: dict[str, type] = {"seconds": dict, "metrics": dict, "equations": list}
 PHASES = ("fit", "test", "search")
 
 
@@ -47,7 +48,9 @@ def read_results(run_dir: str | Path) -> dict[str, Any]:
         results = json.loads(read_regular(Path(run_dir) / RESULTS, most=LARGEST))
     except (FileError, ValueError, RecursionError):
         return {}
-    return results if isinstance(results, dict) else {}
+    if not isinstance(results, dict):
+        return {}
+    return {key: value for key, value in results.items() if isinstance(value, _KINDS.get(key, object))}
 
 
 def record_metrics(run_dir: str | Path, metrics: Mapping[str, Any]) -> None:

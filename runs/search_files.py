@@ -6,22 +6,28 @@ group long before a search ends, so the first one watches the files.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from foundation.errors import UserError
+from foundation.files import FileError, read_regular
+from foundation.schema import FormatError, json_content
 from runs.search_progress import SearchProgress
 from searches.common.parallel import run_jobs
 from searches.common.saved_search import SavedSearch, run_saved_search
-from searches.search_result import UNFINISHED
+from searches.search_result import UNFINISHED, SearchResult
 
 __all__ = ["SearchFiles"]
 
+_LARGEST_FILE = 1 << 26  # bytes
 _WAIT_SECONDS = 60.0  # without any news in the files of other ranks, at the least
 _GRACE_SECONDS = 5.0  # the same after Ctrl-C
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class SearchFiles:
@@ -39,14 +45,16 @@ class SearchFiles:
         """Results of this attempt and process by label, in case that the disk is full."""
 
     def result(self, label: str, identity: str) -> dict[str, Any] | None:
-        """The result of a search, None where there is none."""
+        """The result of a search, None where there is none, or one that a search could not have written."""
         result: Any = self.kept.get(label)
         if result is None:
             try:
-                result = json.loads((self.folder / f"{label}.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                content = read_regular(self.folder / f"{label}.json", most=_LARGEST_FILE)
+                result = json_content(content, _as_it_is)
+                SearchResult.of_plain(result)
+            except (FileError, FormatError):
                 return None
-        return result if isinstance(result, dict) and result.get("identity") == identity else None
+        return result if result.get("identity") == identity else None
 
     def finished(self, label: str, identity: str) -> dict[str, Any] | None:
         """The same, of a search that was not cut short."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from expressions.parsing import parse
-from searches.pareto_front import Candidate, ParetoFront, pick
+import numpy as np
+
+from expressions.goodness_of_fit import nmse
+from expressions.schema import equation
+from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, row_of, text, whole
+from searches.common.search_state import count, history, seconds
+from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
 __all__ = ["UNFINISHED", "SearchResult"]
 
@@ -71,16 +77,53 @@ class SearchResult:
         """The result that `plain` was made from; keys of others are ignored.
 
         Raises:
-            KeyError: an entry is missing.
-            expressions.parsing.ParseError: an equation cannot be read.
+            foundation.schema.FormatError: an entry is missing, or is not what `plain` writes.
         """
-        candidates = [Candidate(parse(infix), *scores) for infix, *scores in plain["front"]]
+        found = _RESULT(plain)
         return cls(
-            front=ParetoFront(candidates),
-            history=plain["history"],
-            seconds=plain["seconds"],
-            evaluations=plain["evaluations"],
-            stopped=plain["stopped"],
-            counts=plain.get("counts", {}),
-            notes=tuple(plain.get("notes", ())),
+            front=ParetoFront([Candidate(*row) for row in found["front"]]),
+            history=found["history"],
+            seconds=found["seconds"],
+            evaluations=found["evaluations"],
+            stopped=found["stopped"],
+            counts=found.get("counts", {}),
+            notes=tuple(found.get("notes", ())),
         )
+
+    def borne_out(self, inputs: np.ndarray, target: np.ndarray) -> SearchResult:
+        """The result, but for equations that are worse on their rows than it says: these get their own error.
+
+        Args:
+            inputs: values of the variables on the rows that the equations were fitted to. `[rows, variables]`
+            target: values of the target there. `[rows]`
+
+        Raises:
+            foundation.schema.FormatError: an equation has other variables.
+        """
+        front = []
+        for candidate in self.front:
+            if max(candidate.expression.variables, default=-1) >= inputs.shape[1]:
+                raise FormatError("has an equation of other variables", "")
+            own = nmse(target, candidate.expression(inputs))
+            own = own if math.isfinite(own) else math.inf
+            if not candidate.train_nmse >= own / _SLACK - EXACT_NMSE:
+                error = max(own, candidate.validation_nmse)
+                candidate = replace(candidate, train_nmse=own, validation_nmse=error)
+            front.append(candidate)
+        return self if front == list(self.front) else replace(self, front=ParetoFront.of(front))
+
+
+_SLACK = 2.0  # between an error and the same one computed in another order
+_RESULT = record(
+    {
+        "front": list_of(
+            row_of(equation(), whole(1), number(0.0), number(0.0), optional(number(0.0))), most=10_000
+        ),
+        "history": history,
+        "seconds": seconds,
+        "evaluations": count,
+        "stopped": text(100),
+    },
+    {"counts": mapping_of(count, most=100), "notes": list_of(text(), most=1_000)},
+    open_end=True,
+)

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from expressions.expression import Expression
+from expressions.limits import MAX_TEXT
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError
+from foundation.files import FileError, read_regular
+from foundation.schema import FormatError, json_content, list_of, number, record, text, whole
+
+_LARGEST_FILE = 1 << 26  # bytes: some hundred thousand equations
+_ENTRY = record(
+    {
+        "fingerprint": text(100),
+        "names": list_of(text(1_000), most=30_000),
+        "target": text(1_000),
+        "infix": text(MAX_TEXT),
+        "complexity": whole(),
+        "nmse": number(0.0),
+    },
+    open_end=True,
+)
 
 
 class ArchiveError(UserError):
@@ -45,36 +59,21 @@ def read_archive(path: Path) -> tuple[list[Entry], int]:
     if not path.exists():
         return [], 0
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise ArchiveError(f"the archive {path} cannot be read ({error.strerror}): give another file") from error
+        content = read_regular(path.resolve(), most=_LARGEST_FILE)
+    except FileError as error:
+        raise ArchiveError(f"the archive cannot be read ({error}): give another file") from error
     entries: list[Entry] = []
     damaged = 0
-    for line in lines:
+    for line in content.split(b"\n"):
         if not line.strip():
             continue
-        entry = _entry(line)
-        if entry is None:
+        try:
+            fields = json_content(line, _ENTRY)
+        except FormatError:
             damaged += 1
         else:
-            entries.append(entry)
+            entries.append(Entry(**fields | {"names": tuple(fields["names"])}))
     return entries, damaged
-
-
-def _entry(line: str) -> Entry | None:
-    try:
-        fields: Any = json.loads(line)
-        entry = Entry(
-            fingerprint=str(fields["fingerprint"]),
-            names=tuple(str(name) for name in fields["names"]),
-            target=str(fields["target"]),
-            infix=str(fields["infix"]),
-            complexity=int(fields["complexity"]),
-            nmse=float(fields["nmse"]),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
-    return entry if math.isfinite(entry.nmse) else None
 
 
 def seeds_from(path: Path, names: Sequence[str], fingerprint: str, limit: int = 50) -> list[Expression]:
