@@ -23,7 +23,7 @@ from foundation.schema import FormatError, json_content, list_of, number, record
 _LARGEST_FILE = 1 << 26  # bytes: some hundred thousand equations
 _ENTRY = record(
     {
-        "fingerprint": text(100),
+        "fingerprint": text(),
         "names": list_of(text(1_000), most=30_000),
         "target": text(1_000),
         "infix": text(MAX_TEXT),
