@@ -6,7 +6,6 @@ finished shows the last numbers it logged. Exit code 0; 2 when the question cann
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from foundation.boundary import refused
+from foundation.options import Options
 from foundation.terminal import printable
 from reports.run_comparison import COMMON, STYLES, collect, columns, order, remark, terminal_table
 from runs.reader import FINISHED
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "compare.py") ->
     Raises:
         SystemExit: the words cannot be understood (code 2), or help was asked for (code 0).
     """
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog=program, description="Compare runs, finished or not: a table, and a report in one HTML file."
     )
     parser.add_argument(

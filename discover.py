@@ -17,7 +17,9 @@ BEGUN = time.perf_counter()  # before anything is imported that takes time: it b
 import argparse  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+
+from foundation.options import Options  # noqa: E402
 
 if TYPE_CHECKING:
     from reports.discovery import Discovery
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words.pop(0) if words[:1] and words[0] in VERBS else "discover"
     parser, run = VERBS[verb]
+    if verb == "discover" and len(words) == 1 and not words[0].startswith("-"):
+        words, run = [*words, "TARGET"], refuse_without_target
     given = parser(program).parse_args(words)
     given.begun = BEGUN if arguments is None else time.perf_counter()
     for name in THREADS:  # matrices are small, and every core has a search of its own
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
 
 def discover_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py TABLE TARGET`."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog=program,
         description="The formula of a column of a table.",
         epilog=f"{program} predict DIR NEW.csv gives its values for new rows; {program} network FILE reads the "
@@ -131,6 +135,19 @@ def run_discover(given: argparse.Namespace) -> None:
     say(f"{ended(found)}; {time.perf_counter() - given.begun:.1f} s in all. Files are in {out}")
 
 
+def refuse_without_target(given: argparse.Namespace) -> NoReturn:
+    """Say which columns there are to explain.
+
+    Raises:
+        foundation.errors.UserError: always.
+    """
+    from datamodules.tables.table import check_table
+    from foundation.errors import UserError
+
+    columns = check_table(given.table).columns
+    raise UserError(f"TARGET is missing: name one of the columns of {given.table}: {', '.join(columns[:40])}")
+
+
 def ended(found: "Discovery") -> str:
     """Why the search ended, in words."""
     reasons = {
@@ -147,7 +164,7 @@ def ended(found: "Discovery") -> str:
 
 def predict_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py predict DIR NEW`."""
-    parser = argparse.ArgumentParser(prog=f"{program} predict", description="Values of a formula for new rows.")
+    parser = Options(prog=f"{program} predict", description="Values of a formula for new rows.")
     parser.add_argument("directory", metavar="DIR", help="folder of results of a search")
     parser.add_argument("table", metavar="NEW", help="table that has the formula's columns, by name")
     parser.add_argument("--out", metavar="FILE", help="CSV file for the values (standard output)")
@@ -171,7 +188,7 @@ def run_predict(given: argparse.Namespace) -> None:
 
 def network_parser(program: str) -> argparse.ArgumentParser:
     """Words of `discover.py network FILE`."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog=f"{program} network", description="The equation that a small trained network has learned."
     )
     parser.add_argument(

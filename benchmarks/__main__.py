@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import signal
 import sys
@@ -22,6 +23,7 @@ from foundation.boundary import refused  # noqa: E402
 from foundation.durations import duration  # noqa: E402
 from foundation.errors import UserError, near  # noqa: E402
 from foundation.files import replace_file  # noqa: E402
+from foundation.options import Options  # noqa: E402
 
 _PATIENCE = 3.0  # a cell is killed after this many times its estimate …
 _GRACE = 120.0  # … plus this many seconds
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m benchmarks",
         description="Measure this project and its peers on the same problems. Every finished cell is kept in "
         "OUT/SUITE.jsonl, and the same command goes on where it stopped.",
@@ -65,14 +67,17 @@ def _words(text: str) -> list[str]:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value
 
 
 def _seeds(text: str) -> list[int]:
-    numbers = [int(word) for word in _words(text)]
+    numbers = [int(word) if word.isdecimal() else 0 for word in _words(text)]
     if not numbers or min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a count such as 3, or seeds such as 1,2,3")
     return list(range(1, numbers[0] + 1)) if len(numbers) == 1 and "," not in text else numbers
@@ -93,9 +98,13 @@ def _settings(chosen: Suite, options: argparse.Namespace) -> dict[str, int | flo
             raise UserError(f"{chosen.name} has no setting {key!r}: {near(key, chosen.settings)}")
         kind = type(chosen.settings[key])
         try:
-            settings[key] = kind(text)
-        except ValueError:
-            raise UserError(f"--set {item}: {key} is a number such as {chosen.settings[key]}") from None
+            settings[key] = value = kind(text)
+            if not isinstance(value, str) and not 0 <= value < math.inf:
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise UserError(
+                f"--set {item}: {key} is a number, at least 0, such as {chosen.settings[key]}"
+            ) from None
     if options.seconds is not None:
         if "seconds" not in chosen.settings:
             raise UserError(f"{chosen.name} has no searches, so --seconds means nothing to it: leave it out")

@@ -12,12 +12,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from configs.folders import check_folder
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, CheckpointSettings, LoggerSettings, RunSettings, TrainerSettings
 from configs.systems import SYSTEMS, name_of, tables
 from datamodules.settings.tables import ProblemSettings
 from foundation.errors import UserError, near
+from foundation.folders import check_folder
 from foundation.settings import shown
 
 __all__ = ["ConfigError", "check_config"]

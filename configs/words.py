@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from configs.complaints import GROUPS, choices_of, suggestion
-from configs.folders import check_folder
 from foundation.errors import UserError, near
+from foundation.folders import check_folder
 
 __all__ = ["WordError", "checked_words"]
 

@@ -20,6 +20,7 @@ from expressions.expression import Expression
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError, near
 from foundation.files import replace_file
+from foundation.folders import check_folder
 from foundation.machine import cores
 from foundation.settings import processes_rule
 from rediscover.fitting import explain
@@ -103,6 +104,10 @@ def discover(
         raise UserError(f"seconds={seconds:g} is too short: give at least {LEAST_SECONDS:g}.")
     if jobs is not None and not processes_rule().allows(jobs):
         raise UserError(f"jobs={jobs} is not allowed: it must be {processes_rule().words}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"seed={seed} is not allowed: it must be a whole number, at least 0.")
+    if out is not None:
+        check_folder("out", str(out))
     read_table = check_table(table, target, features, sigma=sigma, min_rows=LEAST_ROWS)
     seeds = [_guess(guess, read_table) for guess in guesses]
     if on_table is not None:

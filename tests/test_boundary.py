@@ -105,6 +105,36 @@ def test_every_door_has_the_same_boundary(
         DOORS[door]()
 
 
+@pytest.mark.parametrize(
+    ("door", "line", "words"),
+    [
+        (discover.main, "gas.csv pressure --seconds soon", "invalid float value: 'soon'; discover.py --help"),
+        (discover.main, "gas.csv pressure --target pressure", "unrecognized arguments: --target pressure"),
+        (discover.main, "predict", "the following arguments are required: DIR, NEW; discover.py predict --help"),
+        (compare.main, "--sort", "argument --sort: expected one argument"),
+        (benchmarks.main, "", "the following arguments are required: suite"),
+        (benchmarks.main, "gmeql --seeds many", "give a count such as 3"),
+        (benchmarks.main, "gmeql --seconds soon", "soon is not a positive number of seconds"),
+    ],
+)
+def test_options_that_cannot_be_understood_are_one_sentence(
+    door: Callable, line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        door(line.split())
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
+def test_a_suite_takes_numbers_that_mean_something(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmarks.main(["gmeql", "--set", f"seconds={value}"]) == 2
+    assert "seconds is a number, at least 0" in capsys.readouterr().err
+
+
 def test_the_first_line_stands_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys\n"

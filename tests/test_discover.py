@@ -105,6 +105,10 @@ def test_a_missing_column_is_named(found: Path, capsys: pytest.CaptureFixture[st
         (["gas.csv", "p / kPa", "--operators", "add", "sine"], "sine"),
         (["gas.csv", "p / kPa", "--guess", "V*("], "V*("),
         (["gas.csv", "p / kPa", "--jobs", "0"], "jobs=0"),
+        (["gas.csv", "p / kPa", "--seed", "-1"], "seed=-1"),
+        (["gas.csv", "p / kPa", "--out", "gas.csv"], "out=gas.csv is no directory"),
+        (["gas.csv", "p / kPa", "--out", "gas.csv/out"], "gas.csv is a file"),
+        (["gas.csv"], "TARGET is missing: name one of the columns of gas.csv: n (mol), T [K], V, p / kPa"),
         (["predict", "nowhere", "gas.csv"], "nowhere"),
     ],
 )

@@ -13,7 +13,6 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from configs.complaints import GROUPS, choices_of, explain, suggestion
-from configs.folders import FolderError, check_folder
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, RunSettings, TrainerSettings
 from configs.synonyms import SYNONYMS
@@ -21,6 +20,7 @@ from configs.systems import SYSTEMS, name_of, tables
 from configs.validation import check_config
 from configs.words import WordError, checked_words
 from foundation.errors import UserError
+from foundation.folders import FolderError, check_folder
 from rediscover.training import compose
 from runs.command_line import spelled_out
 
@@ -77,6 +77,8 @@ WRONG: dict[str, str] = {
     "+trainer.accumulate_grad_batches=0": "at least 1",
     "+trainer.val_check_interval=0": "at least 1",
     "+trainer.num_sanity_val_steps=foo": "whole number",
+    "model.latents=1000000000": "from 1 to 65536",
+    "model.hidden=1000000000-8": "widths joined by",
     "checkpoint=null": "checkpoint=null is not allowed",
     "callbacks.throughput=5 model=cvae": "callbacks.throughput=5 is not allowed",
     "logger.tags=5": "logger.tags=5",

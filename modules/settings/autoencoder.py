@@ -12,7 +12,9 @@ __all__ = ["AutoencoderSettings"]
 
 SCALINGS = ("standard", "minmax", "none")
 WIDTHS = Rule(
-    lambda value: not isinstance(value, bool) and re.fullmatch(r"([1-9]\d*(-[1-9]\d*)*)?", str(value)) is not None,
+    lambda value: (
+        not isinstance(value, bool) and re.fullmatch(r"([1-9]\d{0,4}(-[1-9]\d{0,4})*)?", str(value)) is not None
+    ),
     "widths joined by '-', such as 16-8",
 )
 
@@ -35,7 +37,7 @@ class AutoencoderSettings(Settings):
 
     group = "model"
 
-    latents: int = setting(2, least=1)
+    latents: int = setting(2, least=1, most=65_536)
     hidden: str = setting("16-8", rule=WIDTHS)
     activation: str = setting("tanh", choices=ACTIVATION_NAMES)
     decode: str = setting("inputs", choices=("inputs", "target"))
