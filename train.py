@@ -28,6 +28,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from configs.complaints import explain
+from configs.stored_settings import stored_words
 from configs.words import checked_words
 from foundation.boundary import refused
 from foundation.terminal import warn
@@ -57,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sigterm.listen()
     words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():
-        words = spelled_out(checked_words(words))
+        typed = spelled_out(checked_words(words))
+        to_go_on = arguments_to_go_on(typed, chosen_model, stored_words)
         # Hydra reads this line, and Lightning starts the other processes of a run by it.
-        sys.argv[:] = [__file__, *arguments_of_a_suite(arguments_to_go_on(words, chosen_model))]
+        sys.argv[:] = [__file__, *arguments_of_a_suite(to_go_on)]
         run_job()
     return 0
 

@@ -47,14 +47,15 @@ def datamodule(preset: str, **changes: Any) -> Equations:
     """The data of a preset as its configuration says, from the stream and without workers, but for the changes."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.utils import instantiate
+
+    from configs.classes import built
 
     GlobalHydra.instance().clear()
     folder = Path(__file__).parents[1] / "configs"
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=[PRESETS[preset], "search=none"])
     changes = {"corpus": None, "num_workers": 0} | changes
-    return cast("Equations", instantiate(config.data, _convert_="all", **changes))
+    return cast("Equations", built("data", config.data, **changes))
 
 
 def _stream(preset: str, changes: dict[str, Any], batches: int) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from benchmarks.cells import Cell, Settings
 from foundation.files import writing
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from modules.autoencoder import Autoencoder
 
 NETWORK = "network"
@@ -89,11 +87,7 @@ def estimate(cell: Cell) -> float:
 def train(cell: Cell) -> dict[str, Any]:
     """Train the network of a cell and leave its run directory; returns the metrics of the run."""
     target = directory(cell.out, cell.problem, cell.seed, cell.settings)
-    words = [*KINDS[cell.problem], f"seed={cell.seed}", "search=none", "logger=csv", "threads=1"]
-    if cell.settings["epochs"]:
-        words.append(f"trainer.max_epochs={cell.settings['epochs']}")
-    if cell.settings["rows"]:
-        words.append(f"data.max_rows={cell.settings['rows']}")
+    words = _words(cell.problem, cell.seed, cell.settings)
     command = Path(__file__).parent.parent / "train.py"
     subprocess.run([sys.executable, str(command), *words, f"hydra.run.dir={target.resolve()}"], check=True)
     metrics: dict[str, Any] = json.loads((target / "results.json").read_text(encoding="utf-8"))["metrics"]
@@ -116,11 +110,8 @@ def load(out: str, kind: str, seed: int, settings: Settings) -> Latents:
 
 def _write(path: Path, out: str, kind: str, seed: int, settings: Settings) -> None:
     import torch
-    from hydra.utils import instantiate
 
-    model = load_model(out, kind, seed, settings)
-    data = instantiate(_config(path.parent).data, _convert_="all")
-    data.setup("fit")
+    model, data = _built(out, kind, seed, settings)
     arrays: dict[str, np.ndarray] = {"names": np.array(data.feature_names)}
     for part in PARTS:
         arrays[f"inputs_{part}"] = inputs = data.table(part).inputs
@@ -133,20 +124,34 @@ def _write(path: Path, out: str, kind: str, seed: int, settings: Settings) -> No
 
 def load_model(out: str, kind: str, seed: int, settings: Settings) -> Autoencoder:
     """The network itself: its best epoch, or its last as published."""
-    import torch
+    return _built(out, kind, seed, settings)[0]
 
-    from modules.autoencoder import Autoencoder
+
+def _built(out: str, kind: str, seed: int, settings: Settings) -> tuple[Autoencoder, Any]:
+    """A network and its data, built as the suite says; of the run directory only the weights are read."""
+    import torch
+    from hydra.core.global_hydra import GlobalHydra
+
+    from rediscover.training import compose
+    from rediscover.wiring.building import build_data, build_model
+    from rediscover.wiring.checkpoint_reading import read_checkpoint
 
     torch.set_num_threads(1)
-    run = directory(out, kind, seed, settings)
-    name = "last" if _config(run).checkpoint.monitor is None else "best"
-    model = Autoencoder.load_from_checkpoint(run / "checkpoints" / f"{name}.ckpt", map_location="cpu")
-    model.eval()
-    return model
+    GlobalHydra.instance().clear()
+    config = compose(_words(kind, seed, settings))
+    data = build_data(config)
+    model = build_model(config, data)
+    name = "last" if config.checkpoint.monitor is None else "best"
+    file = directory(out, kind, seed, settings) / "checkpoints" / f"{name}.ckpt"
+    model.load_state_dict(read_checkpoint(file)["state_dict"])
+    return cast("Autoencoder", model.eval()), data
 
 
-def _config(run: Path) -> DictConfig:
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.load(run / ".hydra" / "config.yaml")
-    return cast("DictConfig", config)
+def _words(kind: str, seed: int, settings: Settings) -> list[str]:
+    """What `train.py` is told about a network."""
+    words = [*KINDS[kind], f"seed={seed}", "search=none", "logger=csv", "threads=1"]
+    if settings["epochs"]:
+        words.append(f"trainer.max_epochs={settings['epochs']}")
+    if settings["rows"]:
+        words.append(f"data.max_rows={settings['rows']}")
+    return words

@@ -62,7 +62,7 @@ class RunSettings(Settings):
         seed: random seed of the run.
         threads: number of CPU threads of one tensor operation; None: all cores.
         resume: run directory to go on in, or `auto`.
-        ckpt_path: checkpoint to begin from.
+        ckpt_path: checkpoint whose weights a new run begins with.
         optimize: metric that a sweeper optimises, such as `test/r2_median`.
     """
 

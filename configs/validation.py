@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from configs.classes import check_class
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, CheckpointSettings, LoggerSettings, RunSettings, TrainerSettings
 from configs.systems import SYSTEMS, name_of, tables
@@ -67,15 +68,11 @@ def _check_sections(plain: Mapping[str, Any]) -> None:
         if not isinstance(plain.get(name), Mapping):
             raise ConfigError(f"{name}={shown(plain.get(name))} is not allowed: set its keys, {name}.KEY=VALUE")
     for name in ("model", "data", "search"):
-        target = plain[name].get("_target_")
-        if name_of(name, target) is None and not (name == "search" and "_target_" not in plain[name]):
-            raise ConfigError(f"{name}._target_={shown(target)} is not allowed: choose a preset, {name}=NAME")
-    callbacks = plain.get("callbacks")
-    for name, entry in _mapping("callbacks", callbacks).items():
-        if not isinstance(_mapping(f"callbacks.{name}", entry).get("_target_", ""), str):
-            raise ConfigError(f"callbacks.{name}._target_={shown(entry['_target_'])} is not a class")
-        if entry and "_target_" not in entry:
-            raise ConfigError(f"callbacks.{name} names no class: give callbacks.{name}._target_=CLASS")
+        if name != "search" or "_target_" in plain[name]:  # search=none has no class
+            check_class(name, name, plain[name])
+    for name, entry in _mapping("callbacks", plain.get("callbacks")).items():
+        if _mapping(f"callbacks.{name}", entry):
+            check_class("callbacks", f"callbacks.{name}", entry)
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -27,6 +28,7 @@ __all__ = [
     "open_lock",
     "open_regular",
     "read_regular",
+    "remove_unfinished",
     "replace_file",
     "writing",
 ]
@@ -64,7 +66,7 @@ def open_regular(path: str | Path, *, most: int) -> Iterator[IO[bytes]]:
     """
     try:
         descriptor = _opened(Path(path), os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(f"there is no file {path}") from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from error
@@ -106,15 +108,11 @@ def check_plain_folder(folder: str | Path, besides: Collection[str] = ()) -> Non
     spared = {Path(folder) / name for name in besides}
     folders = [Path(folder)]
     while folders:
-        here = folders.pop()
-        try:
-            kinds = {path: path.lstat().st_mode for path in here.iterdir()}
-        except OSError as error:
-            raise FileError(f"{here} cannot be read: {error.strerror}") from error
-        for path, kind in kinds.items():
+        for path, kind in _kinds(folders.pop()).items():
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-                raise FileError(f"{path} is {_words(kind)}, which no run puts there: remove it")
-        folders += [path for path, kind in kinds.items() if stat.S_ISDIR(kind) and path not in spared]
+                raise FileError(f"{path} is {_words(kind)}, which has no place in {folder}: remove it")
+            if stat.S_ISDIR(kind) and path not in spared:
+                folders.append(path)
 
 
 @contextlib.contextmanager
@@ -192,6 +190,21 @@ def making_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes have left of a file or a folder beside it; nobody may be writing it now.
+
+    Only what carries the mark of this module is removed, `NAME.PROCESS-DRAW.part` (or, by earlier versions,
+    `NAME.PROCESS.part`).
+
+    Args:
+        path: Path of the file or folder, in a directory that exists.
+    """
+    mark = re.compile(re.escape(path.name) + r"\.\d+(-[0-9a-f]{8})?\.part")
+    for left in path.parent.iterdir():
+        if mark.fullmatch(left.name):
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
 @contextlib.contextmanager
 def locked(path: Path, doing: str | None = None) -> Iterator[bool]:
     """Keep other processes out; the end of this one gives the lock back, whatever ends it.
@@ -235,7 +248,7 @@ def open_lock(path: str | Path) -> IO[bytes]:
 
 def _opened(path: Path, flags: int) -> int:
     """Descriptor of a regular file; looked at before it is opened, since opening a device may do something."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         _check_regular(path, path.lstat().st_mode)
     descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT | _BINARY, 0o666)
     try:
@@ -244,6 +257,20 @@ def _opened(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _kinds(folder: Path) -> dict[Path, int]:
+    """The `st_mode` of everything in a folder, without what other processes remove in the meantime."""
+    kinds = {}
+    try:
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                kinds[path] = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise FileError(f"{folder} cannot be read: {error.strerror}") from error
+    return kinds
 
 
 def _check_regular(path: Path, kind: int) -> None:

@@ -18,11 +18,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from foundation.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "LARGEST_WHOLE",
@@ -258,6 +259,8 @@ def array(kind: str, *shape: int | None, finite: bool = True) -> Check:
         shape: length of every dimension; None: any length.
         finite: whether its numbers must be finite.
     """
+    import numpy as np  # files of settings hold no arrays, and are read before anything that takes time
+
     sizes = " x ".join("any" if size is None else str(size) for size in shape)
 
     def check(value: Any) -> np.ndarray:

@@ -81,6 +81,11 @@ class WeightsToTokens(AveragedModule):
         self._losses: list[Tensor] = []
         self._rows, self._began = 0, 0.0
 
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """Take weights from elsewhere, which know something."""
+        self.initialised = True
+        return super().load_state_dict(*arguments, **options)
+
     @staticmethod
     def data_arguments(datamodule: Any) -> dict[str, Any]:
         """Constructor arguments that the data determine."""

@@ -21,7 +21,6 @@ from rediscover.wiring.first_line import first_line
 from rediscover.wiring.job import Job
 from rediscover.wiring.long_tables import reading_line
 from reports.run_summary import run_summary
-from runs.command_line import remember_overrides
 from runs.directory import BEST, claimed, starting_point, wandb_run_id, whole_checkpoint
 from runs.interruption import how_to_go_on, interruptible
 from runs.launch import rank
@@ -77,6 +76,7 @@ def train(config: DictConfig) -> dict[str, float]:
     if long is not None and rank() == 0:
         say(long)
     check_config(job.config)
+    job.run_dir.mkdir(parents=True, exist_ok=True)  # Hydra has made it, but for a composed configuration
     if rank() != 0:
         _run(job, first=False)
         return {}
@@ -126,7 +126,7 @@ def _run(job: Job, first: bool) -> None:
         build_trainer,
         check_devices,
     )
-    from rediscover.wiring.checkpoint_reading import check_fit
+    from rediscover.wiring.checkpoint_reading import check_fit, take_weights
     from rediscover.wiring.loggers import build_loggers, closing
     from rediscover.wiring.processes import together
     from rediscover.wiring.quiet import keep_quiet
@@ -138,7 +138,11 @@ def _run(job: Job, first: bool) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_data(config)
     model = build_model(config, datamodule)
-    first_step = 0 if checkpoint is None else check_fit(checkpoint, model, config.trainer.max_epochs)
+    first_step = 0
+    if checkpoint is not None and config.resume is not None:
+        first_step = check_fit(checkpoint, model, config.trainer.max_epochs)
+    elif checkpoint is not None:
+        take_weights(checkpoint, model)
     record, run_id = _record(job, first)
     search = build_search(config, run_dir)
     loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
@@ -167,10 +171,9 @@ def _record(job: Job, first: bool) -> tuple[RunRecord, str | None]:
 
     run_id = wandb_run_id(job.run_dir) if first and job.config.logger else None
     facts = {"model": job.model, "data": job.data, "seed": job.config.seed, "wandb_run_id": run_id}
-    record = RunRecord(job.run_dir, facts, writes=first)
-    if first and job.config.resume is not None:
-        remember_overrides(job.run_dir, job.overrides)  # only now are they known to be sound
-    return record, run_id
+    if first:
+        job.remember()  # only now are its settings known to be sound
+    return RunRecord(job.run_dir, facts, writes=first), run_id
 
 
 def _take_best(config: DictConfig, run_dir: Path, model: LightningModule) -> None:

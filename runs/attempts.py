@@ -9,7 +9,8 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from foundation.files import replace_file
+from foundation.files import FileError, read_regular, replace_file
+from runs.metrics_file import LARGEST_TABLE, open_table
 
 __all__ = ["ATTEMPTS", "METRICS", "begin_attempt", "merge_metrics"]
 
@@ -32,7 +33,7 @@ def begin_attempt(run_dir: str | Path, first_step: int = 0) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(path.name) for path in _attempts(folder)), default=-1)
     (folder / str(number)).mkdir()
-    (folder / str(number) / FIRST_STEP).write_text(str(first_step), encoding="utf-8")
+    replace_file(folder / str(number) / FIRST_STEP, str(first_step))
     return str(number)
 
 
@@ -62,17 +63,17 @@ def _attempts(folder: Path) -> list[Path]:
 
 def _first_step(attempt: Path) -> int:
     try:
-        return int((attempt / FIRST_STEP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return int(read_regular(attempt / FIRST_STEP, most=30))
+    except (FileError, ValueError):
         return 0
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Rows of one attempt; a last one that was cut short is left out."""
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [row for row in csv.DictReader(stream) if None not in row and None not in row.values()]
-    except (OSError, csv.Error):
+        with open_table(path, most=LARGEST_TABLE) as lines:
+            return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+    except (FileError, csv.Error):
         return []
 
 

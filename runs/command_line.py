@@ -7,24 +7,21 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
-
-from foundation.files import replace_file
+from foundation.files import check_plain_folder
 from foundation.terminal import say, warn
 from runs.directory import (
+    FOREIGN,
     RunDirectoryError,
     check_checkpoint_file,
     check_run_directory,
-    run_directory_of,
 )
 from runs.unfinished import newest_unfinished
 
-__all__ = ["arguments_of_a_suite", "arguments_to_go_on", "remember_overrides", "spelled_out"]
+__all__ = ["arguments_of_a_suite", "arguments_to_go_on", "spelled_out"]
 
 PROBLEM = "data.problem="
 SHORT = "init="  # for model.init=
-GOING_ON = ("resume=", "ckpt_path=")
-OVERRIDES = Path(".hydra") / "overrides.yaml"
+NO_OUTPUT = ("hydra.output_subdir=null",)  # Hydra writes down its configuration once, when the run begins
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -59,31 +56,32 @@ def arguments_of_a_suite(arguments: Sequence[str]) -> list[str]:
     return [*others, f"{PROBLEM}{','.join(names)}"]
 
 
-def arguments_to_go_on(arguments: Sequence[str], chosen_model: Callable[[Sequence[str]], str]) -> list[str]:
-    """Turn `resume=…` or `ckpt_path=…` into the command line of the run that is to go on, in its own directory.
+def arguments_to_go_on(
+    arguments: Sequence[str],
+    chosen_model: Callable[[Sequence[str]], str],
+    stored_words: Callable[[Path, Sequence[str]], list[str]],
+) -> list[str]:
+    """Turn `resume=…` into the command line of the run that is to go on, in its own directory.
 
-    The overrides that the run was started with come first, then what is given now, which wins.
+    The settings that the run was started with come first, then what is given now, which wins. `ckpt_path=…` alone
+    begins a new run: what lies beside a checkpoint is not looked at.
 
     Args:
         arguments: The command line without the program.
         chosen_model: Function that names the model that a command line leads to.
+        stored_words: Function that spells the settings stored in a run directory, but for those given now.
 
     Returns:
         The command line for Hydra.
 
     Raises:
-        RunDirectoryError: The run cannot go on.
+        UserError: The run cannot go on, or the checkpoint cannot be read.
     """
     given = {key: _unquoted(value) for key, value in (item.split("=", 1) for item in arguments if "=" in item)}
-    resume, checkpoint = given.get("resume", "null"), given.get("ckpt_path", "null")
+    resume, checkpoint, run_dir = (given.get(key, "null") for key in ("resume", "ckpt_path", "hydra.run.dir"))
     if checkpoint != "null":
-        checkpoint = str(check_checkpoint_file(checkpoint))
-        folder = run_directory_of(checkpoint)
-        if folder is not None and given.get("data.network", "null") != "null":  # it reads, and is left as it is
-            return [*_saved_overrides(folder), *arguments]
-        if folder is None or "hydra.run.dir" in given:
-            return list(arguments)  # a file from elsewhere: a new run that begins from it
-    elif resume == "auto":
+        check_checkpoint_file(checkpoint)
+    if resume == "auto":
         folder = newest_unfinished(Path("logs") / chosen_model(arguments))
         if folder is None:
             warn("resume=auto found no run that was cut off: a new one begins")
@@ -91,42 +89,18 @@ def arguments_to_go_on(arguments: Sequence[str], chosen_model: Callable[[Sequenc
     elif resume != "null":
         folder = check_run_directory(resume)
     else:
+        if run_dir != "null" and Path(run_dir).is_dir():
+            check_plain_folder(run_dir, besides=FOREIGN)  # Hydra writes there before the directory is claimed
         return list(arguments)
-    if "hydra.run.dir" in given:
-        if Path(given["hydra.run.dir"]).resolve() == folder:
+    if run_dir != "null":
+        if Path(run_dir).resolve() == folder:
             return list(arguments)  # a process of a distributed run, started with what was worked out before
         raise RunDirectoryError("a run goes on in its own directory: leave out hydra.run.dir")
-    return _continuing(folder, arguments, checkpoint)
-
-
-def _continuing(folder: Path, arguments: Sequence[str], checkpoint: str) -> list[str]:
-    """The command line of the run in `folder`, with what is given now."""
-    mine = [argument for argument in arguments if not argument.startswith(GOING_ON)]
-    if checkpoint != "null":
-        mine.append(f"ckpt_path='{checkpoint}'")
-    going_on = [f"resume='{folder}'", f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
-    return [*_saved_overrides(folder), *mine, *going_on]
-
-
-def remember_overrides(folder: Path, overrides: Sequence[str]) -> None:
-    """Keep the overrides of a run that goes on, for the next time.
-
-    Args:
-        folder: Run directory.
-        overrides: Overrides of the command line, known to be sound.
-    """
-    kept = [item for item in overrides if not item.startswith(GOING_ON)]
-    replace_file(folder / OVERRIDES, yaml.safe_dump(kept))
-
-
-def _saved_overrides(folder: Path) -> list[str]:
-    try:
-        overrides = yaml.safe_load((folder / OVERRIDES).read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        overrides = None
-    if not isinstance(overrides, list):
-        raise RunDirectoryError(f"{folder / OVERRIDES} cannot be read: start a new run")
-    return [str(item) for item in overrides if not str(item).startswith(GOING_ON)]
+    mine = [argument for argument in arguments if not argument.startswith("resume=")]
+    place = str(folder)
+    if "${" in place or "'" in place or "\\" in place:
+        raise RunDirectoryError(f"{place!r} is no name of a directory that Hydra understands: rename it")
+    return [*stored_words(folder, mine), *mine, f"resume='{place}'", f"hydra.run.dir='{place}'", *NO_OUTPUT]
 
 
 def _unquoted(text: str) -> str:

@@ -17,6 +17,7 @@ from foundation.errors import UserError
 from foundation.files import FileError, check_plain_folder, open_lock, read_regular, replace_file
 from foundation.terminal import warn
 from runs.launch import rank
+from runs.settings_file import OLD_WORDS, SETTINGS_FILE
 
 __all__ = [
     "BEST",
@@ -28,7 +29,6 @@ __all__ = [
     "check_run_directory",
     "claimed",
     "is_claimed",
-    "run_directory_of",
     "short_path",
     "starting_point",
     "wandb_run_id",
@@ -57,19 +57,12 @@ def check_run_directory(path: str | Path) -> Path:
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise RunDirectoryError(f"resume={path} is not a directory: give one that train.py wrote, or resume=auto")
-    if not (folder / ".hydra" / "overrides.yaml").is_file():
+    if not _has_settings(folder):
         raise RunDirectoryError(
-            f"resume={path} is not a run directory (it has no .hydra/overrides.yaml): give one that train.py wrote"
+            f"resume={path} is not a run directory (it has no {SETTINGS_FILE}): give one that train.py wrote"
         )
     check_plain_folder(folder, besides=FOREIGN)  # Hydra opens its log there before the directory is claimed
     return folder
-
-
-def run_directory_of(checkpoint: str | Path) -> Path | None:
-    """The run directory a checkpoint lies in, or None."""
-    folder = Path(checkpoint).expanduser().resolve().parent
-    run = folder.parent
-    return run if folder.name == CHECKPOINTS and (run / ".hydra" / "overrides.yaml").is_file() else None
 
 
 def before(checkpoint: Path) -> Path:
@@ -211,3 +204,7 @@ def is_claimed(run_dir: Path) -> bool:
         return True  # no lock of ours: nothing is done there
     except OSError:
         return os.access(run_dir, os.W_OK) is False
+
+
+def _has_settings(run_dir: Path) -> bool:
+    return any((run_dir / name).is_file() for name in (SETTINGS_FILE, OLD_WORDS))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["Curve", "losses", "read_metrics"]
+from foundation.files import FileError, open_regular
+
+__all__ = ["LARGEST_TABLE", "Curve", "losses", "open_table", "read_metrics"]
 
 Curve = list[tuple[float, float]]
 """(epoch or step, value) of a logged metric, in the order in which they were logged."""
 
 _AXES = ("step", "epoch")
+LARGEST_TABLE = 1 << 30
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
@@ -28,13 +33,33 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
     """
     curves: dict[str, Curve] = {}
     try:
-        with Path(path).open(newline="", encoding="utf-8", errors="replace") as stream:
-            rows = csv.DictReader(line.replace("\0", "") for line in stream)
-            for number, row in enumerate(rows):
+        with open_table(path, most=LARGEST_TABLE) as lines:
+            for number, row in enumerate(csv.DictReader(lines)):
                 _add(curves, row, number)
-    except (OSError, csv.Error):
+    except (FileError, csv.Error):
         pass
     return curves
+
+
+@contextlib.contextmanager
+def open_table(path: str | Path, *, most: int) -> Iterator[Iterator[str]]:
+    """Open a CSV file that a program may have left torn: what is no UTF-8 is replaced, zeros are left out.
+
+    Args:
+        path: Path of the file.
+        most: Largest allowed size in bytes.
+
+    Yields:
+        Lines of the file.
+
+    Raises:
+        FileError: There is no such file, it is no regular file, or too large.
+    """
+    with (
+        open_regular(path, most=most) as raw,
+        io.TextIOWrapper(raw, newline="", encoding="utf-8", errors="replace") as stream,
+    ):
+        yield (line.replace("\0", "") for line in stream)
 
 
 def losses(curves: Mapping[str, Curve]) -> dict[str, Curve]:

@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runs.metrics_file import Curve, read_metrics
+from foundation.errors import UserError
+from foundation.files import FileError, MissingFileError, check_plain_folder, read_regular
+from foundation.settings import shown
+from runs.directory import FOREIGN, ID_FILE
+from runs.metrics_file import Curve, open_table, read_metrics
+from runs.settings_file import OLD_WORDS, read_settings
 
 __all__ = ["FINISHED", "INTERRUPTED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
 
@@ -24,7 +29,6 @@ FINISHED, UNFINISHED, INTERRUPTED, TORN = "finished", "unfinished", "interrupted
 
 _RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
 _NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
-_OVERRIDES = Path(".hydra") / "overrides.yaml"
 _NO_SETTINGS = (
     "model=",
     "data=",
@@ -36,7 +40,7 @@ _NO_SETTINGS = (
     "resume=",
     "ckpt_path=",
 )
-_LARGEST_FILE = 64 << 20
+_LARGEST_FILE, _LARGEST_YAML = 64 << 20, 1 << 18
 
 
 @dataclass
@@ -102,6 +106,11 @@ def read_run(path: Path, name: str = "", *, curves: bool = False) -> Run:
             having nothing else.
     """
     run = Run(path, name or str(path))
+    try:
+        check_plain_folder(path, besides=FOREIGN)
+    except FileError as error:  # nothing in it is read: it may lead anywhere
+        run.state, run.problem = TORN, str(error)
+        return run
     content = _results(run)
     if content is None:
         _describe(run)
@@ -120,12 +129,12 @@ def read_front(path: Path) -> list[dict[str, str]]:
     """The whole rows of a run's equations.csv, as text; empty where there is none."""
     rows: list[dict[str, str]] = []
     try:
-        with (path / _FRONT).open(newline="", encoding="utf-8", errors="replace") as stream:
-            for row in csv.DictReader(line.replace("\0", "") for line in stream):
+        with open_table(path / _FRONT, most=_LARGEST_FILE) as lines:
+            for row in csv.DictReader(lines):
                 if None not in row.values():  # a last row that was cut short
                     row.pop(None, None)  # type: ignore[call-overload]
                     rows.append(row)
-    except (OSError, csv.Error):
+    except (FileError, csv.Error):
         pass
     return rows
 
@@ -148,13 +157,10 @@ def _results(run: Run) -> dict[str, Any] | None:
     """The content of results.json; None, and the state set, where there is none or it is not whole."""
     file = run.path / _RESULTS
     try:
-        if file.stat().st_size > _LARGEST_FILE:
-            run.state, run.problem = TORN, f"{_RESULTS} is larger than {_LARGEST_FILE >> 20} MiB"
-            return None
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = json.loads(read_regular(file, most=_LARGEST_FILE))
+    except MissingFileError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (FileError, ValueError, RecursionError) as error:
         run.state, run.problem = TORN, f"{_RESULTS} is not whole ({str(error)[:80]})"
         return None
     if not isinstance(content, dict):
@@ -172,14 +178,19 @@ def _describe(run: Run) -> None:
         choices = part if isinstance(part, dict) else {}
     run.model, run.data = (_text(choices.get(key)) for key in ("model", "data"))
     run.seed = _text(config.get("seed"))
-    with contextlib.suppress(OSError):
-        run.wandb = (run.path / "wandb_run_id.txt").read_text(encoding="utf-8", errors="replace").strip()[:64]
+    with contextlib.suppress(FileError):
+        run.wandb = read_regular(run.path / ID_FILE, most=100).decode(errors="replace").strip()[:64]
 
 
 def _settings(path: Path) -> str:
-    """The overrides of a command line that make one run another experiment than the next."""
-    content = _yaml_content(path / _OVERRIDES)
-    words = [str(word) for word in content] if isinstance(content, list) else []
+    """The settings of a command line that make one run another experiment than the next."""
+    try:
+        stored = read_settings(path)
+        words = [f"{key}={shown(value)}" for key, value in stored.values.items()]
+        words += [f"~{key}" for key in stored.removed]
+    except UserError:  # a run of an earlier version
+        content = _yaml_content(path / OLD_WORDS)
+        words = [str(word) for word in content] if isinstance(content, list) else []
     return " ".join(word for word in words if not word.lstrip("+~").startswith(_NO_SETTINGS))
 
 
@@ -194,8 +205,9 @@ def _yaml_content(path: Path) -> Any:
     import yaml  # only for runs without results and for reports, and not quick to import
 
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        raw = read_regular(path, most=_LARGEST_YAML)
+        return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (FileError, ValueError, yaml.YAMLError, RecursionError):
         return None
 
 

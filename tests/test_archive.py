@@ -113,6 +113,10 @@ def test_an_archive_that_cannot_be(tmp_path: Path) -> None:
         check_archive(file / "archive")
     with pytest.raises(ArchiveError, match="cannot be read"):
         check_archive(tmp_path)
+    file.write_text("import os\n")
+    with pytest.raises(ArchiveError, match="is no archive"):
+        check_archive(file)
+    file.write_text("")
     check_archive(file)
     check_archive(tmp_path / "new" / "archive")
     assert not (tmp_path / "new").exists()

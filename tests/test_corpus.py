@@ -236,16 +236,76 @@ def test_what_is_damaged_is_refused_and_can_be_made_again(tmp_path: Path) -> Non
 
 
 def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other things"):
-        frozen(tmp_path, 8)
-    (tmp_path / "notes.txt").unlink()
+    for name in ("notes.part", "shard_00000.mine.part"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(UserError, match="holds other things"):
+            frozen(tmp_path, 8)
+        assert [path.name for path in tmp_path.iterdir()] == [name], "not even a lock is left there"
+        (tmp_path / name).unlink()
     (tmp_path / "corpus.json").write_text(json.dumps({"format": "another"}))
     with pytest.raises(UserError, match="damaged or of another version"):
         frozen(tmp_path, 8)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         frozen(tmp_path / "file", 8)
+
+
+def test_a_corpus_leaves_alone_what_is_beside_it(tmp_path: Path) -> None:
+    frozen(tmp_path, 8)
+    others = ("notes.part", "shard_00001.mine.part", "shard_00007.12.part")
+    for name in others:
+        (tmp_path / name).mkdir()
+    frozen(tmp_path, 16)
+    assert all((tmp_path / name).is_dir() for name in others)
+
+
+@pytest.mark.parametrize("place", ["corpus.json", "shard_00000", "shard_00000/ids.npy", ".lock"])
+def test_a_corpus_that_leads_out_of_its_folder(place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    frozen(folder, 8)
+    (folder / place).rename(tmp_path / "outside")
+    (folder / place).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="a symbolic link"):
+        Corpus(folder, 8, CONTENT)
+    with pytest.raises(UserError, match="a symbolic link"):
+        frozen(folder, 16)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shard_batches": 0},
+        {"shard_batches": -1},
+        {"shard_batches": 1e9},
+        {"epoch_samples": 0},
+        {"seed": -1},
+        {"seed": True},
+        {"settings": []},
+        {"vocabulary": 5},
+        {"batch_size": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_header_that_is_false(wrong: dict[str, Any], tmp_path: Path) -> None:
+    frozen(tmp_path, 8)
+    header = json.loads((tmp_path / "corpus.json").read_text())
+    (tmp_path / "corpus.json").write_text(json.dumps(header | wrong))
+    for read in (lambda: Corpus(tmp_path, 8, CONTENT), lambda: frozen(tmp_path, 800)):
+        with pytest.raises(UserError, match=r"damaged or of another version|was frozen"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rows": [-1, 1]}, {"rows": ["a", "b"]}, {"length": [10**9, 1]}, {"checksum": [None, 1]}, {"rows": 3}],
+)
+def test_an_index_that_is_false(wrong: dict[str, Any], tmp_path: Path) -> None:
+    frozen(tmp_path, 8)
+    path = tmp_path / "shard_00000" / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(UserError, match="shard_00000 is damaged"):
+        Corpus(tmp_path, 8, CONTENT).batch(0)
 
 
 def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

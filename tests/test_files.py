@@ -196,7 +196,7 @@ def test_a_run_directory_holds_nothing_that_leads_out_of_it(
     run = tmp_path / "run"
     (run / place).parent.mkdir(parents=True)
     make(run / place, outside)
-    with pytest.raises(FileError, match=rf"{place} is a .* which no run puts there"), claimed(run):
+    with pytest.raises(FileError, match=rf"{place} is a .* which has no place in"), claimed(run):
         pass
 
 

@@ -19,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from callbacks.run_record import RunRecord
+from configs.registry import SETTINGS
 from rediscover.wiring.building import build_callbacks, build_model, build_trainer
 from rediscover.wiring.checkpoint_reading import check_fit
 from rediscover.wiring.loggers import build_loggers
@@ -149,7 +150,7 @@ def test_sigterm_then_resume_auto_through_the_real_command(
     assert command(f"resume={run_dir}", "logger=csv").code == 0
     assert (run_dir / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
     # more epochs than it was started with: the fit goes on
-    assert command(f"ckpt_path={run_dir}/checkpoints/last.ckpt", "trainer.max_epochs=42", "logger=csv").code == 0
+    assert command(f"resume={run_dir}", "trainer.max_epochs=42", "logger=csv").code == 0
     assert torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 42
 
 
@@ -243,13 +244,16 @@ def test_a_search_that_was_cut_goes_on_without_another_fit(
 ) -> None:
     (tmp_path / "cut_search.py").write_text(SEARCH)
     monkeypatch.syspath_prepend(tmp_path)
-    arguments = ["experiment=smoke", "search=none", "+search._target_=cut_search.Interrupted", "logger=csv"]
-    assert command(*arguments).code == 143
+    monkeypatch.setitem(
+        SETTINGS, "cut_search.Interrupted", ("search_cut", SETTINGS["callbacks.gp_search.GPSearch"][1])
+    )
+    own = "+search._target_=cut_search.Interrupted"  # which is typed every time: a stored setting names no class
+    assert command("experiment=smoke", "search=none", own, "logger=csv").code == 143
     (run_dir,) = (tmp_path / "logs" / "autoencoder").iterdir()
     assert read_results(run_dir)["phase"] == "search"
     last = run_dir / "checkpoints" / "last.ckpt"
     before, metrics = last.stat().st_mtime_ns, (run_dir / "metrics.csv").read_text()
-    ended = command("resume=auto")
+    ended = command("resume=auto", own)
     assert ended.code == 0, ended.err
     assert last.stat().st_mtime_ns == before, "no second fit"
     assert (run_dir / "metrics.csv").read_text() == metrics

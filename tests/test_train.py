@@ -20,6 +20,7 @@ from configs.systems import SYSTEMS, name_of
 from configs.validation import ConfigError
 from rediscover.training import compose
 from runs.directory import check_run_directory
+from runs.settings_file import read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -250,7 +251,7 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, command: Callable) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     refused(command("resume=run", "model.latents=3"), "other sizes", "latents=2")
     assert command("resume=run").code == 0, "what was refused is not remembered"
-    refused(command("ckpt_path=run/checkpoints/best.ckpt"), "weights alone", "last.ckpt")
+    refused(command("resume=run", "ckpt_path=run/checkpoints/best.ckpt"), "weights alone", "last.ckpt")
     refused(command("resume=run", "hydra.run.dir=elsewhere"), "its own directory")
 
     state = torch.load(last, weights_only=True)
@@ -261,11 +262,15 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, command: Callable) -> None:
     torch.save(state | {"hyper_parameters": pl.Trainer}, tmp_path / "code.ckpt")
     refused(command("ckpt_path=code.ckpt", *SHORT), "can be read safely")
 
-    # a whole one from elsewhere begins a new run where it stopped
-    last.rename(tmp_path / "mine.ckpt")
-    again = command("ckpt_path=mine.ckpt", *SHORT, "trainer.max_epochs=2", "hydra.run.dir=new")
+    # a whole one begins a new run from its weights, and brings nothing else
+    again = command("ckpt_path=run/checkpoints/best.ckpt", *SHORT, "model.learning_rate=1e-9", "hydra.run.dir=new")
     assert again.code == 0, again.err
-    assert torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+    new = torch.load(tmp_path / "new" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert new["epoch"] == 1
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert all(
+        torch.allclose(new["state_dict"][name], best["state_dict"][name], atol=1e-6) for name in best["state_dict"]
+    )
 
     for torn in (tmp_path / "new" / "checkpoints").glob("last*.ckpt"):  # the one before, too
         torn.write_bytes(torn.read_bytes()[:-300])
@@ -306,8 +311,8 @@ def test_a_notebook_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert recorded["phase"] == "done"
     assert metrics == {name: value for name, value in recorded["metrics"].items() if value is not None}
     assert math.isfinite(metrics["test/reconstruction_mse"])
-    overrides = (check_run_directory("run") / ".hydra" / "overrides.yaml").read_text()
-    assert SHORT[0] in overrides, "resume=run goes on with the same settings"
+    stored = read_settings(check_run_directory("run")).values
+    assert stored["experiment"] == "smoke", "resume=run goes on with the same settings"
     with pytest.raises(ConfigError, match="compose"):
         rediscover.train(OmegaConf.masked_copy(compose(SHORT), ["data", "model"]))
 

@@ -58,6 +58,7 @@ class Corpus:
                 "samples that are asked for: prepare_data() makes what is missing"
             )
         self.batch_size, self.variables = content.batch_size, int(content.settings["variables"])
+        self._names = len(content.vocabulary)
         self._batches = math.ceil(samples / content.batch_size)
         self._shard_batches: int = header["shard_batches"]
         self._open: OrderedDict[int, _Shard] = OrderedDict()
@@ -78,6 +79,8 @@ class Corpus:
         """
         shard, place = divmod(number, self._shard_batches)
         arrays = self._opened(shard).read(place)
+        if not ((arrays["ids"] >= 0) & (arrays["ids"] < self._names)).all():
+            raise damaged(shard_folder(self.folder, shard))
         inputs, target, present, ids = (torch.from_numpy(arrays[name]) for name in TYPES)
         return inputs, target, present, ids.long()
 

@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import UserError
+from foundation.files import FileError, check_plain_folder, read_regular
+from foundation.schema import FormatError, choice, json_content, list_of, mapping_of, record, text
+from foundation.schema import whole as whole_number
 
 __all__ = ["Content", "checksum", "damaged", "missing_shards", "read_header", "read_index", "shard_folder"]
 
@@ -27,6 +30,28 @@ FORMAT = "rediscover corpus 1"
 HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
 TYPES: dict[str, Any] = {"inputs": np.float32, "target": np.float32, "present": np.bool_, "ids": np.int16}
 """Array of a batch -> its type on disk."""
+
+_LARGEST_HEADER, _LARGEST_INDEX = 1 << 20, 64 << 20
+_HEADER = record(
+    {
+        "format": choice(FORMAT),
+        "settings": mapping_of(lambda value: value, most=1_000),
+        "vocabulary": list_of(text(100), most=10_000),
+        "batch_size": whole_number(1, 1 << 24),
+        "seed": whole_number(0, (1 << 32) - 1),
+        "epoch_samples": whole_number(1),
+        "shard_batches": whole_number(1, 1 << 24),
+    }
+)
+_BATCHES = {"least": 1, "most": 1 << 20}
+_INDEX = record(
+    {
+        "rows": list_of(whole_number(0, 1 << 24), **_BATCHES),
+        "length": list_of(whole_number(0, 1 << 16), **_BATCHES),
+        "checksum": list_of(whole_number(0, (1 << 32) - 1), **_BATCHES),
+        "bytes": record({name: whole_number() for name in TYPES}),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -50,18 +75,18 @@ def read_header(folder: Path, content: Content) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no corpus.
+        FileError: the folder holds a link, a pipe or a device.
         UserError: there is a corpus of other samples, or a damaged one.
     """
-    text = (folder / HEADER).read_text(encoding="utf-8")
+    check_plain_folder(folder)
+    raw = read_regular(folder / HEADER, most=_LARGEST_HEADER)
     try:
-        found = json.loads(text)
-        theirs = {**found["settings"], "batch_size": found["batch_size"]}
-        whole = found["format"] == FORMAT
-        whole &= all(type(found[word]) is int for word in ("seed", "epoch_samples", "shard_batches"))
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise UserError(f"{folder / HEADER} is damaged or of another version: choose another folder")
+        header: dict[str, Any] = json_content(raw, _HEADER)
+    except FormatError as error:
+        raise UserError(
+            f"{folder / HEADER} is damaged or of another version, {error}: choose another folder"
+        ) from error
+    theirs = {**header["settings"], "batch_size": header["batch_size"]}
     ours = json.loads(json.dumps({**content.settings, "batch_size": content.batch_size}))  # tuples become lists
     for key, value in ours.items():
         if key not in theirs or theirs[key] != value:
@@ -69,9 +94,8 @@ def read_header(folder: Path, content: Content) -> dict[str, Any]:
                 f"{folder} was frozen with data.{key}={_shown(theirs.get(key))}, not {_shown(value)}: give the "
                 "same, or another folder as data.corpus"
             )
-    if found["vocabulary"] != list(content.vocabulary) or theirs.keys() != ours.keys():
+    if header["vocabulary"] != list(content.vocabulary) or theirs.keys() != ours.keys():
         raise UserError(f"{folder} was frozen by another version of this program: choose another folder")
-    header: dict[str, Any] = found
     return header
 
 
@@ -104,11 +128,11 @@ def missing_shards(folder: Path, samples: int, header: Mapping[str, Any]) -> lis
 def read_index(shard: Path) -> dict[str, Any]:
     """The index of an existing shard, after a check of the lengths of its files."""
     try:
-        index: dict[str, Any] = json.loads((shard / INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json_content(read_regular(shard / INDEX, most=_LARGEST_INDEX), _INDEX)
         counts = {len(index[name]) for name in ("rows", "length", "checksum")}
         sizes = {name: (shard / f"{name}.npy").stat().st_size for name in TYPES}
         whole = len(counts) == 1 and sizes == index["bytes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, FileError, FormatError):
         whole = False
     if not whole:
         raise damaged(shard)

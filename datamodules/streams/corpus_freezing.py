@@ -35,7 +35,7 @@ from datamodules.streams.corpus_files import (
 )
 from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import locked, making_folder, replace_file, writing
+from foundation.files import locked, making_folder, remove_unfinished, replace_file, writing
 from foundation.terminal import warn
 
 __all__ = ["Source", "freeze"]
@@ -102,9 +102,8 @@ def freeze(
             return
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_is_ours(folder)
         with locked(folder / LOCK, f"freezing {folder}") as alone:
-            if alone:
-                _clear(folder)
             if not (folder / HEADER).exists():
                 own = {"seed": seed, "epoch_samples": epoch_samples}
                 batches = max(1, (shard_samples or SHARD_SAMPLES) // content.batch_size)
@@ -112,6 +111,9 @@ def freeze(
             header = read_header(folder, content)
             missing = missing_shards(folder, samples, header)  # another process may have been faster
             if missing:
+                if alone:
+                    for number in missing:
+                        remove_unfinished(shard_folder(folder, number))
                 _write(source(header["seed"], header["epoch_samples"]), folder, header, missing)
     except OSError as error:
         raise UserError(
@@ -119,9 +121,15 @@ def freeze(
         ) from error
 
 
-def _begin(folder: Path, content: Content, own: Mapping[str, int]) -> None:
-    if any(path.name != LOCK for path in folder.iterdir()):
+def _check_is_ours(folder: Path) -> None:
+    """A folder without a header must hold nothing but what a process left that was killed while it began."""
+    others = [path for path in folder.iterdir() if not path.name.startswith((LOCK, f"{HEADER}."))]
+    if others and not (folder / HEADER).exists():  # in this order: a header is written before anything else
         raise UserError(f"data.corpus={folder} holds other things than a corpus: choose an empty folder")
+
+
+def _begin(folder: Path, content: Content, own: Mapping[str, int]) -> None:
+    remove_unfinished(folder / HEADER)
     header = {
         "format": FORMAT,
         "settings": dict(content.settings),
@@ -205,9 +213,3 @@ def _write_shard(shard: Path, batches: Sequence[Batch]) -> None:
             "bytes": {name: (folder / f"{name}.npy").stat().st_size for name in TYPES},
         }
         replace_file(folder / INDEX, json.dumps(index))
-
-
-def _clear(folder: Path) -> None:
-    """Remove what killed processes have left."""
-    for path in folder.glob("*.part"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()

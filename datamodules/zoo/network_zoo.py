@@ -18,7 +18,6 @@ import json
 import math
 import multiprocessing
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +37,7 @@ from datamodules.zoo.network_training import (
 )
 from datamodules.zoo.settings import ZooSettings
 from foundation.errors import UserError
-from foundation.files import locked, making_folder, replace_file, writing
+from foundation.files import locked, making_folder, remove_unfinished, replace_file, writing
 from foundation.terminal import warn
 from modules.networks.weights.small_networks import rescaled
 
@@ -169,8 +168,7 @@ def _make_shard(settings: ZooSettings, folder: Path, split: str, number: int) ->
     with locked(folder / f".{shard.name}.lock"):
         if shard.is_dir():
             return
-        for left in folder.glob(f"{shard.name}.*.part"):  # by a process that was killed
-            shutil.rmtree(left)
+        remove_unfinished(shard)
         began, threads = time.process_time(), torch.get_num_threads()
         torch.set_num_threads(1)  # the same sums in the same order on every machine
         try:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import hydra
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import Logger
@@ -15,6 +14,7 @@ from callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, WholeCheckpoi
 from callbacks.progress import EpochProgress
 from callbacks.random_state import RandomState
 from callbacks.termination import Termination
+from configs.classes import built, class_of
 from configs.systems import SYSTEMS, name_of
 from configs.validation import ConfigError
 from datamodules.explored_table import ExploredTable
@@ -28,7 +28,7 @@ PROCESSES_A_CORE = 8
 
 def build_data(config: DictConfig) -> LightningDataModule:
     """The data, read and divided; a table that is to be explored comes with what the model learns from."""
-    datamodule: LightningDataModule = hydra.utils.instantiate(config.data, _convert_="all")
+    datamodule: LightningDataModule = built("data", config.data)
     system = SYSTEMS.get(str(name_of("model", config.model["_target_"])))
     if system is not None and system.explores_tables and isinstance(datamodule, TableData):
         datamodule = ExploredTable(datamodule, seed=config.seed)
@@ -39,9 +39,9 @@ def build_data(config: DictConfig) -> LightningDataModule:
 
 def build_model(config: DictConfig, datamodule: Any) -> LightningModule:
     """The model, with what of its constructor the data decides (`Model.data_arguments(datamodule)`)."""
-    kind = hydra.utils.get_class(config.model["_target_"])
+    kind = class_of("model", config.model)
     from_data = kind.data_arguments(datamodule) if hasattr(kind, "data_arguments") else {}
-    model: LightningModule = hydra.utils.instantiate(config.model, **from_data, _convert_="all")
+    model: LightningModule = built("model", config.model, **from_data)
     return model
 
 
@@ -49,7 +49,7 @@ def build_search(config: DictConfig, run_dir: Path) -> Any:
     """The search callback, or None; it does not begin by itself: `search(trainer, …)` is called after the test."""
     if "_target_" not in config.search:  # search=none; an experiment may still have set keys of a search
         return None
-    return hydra.utils.instantiate(config.search, run_dir=str(run_dir), deferred=True, _convert_="all")
+    return built("search", config.search, run_dir=str(run_dir), deferred=True)
 
 
 def build_callbacks(
@@ -121,8 +121,5 @@ def _callbacks_of_the_model(config: DictConfig, run_dir: Path) -> list[Callback]
     """What a model's configuration adds to the Trainer; a key `run_dir` of an entry is the run's own."""
     entries = [entry for entry in (config.get("callbacks") or {}).values() if entry is not None]
     return [
-        hydra.utils.instantiate(
-            entry, _convert_="all", **({"run_dir": str(run_dir)} if "run_dir" in entry else {})
-        )
-        for entry in entries
+        built("callbacks", entry, **({"run_dir": str(run_dir)} if "run_dir" in entry else {})) for entry in entries
     ]

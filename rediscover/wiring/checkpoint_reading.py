@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 
 from runs.directory import RunDirectoryError, short_path
 
-__all__ = ["check_fit", "read_checkpoint"]
+__all__ = ["check_fit", "read_checkpoint", "take_weights"]
 
 
 def check_fit(path: Path, model: LightningModule, max_epochs: int | None = None) -> int:
@@ -27,6 +27,33 @@ def check_fit(path: Path, model: LightningModule, max_epochs: int | None = None)
         RunDirectoryError: It is torn, of another model, of one with other sizes, holds weights alone, or has more
             epochs behind it.
     """
+    state = _fitting(path, model)
+    if "optimizer_states" not in state:
+        raise RunDirectoryError(f"{short_path(path)} holds weights alone: go on from the last.ckpt beside it")
+    done = int(state.get("epoch", 0))
+    if max_epochs is not None and -1 < max_epochs < done:
+        raise RunDirectoryError(
+            f"{short_path(path)} has {done} epochs behind it, more than trainer.max_epochs={max_epochs}: give at "
+            f"least {done}"
+        )
+    return int(state["global_step"])
+
+
+def take_weights(path: Path, model: LightningModule) -> None:
+    """Put the weights of a checkpoint into a model, and nothing else that the checkpoint holds.
+
+    Args:
+        path: Path of the checkpoint.
+        model: Model that begins from these weights.
+
+    Raises:
+        RunDirectoryError: It is torn, of another model, or of one with other sizes.
+    """
+    model.load_state_dict(_fitting(path, model)["state_dict"])
+
+
+def _fitting(path: Path, model: LightningModule) -> dict[str, Any]:
+    """The content of a checkpoint, whose weights a model can take."""
     state = read_checkpoint(path)
     wanted, found = type(model).__name__, state.get("model_class")
     ours, theirs = model.state_dict(), state["state_dict"]
@@ -43,15 +70,7 @@ def check_fit(path: Path, model: LightningModule, max_epochs: int | None = None)
             f"{short_path(path)} is of a model of other sizes: it was built with {', '.join(different)}; "
             "give the same"
         )
-    if "optimizer_states" not in state:
-        raise RunDirectoryError(f"{short_path(path)} holds weights alone: go on from the last.ckpt beside it")
-    done = int(state.get("epoch", 0))
-    if max_epochs is not None and -1 < max_epochs < done:
-        raise RunDirectoryError(
-            f"{short_path(path)} has {done} epochs behind it, more than trainer.max_epochs={max_epochs}: give at "
-            f"least {done}"
-        )
-    return int(state["global_step"])
+    return state
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:

@@ -10,10 +10,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from configs.stored_settings import settings_of
 from configs.validation import ConfigError
 from foundation.files import replace_file
+from runs.settings_file import write_settings
 
 __all__ = ["Job"]
+
+CONFIG = Path(".hydra") / "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Job:
 
     Attributes:
         config: Configuration without Hydra's own settings.
-        run_dir: Run directory, which exists.
+        run_dir: Run directory; outside of `@hydra.main` nobody has made it yet.
         model: Name of the chosen model.
         data: Name of the data: problem, or option and file.
         overrides: Overrides that the configuration was composed with.
@@ -42,22 +46,12 @@ class Job:
             ConfigError: The configuration was composed without Hydra's settings, so it names no directory.
         """
         if "hydra" in config:
-            return cls._composed(config)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            return cls._described(own, config.hydra, Path(config.hydra.run.dir).resolve())
         if not HydraConfig.initialized():
             raise ConfigError("the configuration names no run directory: compose it (rediscover.training.compose)")
         hydra: Any = HydraConfig.get()
         return cls._described(config, hydra, Path(hydra.runtime.output_dir))
-
-    @classmethod
-    def _composed(cls, config: DictConfig) -> Job:
-        """Outside of `@hydra.main` nobody has made the directory, nor put down what `resume=` reads there."""
-        run_dir = Path(config.hydra.run.dir).resolve()
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        job = cls._described(own, config.hydra, run_dir)
-        kept = run_dir / ".hydra"
-        replace_file(kept / "config.yaml", OmegaConf.to_yaml(own))
-        replace_file(kept / "overrides.yaml", OmegaConf.to_yaml(list(job.overrides)))
-        return job
 
     @classmethod
     def _described(cls, config: DictConfig, hydra: Any, run_dir: Path) -> Job:
@@ -68,3 +62,9 @@ class Job:
         elif "path" in config.data:
             data = f"{data}:{Path(str(config.data.path)).name}"
         return cls(config, run_dir, str(choices["model"]), data, list(hydra.overrides.task))
+
+    def remember(self) -> None:
+        """Put down the settings, for `resume=` and for comparisons."""
+        write_settings(self.run_dir, settings_of(self.overrides, self.config))
+        if not (self.run_dir / CONFIG).is_file():  # Hydra has written it where it has made the directory
+            replace_file(self.run_dir / CONFIG, OmegaConf.to_yaml(self.config))

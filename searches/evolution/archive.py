@@ -17,7 +17,7 @@ from expressions.expression import Expression
 from expressions.limits import MAX_TEXT
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError
-from foundation.files import FileError, read_regular
+from foundation.files import FileError, MissingFileError, read_regular
 from foundation.schema import FormatError, json_content, list_of, number, record, text, whole
 
 _LARGEST_FILE = 1 << 26  # bytes: some hundred thousand equations
@@ -54,12 +54,12 @@ def read_archive(path: Path) -> tuple[list[Entry], int]:
     """Entries of an archive, and how many lines were damaged; none where there is no file yet.
 
     Raises:
-        ArchiveError: the path is a directory or not readable.
+        ArchiveError: the path is no file, or not readable.
     """
-    if not path.exists():
-        return [], 0
     try:
         content = read_regular(path.resolve(), most=_LARGEST_FILE)
+    except MissingFileError:
+        return [], 0
     except FileError as error:
         raise ArchiveError(f"the archive cannot be read ({error}): give another file") from error
     entries: list[Entry] = []
@@ -122,9 +122,11 @@ def check_archive(path: Path) -> None:
     """Check, before hours of work, that an archive can be read and written; nothing is created.
 
     Raises:
-        ArchiveError: the archive cannot be read or written.
+        ArchiveError: the archive cannot be read or written, or is a file of another kind, which stays as it is.
     """
-    read_archive(path)
+    entries, damaged = read_archive(path)
+    if damaged and not entries:
+        raise ArchiveError(f"{path} is no archive, none of its lines is an entry of one: give another file")
     place = path
     while not place.exists() and place != place.parent:
         place = place.parent
