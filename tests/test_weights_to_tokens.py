@@ -248,11 +248,11 @@ def test_a_small_reader_learns_a_small_zoo() -> None:
 
 FEW = ("logger=csv", "trainer.accelerator=cpu", "data.networks=2048", "data.validation_networks=64")
 FEW += ("data.test_networks=64", "data.processes=1", "trainer.max_epochs=1", "search.examples=3")
-FEW += tuple(f"model.{name}={value}" for name, value in TINY.items())
+SIZES = tuple(f"model.{name}={value}" for name, value in TINY.items())
 
 
 def test_the_whole_way_and_a_network_of_somebody_else(tmp_path: Path, command: Callable) -> None:
-    ended = command("model=weights_to_tokens", *FEW, "hydra.run.dir=run")
+    ended = command("model=weights_to_tokens", *FEW, *SIZES, "hydra.run.dir=run")
     assert ended.code == 0, ended.err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["phase"] == "done"
@@ -269,6 +269,9 @@ def test_the_whole_way_and_a_network_of_somebody_else(tmp_path: Path, command: C
     before = (tmp_path / "run" / "results.json").read_text()
     reading = ("data.network=mine.pt", "data.network_activation=gelu", "hydra.run.dir=read")
     ended = command("model=weights_to_tokens", checkpoint, *reading)
+    assert ended.code == 2, "a checkpoint brings no settings"
+    assert "other sizes" in ended.err
+    ended = command("model=weights_to_tokens", checkpoint, *reading, *SIZES)
     assert ended.code == 0, ended.err
     assert "mine: y = " in ended.out
     assert "R2 to the network" in ended.out
