@@ -6,6 +6,7 @@ fitted once more to all rows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ __all__ = ["explain", "packaged_map"]
 _ROWS_TO_CHOOSE = 40  # of a table, from which on some of them only choose
 _SHARE_TO_CHOOSE = 0.25
 _STEPS = 5  # of the fit to all rows
+_LEAST_SECONDS = 0.05  # for a search, however long the split has taken
 _MOST_ROWS = 20_000  # beyond which a quarter more rows change no digit that is shown
 _MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
 
@@ -67,16 +69,22 @@ def explain(
     Raises:
         ValueError: the data cannot be searched, see `searches.portfolio.search`.
     """
+    begun = time.perf_counter()
+    settings = settings or PortfolioSettings()
     inputs, target = checked_rows(inputs, target, "training")
     if weights is not None:
         weights = checked_weights(weights, target)
     train, chooses = _split(target, weights, seed)
+    searched, held_out = inputs[train], inputs[chooses]  # copies, which take a second where there are many columns
+    if settings.seconds is not None:
+        left = settings.seconds - (time.perf_counter() - begun)
+        settings = replace(settings, seconds=max(left, _LEAST_SECONDS))
     result = search(
-        inputs[train],
+        searched,
         target[train],
         settings,
         seed=seed,
-        validation=(inputs[chooses], target[chooses]) if len(chooses) else None,
+        validation=(held_out, target[chooses]) if len(chooses) else None,
         weights=None if weights is None else weights[train],
         validation_weights=None if weights is None or not len(chooses) else weights[chooses],
         seeds=seeds,
