@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from searches import genetic_programming, structures
 from searches.common import history
+from searches.common.skeleton_fitting import SkeletonFitter
 from searches.evolution.settings import GeneticProgrammingSettings
+from searches.latent_space.skeleton_scores import SkeletonScores
 from searches.structures import StructureSearchSettings
+from tests.latent_maps import skeletons_of
 
 EARLY, LATE = 200, 800
 RNG = np.random.default_rng(0)
@@ -22,8 +26,8 @@ NOISE = RNG.normal(size=12)
 END = {"simplify_seconds": 0, "polish_equations": 0, "stop_when_exact": False}
 LIMITS = {
     "searches.common.history.MOST_ENTRIES": 20,
-    "searches.evolution.island._MEMORY": 50,
-    "searches.gumbel_structures.course._MOST_SEEN": 50,
+    "searches.evolution.island.MEMORY": 50,
+    "searches.gumbel_structures.course.MOST_SEEN": 50,
     "searches.common.skeleton_fitting._MOST_REMEMBERED": 50,
     "searches.common.exactness._REMEMBERED": 20,
 }
@@ -66,6 +70,30 @@ def test_state_and_memory_stay_as_they_are(
     early, late = np.mean(sizes[EARLY - 50 : EARLY + 50]), np.mean(sizes[-100:])
     assert late < 1.05 * early
     assert objects[LATE - 1] < 1.05 * objects[EARLY]
+
+
+def scores() -> SkeletonScores:
+    return SkeletonScores(SkeletonFitter(X, NOISE, search_rows=12, screen_rows=8, linear_scaling=True), capacity=4)
+
+
+def test_of_many_decoded_skeletons_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a search that goes on from the state on disk, which stays as large as it is."""
+    monkeypatch.setattr("searches.latent_space.skeleton_scores._CHUNK", 5)
+    monkeypatch.setattr("searches.latent_space.skeleton_scores._MOST_PACKS", 4)
+    one, sizes = scores(), []
+    different = {one.program(each): each for each in skeletons_of(90)}
+    skeletons = list(different.values())
+    for start in range(0, len(skeletons), 6):
+        one.errors(skeletons[start : start + 6])
+        sizes.append(len(json.dumps(one.state())))
+        again = scores()
+        again.load(again.state_check(json.loads(json.dumps(one.state()))))
+        assert len(again) == len(one) == min(start + 6, len(skeletons))
+        assert again.state() == one.state()
+        one = again
+    assert not one.is_known(skeletons[0])
+    assert one.is_known(skeletons[-1])
+    assert max(sizes[8:]) < 1.3 * max(sizes[4:8])
 
 
 def test_a_long_history_keeps_its_ends_and_thins_out_what_is_old() -> None:

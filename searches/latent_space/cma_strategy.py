@@ -19,7 +19,7 @@ __all__ = ["CMAStrategy"]
 
 _BETTER = 1e-3  # that much lower must a score be to count as progress
 _LARGEST_SCORE, _FARTHEST = 1e6, 1e9  # of a told score, and of a told point in prior standard deviations
-_MOST_RESTARTS, _MOST_TOLD = 1_000_000, 1_000_000
+_MOST_RESTARTS, _MOST_TOLD = 1_000_000, 200
 _SIGMAS = (1e-3, 1e3)  # step sizes between which CMA-ES is still looking for something
 
 
@@ -135,7 +135,8 @@ class CMAStrategy:
             self._best, self._idle = best, 0
         else:
             self._idle += 1
-        if self._idle >= self.settings.patience or not _SIGMAS[0] < self.sigma < _SIGMAS[1]:
+        is_long = len(self._told) >= _MOST_TOLD  # the state on disk holds all that was told
+        if is_long or self._idle >= self.settings.patience or not _SIGMAS[0] < self.sigma < _SIGMAS[1]:
             self.restarts += 1
             self._start()
 

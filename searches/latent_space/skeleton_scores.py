@@ -9,6 +9,7 @@ keeps its first score, whether it was then only screened or also fitted (see `se
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
 import zlib
@@ -25,7 +26,7 @@ from expressions.operators import FIRST_VARIABLE
 from expressions.schema import program, tokens
 from expressions.skeleton import Skeleton, completed, skeleton_of
 from foundation.schema import Check, FormatError, json_content, list_of, number, optional, record, row_of, text
-from searches.common.search_state import unpacked
+from searches.common.search_state import count, unpacked
 from searches.common.skeleton_fitting import SkeletonFitter
 from searches.common.stored_scores import believed
 
@@ -34,7 +35,8 @@ __all__ = ["PENALTY", "Elite", "SkeletonScores", "program_to_fit", "shares_by_ra
 PENALTY = 1e3  # score of skeletons that are too long or not finite: finite, because CMA-ES averages scores
 _SMALLEST_NMSE = 1e-32  # below, an error is rounding, and its logarithm says nothing
 _CHUNK = 500  # scores that are packed together for the state on disk
-_LONGEST_PACK, _MOST_PACKS = 1 << 22, 100_000
+_MOST_PACKS = 40  # twenty thousand scores; of older ones nothing is known
+_LONGEST_PACK, _MOST_READ = 1 << 22, 100_000  # of a state that somebody else may have written
 _GOLDEN = 0.6180339887498949
 
 
@@ -81,11 +83,12 @@ class SkeletonScores:
         self._known: dict[Tokens, float] = {}  # program -> normalised error
         self._programs: dict[Skeleton, Tokens] = {}
         self._packed: list[str] = []
+        self._forgotten = 0  # scores of skeletons that are no longer known
         self._evaluations_before = 0.0
 
     def __len__(self) -> int:
         """Number of different skeletons that were scored."""
-        return len(self._known)
+        return self._forgotten + len(self._known)
 
     @property
     def evaluations(self) -> float:
@@ -94,10 +97,19 @@ class SkeletonScores:
 
     def errors(self, decoded: Sequence[Skeleton]) -> np.ndarray:
         """Normalised squared errors, inf where an equation is not finite. `[skeletons]`"""
+        self._forget()
         plain = [self.program(each) for each in decoded]
         new = [each for each in dict.fromkeys(plain) if each not in self._known]
         self._fit(new, dict(zip(reversed(plain), reversed(decoded), strict=True)))
         return np.array([self._known[each] for each in plain])
+
+    def _forget(self) -> None:
+        """Bound the memory of scores: the oldest go first, as many as are packed together."""
+        while len(self._known) > _MOST_PACKS * _CHUNK:
+            for oldest in list(itertools.islice(self._known, _CHUNK)):
+                del self._known[oldest]
+            del self._packed[:1]
+            self._forgotten += _CHUNK
 
     def scores(self, decoded: Sequence[Skeleton]) -> np.ndarray:
         """Scores to minimise: `log(nmse) + parsimony * length`, or `PENALTY` without an error. `[skeletons]`"""
@@ -160,6 +172,7 @@ class SkeletonScores:
         for start in range(_CHUNK * len(self._packed), len(known) - _CHUNK + 1, _CHUNK):
             self._packed.append(_pack(known[start : start + _CHUNK]))
         return {
+            "forgotten": self._forgotten,
             "packed": self._packed,
             "known": [[list(program), nmse] for program, nmse in known[_CHUNK * len(self._packed) :]],
             "elites": [
@@ -206,7 +219,8 @@ class SkeletonScores:
 
         return record(
             {
-                "packed": list_of(packed, most=_MOST_PACKS),
+                "forgotten": count,
+                "packed": list_of(packed, most=_MOST_READ),
                 "known": chunk,
                 "elites": list_of(elite, most=self.capacity),
                 "best": self.fitter.state_check,
@@ -216,6 +230,7 @@ class SkeletonScores:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore the scores and elites of an earlier run; an elite that is worse than its error gets its own."""
+        self._forgotten = state["forgotten"]
         self._packed = [content for content, _ in state["packed"]]
         self._known = {}
         for chunk in [*(chunk for _, chunk in state["packed"]), state["known"]]:
