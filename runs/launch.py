@@ -16,11 +16,15 @@ class LaunchError(UserError):
 
 
 def rank() -> int:
-    """This process's number among those of the run, before a Trainer exists."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+    """This process's number among those of the run, before a Trainer exists; 0 is the first one of all machines.
+
+    Where a command a machine starts the others, a process knows the number of its machine and its place there.
+    """
+    for name in ("RANK", "SLURM_PROCID"):
         if os.environ.get(name, "").isdecimal():
             return int(os.environ[name])
-    return 0
+    numbers = (os.environ.get(name, "") for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
+    return next((int(number) for number in numbers if number.isdecimal() and int(number) > 0), 0)
 
 
 def check_launch(trainer: Mapping[str, Any], resumes: bool, sweep: bool, hydra_overrides: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def weight_of_rank(count: Tensor) -> Tensor:
     Args:
         count: number of terms of this process's mean. `[]`
     """
-    counts = torch.stack(of_all_ranks(count.float()))
+    counts = torch.stack(of_all_ranks(count.double()))
     return count / counts.mean()
 
 
