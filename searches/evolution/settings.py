@@ -112,7 +112,7 @@ class GeneticProgrammingSettings(Settings):
     mutations: dict[str, float] | None = setting(None)
     first_height: tuple[int, int] = setting((1, 3), rule=HEIGHTS)
     max_height: int = setting(12, least=0, most=100)
-    max_length: int = setting(60, least=1, most=500)
+    max_length: int = setting(60, least=1, most=5_000)
     bank_size: int = setting(1000, least=0)
     bank_interval: int = setting(5, least=0)
     linked_sums: int = setting(40, least=0)
