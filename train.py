@@ -36,6 +36,7 @@ from rediscover.training import chosen_model, optimized, train
 from runs import sigterm
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
 from runs.launch import check_launch
+from runs.refused import nothing_left
 
 __all__ = ["main"]
 
@@ -72,8 +73,9 @@ def run_job(config: DictConfig) -> float | None:
     with _one_sentence():  # here, not only outside: Hydra prints its own lines about whatever leaves a job
         job = HydraConfig.get()
         sweep = job.mode == RunMode.MULTIRUN
-        check_launch(config.trainer, config.resume is not None, sweep, job.overrides.hydra)
-        return optimized(train(config), config.optimize)
+        with nothing_left(job.runtime.output_dir):
+            check_launch(config.trainer, config.resume is not None, sweep, job.overrides.hydra)
+            return optimized(train(config), config.optimize)
 
 
 @contextlib.contextmanager

@@ -24,26 +24,33 @@ class RunRecord(Callback):
 
     Example:
         ```python
-        record = RunRecord(run_dir, {"model": "autoencoder", "data": "california", "seed": 0})
+        record = RunRecord(run_dir)
         trainer = Trainer(callbacks=[record])
+        record.begin({"model": "autoencoder", "data": "california", "seed": 0, "wandb_run_id": None})
         with record.phase("fit"):
             trainer.fit(model, datamodule)
         ```
 
     Args:
         run_dir: Run directory.
-        facts: Facts known from the start: model, data, seed, wandb_run_id.
         writes: Whether this process writes; False on all ranks but the first.
     """
 
-    def __init__(self, run_dir: str | Path, facts: Mapping[str, Any], writes: bool = True) -> None:
+    def __init__(self, run_dir: str | Path, writes: bool = True) -> None:
         self.run_dir = Path(run_dir)
         self.writes = writes
         self._fit_seconds = 0.0  # of earlier attempts, as far as their epochs were kept
         self._began = time.perf_counter()
         self._merged = 0.0
-        if writes:
-            begin_results(run_dir, facts)
+
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """Write the record for the first time: from now on the run has begun, and can go on.
+
+        Args:
+            facts: Facts known from the start: model, data, seed, wandb_run_id.
+        """
+        if self.writes:
+            begin_results(self.run_dir, facts)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -25,6 +25,7 @@ from runs.directory import BEST, claimed, starting_point, wandb_run_id, whole_ch
 from runs.interruption import how_to_go_on, interruptible
 from runs.launch import rank
 from runs.record import read_results
+from runs.refused import nothing_left
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -72,16 +73,19 @@ def train(config: DictConfig) -> dict[str, float]:
         Interrupted: Ctrl-C was pressed; the run can go on, unless it had not begun.
     """
     job = Job.of(config)
-    long = reading_line(str(job.config.data.get("path"))) if OmegaConf.is_dict(job.config.get("data")) else None
-    if long is not None and rank() == 0:
-        say(long)
-    check_config(job.config)
-    job.run_dir.mkdir(parents=True, exist_ok=True)  # Hydra has made it, but for a composed configuration
-    if rank() != 0:
-        _run(job, first=False)
-        return {}
-    with claimed(job.run_dir), interruptible(job.run_dir):
-        _run(job, first=True)
+    with nothing_left(job.run_dir):
+        long = (
+            reading_line(str(job.config.data.get("path"))) if OmegaConf.is_dict(job.config.get("data")) else None
+        )
+        if long is not None and rank() == 0:
+            say(long)
+        check_config(job.config)
+        job.run_dir.mkdir(parents=True, exist_ok=True)  # Hydra has made it, but for a composed configuration
+        if rank() != 0:
+            _run(job, first=False)
+            return {}
+        with claimed(job.run_dir), interruptible(job.run_dir):
+            _run(job, first=True)
     metrics = read_results(job.run_dir).get("metrics", {})
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
@@ -118,6 +122,7 @@ def _run(job: Job, first: bool) -> None:
     import lightning.pytorch as pl
     import torch
 
+    from callbacks.run_record import RunRecord
     from rediscover.wiring.building import (
         build_callbacks,
         build_data,
@@ -143,10 +148,10 @@ def _run(job: Job, first: bool) -> None:
         first_step = check_fit(checkpoint, model, config.trainer.max_epochs)
     elif checkpoint is not None:
         take_weights(checkpoint, model)
-    record, run_id = _record(job, first)
-    search = build_search(config, run_dir)
-    loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
-    trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers)
+    search, record = build_search(config, run_dir), RunRecord(run_dir, writes=first)
+    trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers=[])
+    run_id = _begin(job, record)  # everything has been built: only now is anything written down
+    trainer.loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
     with closing(trainer), together(trainer):
         with record.phase("fit"):  # one that was over ends before its first step
             resumed = checkpoint if first_step > 0 else None
@@ -165,15 +170,13 @@ def _run(job: Job, first: bool) -> None:
             say(f"interrupted, with the best equations so far: {how_to_go_on(run_dir)}")
 
 
-def _record(job: Job, first: bool) -> tuple[RunRecord, str | None]:
-    """The record of a run, begun on disk, and its W&B run id, which only the first process has."""
-    from callbacks.run_record import RunRecord
-
-    run_id = wandb_run_id(job.run_dir) if first and job.config.logger else None
-    facts = {"model": job.model, "data": job.data, "seed": job.config.seed, "wandb_run_id": run_id}
-    if first:
+def _begin(job: Job, record: RunRecord) -> str | None:
+    """Begin a run on disk; its W&B run id, which only the first process has."""
+    if record.writes:
         job.remember()  # only now are its settings known to be sound
-    return RunRecord(job.run_dir, facts, writes=first), run_id
+    run_id = wandb_run_id(job.run_dir) if record.writes and job.config.logger else None
+    record.begin({"model": job.model, "data": job.data, "seed": job.config.seed, "wandb_run_id": run_id})
+    return run_id
 
 
 def _take_best(config: DictConfig, run_dir: Path, model: LightningModule) -> None:

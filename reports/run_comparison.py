@@ -10,8 +10,9 @@ from rich.text import Text
 
 from foundation.errors import UserError, near
 from foundation.terminal import printable
+from runs.interruption import how_to_go_on
 from runs.metrics_file import losses
-from runs.reader import FINISHED, TORN, Run, digits, find_runs, read_run
+from runs.reader import FINISHED, INTERRUPTED, TORN, Run, digits, find_runs, read_run
 
 __all__ = [
     "COMMON",
@@ -156,10 +157,12 @@ def terminal_table(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
 
 
 def remark(run: Run) -> str:
-    """What is known of a run without results: why, how far it came, and the last values it logged."""
+    """What is known of a run that is not finished: why, how far it came, its last values, and how it goes on."""
     reach = max((points[-1][0] for points in run.curves.values()), default=None)
     shown = losses(run.curves) or run.curves
     last = [f"{name} {number(points[-1][1])}" for name, points in list(shown.items())[:4]]
     parts = [run.problem] if run.problem else []
     parts.append("nothing was logged yet" if reach is None else f"epoch {number(reach)}: {', '.join(last)}")
+    if run.state == INTERRUPTED:
+        parts.append(how_to_go_on(run.path))
     return f"{run.name} ({run.state}): {'; '.join(parts)}"

@@ -21,13 +21,14 @@ from foundation.files import FileError, MissingFileError, check_plain_folder, re
 from foundation.settings import shown
 from runs.directory import FOREIGN, ID_FILE
 from runs.metrics_file import Curve, open_table, read_metrics
-from runs.settings_file import OLD_WORDS, read_settings
+from runs.settings_file import read_old_words, read_settings
 
 __all__ = ["FINISHED", "INTERRUPTED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
 
 FINISHED, UNFINISHED, INTERRUPTED, TORN = "finished", "unfinished", "interrupted", "torn"
 
 _RESULTS, _CONFIG, _FRONT = "results.json", Path(".hydra") / "config.yaml", "equations.csv"
+_BEGUN = (_RESULTS, "metrics.csv", "attempts", "checkpoints")  # of which a run that has begun has one
 _NOT_RUNS = frozenset({"wandb", "attempts", "checkpoints", "plots", "search", ".hydra", ".git", "__pycache__"})
 _NO_SETTINGS = (
     "model=",
@@ -83,10 +84,14 @@ class Run:
 
 
 def find_runs(root: Path) -> Iterator[Path]:
-    """Directories at or below `root` that hold a run, in the order of their names."""
+    """Directories at or below `root` that hold a run, in the order of their names.
+
+    One of a command that was refused, which earlier versions left behind, holds none.
+    """
     try:
         if (root / _RESULTS).is_file() or (root / _CONFIG).is_file():
-            yield root
+            if any((root / name).exists() for name in _BEGUN):
+                yield root
             return  # what lies inside a run belongs to it
         below = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
     except OSError:
@@ -184,13 +189,14 @@ def _describe(run: Run) -> None:
 
 def _settings(path: Path) -> str:
     """The settings of a command line that make one run another experiment than the next."""
+    words: list[str] = []
     try:
         stored = read_settings(path)
-        words = [f"{key}={shown(value)}" for key, value in stored.values.items()]
+        words += [f"{key}={shown(value)}" for key, value in stored.values.items()]
         words += [f"~{key}" for key in stored.removed]
     except UserError:  # a run of an earlier version
-        content = _yaml_content(path / OLD_WORDS)
-        words = [str(word) for word in content] if isinstance(content, list) else []
+        with contextlib.suppress(UserError):
+            words = read_old_words(path)
     return " ".join(word for word in words if not word.lstrip("+~").startswith(_NO_SETTINGS))
 
 
@@ -206,7 +212,7 @@ def _yaml_content(path: Path) -> Any:
 
     try:
         raw = read_regular(path, most=_LARGEST_YAML)
-        return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(raw, Loader=yaml.SafeLoader)  # the faster one crashes on brackets in brackets in brackets
     except (FileError, ValueError, yaml.YAMLError, RecursionError):
         return None
 

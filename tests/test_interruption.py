@@ -1,4 +1,5 @@
-"""Ctrl-C is recorded, says what to type, and loses nothing; `resume=auto` finds the run by its own record."""
+"""Ctrl-C is recorded, says what to type, and loses nothing; `resume=auto` finds the run by its own record; a
+refused command leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ import pytest
 import torch
 
 import compare
+from foundation.errors import UserError
+from runs.directory import claimed
+from runs.reader import find_runs, read_run
 from runs.record import read_results
+from runs.refused import nothing_left
 from runs.unfinished import newest_unfinished
 
 FIT = (
@@ -56,8 +61,6 @@ def _interrupting(place: str, call: int) -> Callable:
 
 def state(run_dir: Path) -> str:
     """What `compare.py` calls a run."""
-    from runs.reader import read_run
-
     return read_run(run_dir).state
 
 
@@ -167,4 +170,65 @@ def test_auto_is_the_run_that_began_last_by_its_own_record(tmp_path: Path) -> No
 def test_compare_calls_an_interrupted_run_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path, "cut", phase="search", interrupted=True)
     assert compare.main([str(tmp_path)]) == 0
-    assert "cut (interrupted): in its search phase" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cut (interrupted): in its search phase; nothing was logged yet; python train.py resume=" in shown
+
+
+# --- refused commands -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_of_what_did_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with claimed(folder):
+            pass
+        with pytest.raises(UserError), nothing_left(folder):
+            raise UserError("no")
+
+    refuse(tmp_path / "logs" / "gmeql" / "now")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "logs" / "gmeql").mkdir(parents=True)
+    (tmp_path / "logs" / "gmeql" / "multirun.yaml").touch()
+    refuse(tmp_path / "logs" / "gmeql" / "now")
+    assert list(tmp_path.iterdir()) == []
+    refuse(tmp_path)  # hydra.run.dir=.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.log").touch()
+    refuse(tmp_path / "mine" / "now")
+    refuse(tmp_path / "mine")
+    assert (tmp_path / "mine" / "train.log").exists()
+    run = record(tmp_path, "run", phase="fit")
+    refuse(run)
+    assert (run / "results.json").exists()
+    folder = tmp_path / "busy"
+    folder.mkdir()
+    with claimed(folder), pytest.raises(UserError), nothing_left(folder):
+        raise UserError("another process is at work there")
+    assert folder.exists()
+
+
+def test_what_is_refused_late_or_in_a_sweep_leaves_nothing(tmp_path: Path, command: Callable) -> None:
+    for arguments in (
+        ["-m", "seed=1,2", "trainer=ddp", "trainer.devices=2"],
+        ["experiment=smoke", "data.max_rows=100", "logger=csv", "+trainer.overfit_batches=-1"],
+    ):
+        ended = command(*arguments)
+        assert ended.code == 2, ended.err
+        assert list(tmp_path.iterdir()) == [], arguments
+
+
+def test_compare_passes_by_what_never_began(tmp_path: Path) -> None:
+    for name in ("refused", "begun"):
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        (tmp_path / name / ".hydra" / "config.yaml").touch()
+    (tmp_path / "begun" / "attempts").mkdir()
+    assert [path.name for path in find_runs(tmp_path)] == ["begun"]
+
+
+def test_yaml_of_an_earlier_version_crashes_nothing(tmp_path: Path) -> None:
+    run = record(tmp_path, "run", phase="done")
+    for text in ("[" * 100_000, "- &a [x, x]\n- &b [*a, *a]\n- seed=1\n- model.width=3\n"):
+        (run / ".hydra" / "overrides.yaml").write_text(text)
+        assert read_run(run, curves=True).settings in ("", "model.width=3")

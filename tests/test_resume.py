@@ -80,7 +80,8 @@ def fit(run_dir: Path, workers: int, processes: int, cut: int | None = None) -> 
     model = build_model(config, datamodule)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     first_step = check_fit(checkpoint, model) if checkpoint.is_file() else 0
-    record = RunRecord(run_dir, {"model": "autoencoder", "data": "california", "seed": 3, "wandb_run_id": None})
+    record = RunRecord(run_dir)
+    record.begin({"model": "autoencoder", "data": "california", "seed": 3, "wandb_run_id": None})
     loggers = build_loggers(config, run_dir, first_step, None, writes=True)
     trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record), loggers)
     trainer.callbacks[:0] = [Draws(), *([] if cut is None else [Cut(cut)])]
@@ -175,14 +176,14 @@ def test_checkpoints_hold_no_code(tmp_path: Path) -> None:
 
 
 def test_results_are_replaced_whole_and_hold_no_nan(tmp_path: Path) -> None:
-    RunRecord(tmp_path, {"model": "autoencoder", "data": "california", "seed": 1, "wandb_run_id": "abc"})
+    RunRecord(tmp_path).begin({"model": "autoencoder", "data": "california", "seed": 1, "wandb_run_id": "abc"})
     record_metrics(tmp_path, {"test/r2": torch.tensor(0.5), "search/seconds": float("nan"), "n": np.int64(3)})
     record_equations(tmp_path, [{"infix": "x0", "train_r2": np.float64(1), "recovered": None, "chosen": np.True_}])
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["metrics"] == {"test/r2": 0.5, "search/seconds": None, "n": 3}
     assert results["equations"] == [{"infix": "x0", "train_r2": 1.0, "recovered": None, "chosen": True}]
     assert results["schema"] == 1
-    RunRecord(tmp_path, {"model": "autoencoder", "data": "california", "seed": 1, "wandb_run_id": "abc"})
+    RunRecord(tmp_path).begin({"model": "autoencoder", "data": "california", "seed": 1, "wandb_run_id": "abc"})
     assert read_results(tmp_path) == results, "a second attempt loses nothing"
     (tmp_path / "results.json").write_text('{"schema": 1, "met')
     assert read_results(tmp_path) == {}

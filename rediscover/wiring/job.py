@@ -66,5 +66,5 @@ class Job:
     def remember(self) -> None:
         """Put down the settings, for `resume=` and for comparisons."""
         write_settings(self.run_dir, settings_of(self.overrides, self.config))
-        if not (self.run_dir / CONFIG).is_file():  # Hydra has written it where it has made the directory
+        if not (self.run_dir / CONFIG).is_file():
             replace_file(self.run_dir / CONFIG, OmegaConf.to_yaml(self.config))
