@@ -18,7 +18,7 @@ from modules.pretrained import CVAE_SMALL
 from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
 from searches.latent_space.equation_map import MapFile
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price
+from searches.pareto_front import Candidate, ParetoFront, node_price
 from searches.portfolio import PortfolioSettings, Progress, search
 from searches.search_result import SearchResult
 
@@ -122,7 +122,7 @@ def _fitted_to_all(
     chooses: np.ndarray,
 ) -> ParetoFront:
     """The front with the constants that fit all rows best; what is exact stays as it is."""
-    inexact = [candidate for candidate in front if candidate.error >= EXACT_NMSE]
+    inexact = [candidate for candidate in front if not candidate.exact]
     fitted = fit_constants(
         [candidate.expression for candidate in inexact], inputs, target, iterations=_STEPS, weights=weights
     )
@@ -142,4 +142,4 @@ def _fitted_to_all(
 
 
 def _exact(front: ParetoFront) -> list[Candidate]:
-    return [candidate for candidate in front if candidate.error < EXACT_NMSE]
+    return [candidate for candidate in front if candidate.exact]

@@ -17,7 +17,6 @@ from searches.common.refinement import Refinement, finish_seconds
 from searches.common.whole_table import WholeTable
 from searches.links.settings import LinkRegressionSettings
 from searches.links.sums import linked_sums
-from searches.pareto_front import EXACT_NMSE
 from searches.search_result import SearchResult
 
 __all__ = ["LinkRegressionSettings", "search"]
@@ -76,7 +75,7 @@ def search(
         history=[],
         seconds=time.perf_counter() - begun,
         evaluations=len(equations) + task.evaluations,
-        stopped="exact" if any(candidate.error < EXACT_NMSE for candidate in front) else "done",
+        stopped="exact" if any(candidate.exact for candidate in front) else "done",
         counts={"equations": len(equations)},
         notes=notes,
     )

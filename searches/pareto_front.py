@@ -35,6 +35,8 @@ class Candidate:
         validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
             `train_nmse` where there are none.
         price: decrease of the error's logarithm that a node more must bring, see `node_price`; None: 5 % a node.
+        rounding: error that the rounding of the data alone leaves: one below it is exact to the digits given. 0
+            where the equation has so many constants that nothing is ever exact.
     """
 
     expression: Expression
@@ -42,6 +44,7 @@ class Candidate:
     train_nmse: float
     validation_nmse: float
     price: float | None = None
+    rounding: float = EXACT_NMSE
 
     @classmethod
     def of(cls, expression: Expression, inputs: np.ndarray, target: np.ndarray) -> Candidate:
@@ -59,6 +62,11 @@ class Candidate:
     def error(self) -> float:
         """The larger of the two errors: an equation that explodes on unseen rows is as bad as it is there."""
         return max(self.train_nmse, self.validation_nmse)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the equation leaves nothing but the rounding of the data."""
+        return self.error < self.rounding
 
 
 @dataclass
@@ -90,16 +98,17 @@ class ParetoFront:
 def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
-    The shortest exact equation (error below `EXACT_NMSE`) where there is one. Otherwise the one of the shortest
-    description where the candidates say what a node costs (`node_price`); where they do not, a node more must
-    lower the error by 5 %. Errors are on held-out rows, or on training rows where those are worse.
+    The shortest exact equation, which fits the data to the digits in which they are given, where there is one.
+    Otherwise the one of the shortest description where the candidates say what a node costs (`node_price`); where
+    they do not, a node more must lower the error by 5 %. Errors are on held-out rows, or on training rows where
+    those are worse.
 
     Raises:
         ValueError: the front is empty.
     """
     if not len(front):
         raise ValueError("the front is empty: no equation was finite on every row")
-    exact = [c for c in front if c.error < EXACT_NMSE]
+    exact = [c for c in front if c.exact]
     if exact:
         return exact[0]
     usual = -math.log(GAIN_PER_NODE)

@@ -28,7 +28,7 @@ from searches.common.refinement import Refinement, near_front
 from searches.common.whole_table import WholeTable
 from searches.evolution.tree_size import tree_size
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, node_price, pick
+from searches.pareto_front import Candidate, ParetoFront, node_price, pick
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import Crew, Report, possible_methods
 from searches.portfolio_members.data import PortfolioData
@@ -447,7 +447,7 @@ class _Run:
         if not whole.is_longer_than(task) or not len(front):
             return front
         picked = pick(front)
-        if not len(picked.expression.constants) or picked.error < EXACT_NMSE:
+        if not len(picked.expression.constants) or picked.exact:
             return front
         rows = slice(None, None, -(-len(whole) // _LAST_ROWS))  # a view: the columns of no interest are not copied
         weights = None if whole.weights is None else whole.weights[rows]

@@ -8,7 +8,7 @@ from expressions.expression import Expression
 from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.common.whole_table import WholeTable
-from searches.pareto_front import EXACT_NMSE, Candidate
+from searches.pareto_front import Candidate
 
 __all__ = ["NEARLY_EXACT", "ExactnessCheck"]
 
@@ -16,6 +16,7 @@ NEARLY_EXACT = 1e-8
 """Error on the search rows, perhaps in float32, from which an equation is worth a check on all rows in float64."""
 _ITERATIONS = 20
 _REMEMBERED = 10_000  # equations that were checked
+_MANY_DIGITS = 1e-11  # error of rounding below which what is exact is no accident, and the search is over
 
 
 class ExactnessCheck:
@@ -52,9 +53,9 @@ class ExactnessCheck:
         )
         for each in equations:
             candidate = self.refinement.judged(each)
-            if candidate.error < EXACT_NMSE and self.table.is_longer_than(self.task):
+            if candidate.exact and self.table.is_longer_than(self.task):
                 candidate = self.table.judged(candidate)
-            if candidate.error < EXACT_NMSE:
+            if candidate.exact and candidate.rounding < _MANY_DIGITS:
                 self.exact = candidate
                 return True
         self._refuted[found] = None

@@ -134,7 +134,7 @@ class Refinement:
         candidates = list(front)
         order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not picked, -k))
         count = self.equations
-        if picked.error < EXACT_NMSE:
+        if picked.exact:
             candidates, count = candidates[: order[0] + 1], min(1, count)
         left = min(self.simplify_seconds, max(0.0, seconds))
         for number, k in enumerate(order[:count]):
@@ -161,7 +161,7 @@ class Refinement:
         """
         if not self.constants:
             return candidate
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        limit = _limit(candidate)
         start = 0
         while start < len(candidate.expression) and time.monotonic() < self._ends:
             for piece in self._straight_pieces(candidate.expression.subtree(start)):
@@ -207,7 +207,7 @@ class Refinement:
         average for n rows: each that is taken out may cost three standard deviations of that.
         """
         taken = 0
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        limit = _limit(candidate)
         noise = _CHI_SQUARE / len(self.task.target) * candidate.error
         for value in (0.0, 1.0):  # a term less is worth more than a factor less
             k = 0
@@ -226,7 +226,7 @@ class Refinement:
             found = self.judged(change(candidate.expression))
             # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
             shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))
-            if shorter and found.error <= max(candidate.error, EXACT_NMSE):
+            if shorter and (found.exact or found.error <= candidate.error):
                 candidate = self._rounded(self._pruned(found))
         return candidate
 
@@ -235,7 +235,7 @@ class Refinement:
         shorter = self.judged(equation)
         if shorter.complexity >= complexity:
             return None
-        if not self.constants or shorter.error < EXACT_NMSE:
+        if not self.constants or shorter.exact:
             return shorter
         again = self.judged(self.task.refit(shorter.expression))
         # Fitted constants that leave 0 or 1 again would make it as long as before, and the pruning endless.
@@ -251,7 +251,7 @@ class Refinement:
         if not self.constants:
             return candidate
         task = self.task
-        limit = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+        limit = _limit(candidate)
         best = candidate
         for spelling in spellings(candidate.expression)[:tried]:
             snapped = snap(spelling, task.search_inputs, task.search_target)
@@ -260,6 +260,12 @@ class Refinement:
                 if rounded.error <= limit and _reads_better(rounded, best):
                     best = rounded
         return best
+
+
+def _limit(candidate: Candidate) -> float:
+    """The error up to which a shorter or rounder form is as good; below the rounding of the data all are."""
+    error = (1.0 + _SNAP_TOLERANCE) * candidate.error + EXACT_NMSE
+    return max(error, candidate.rounding) if candidate.exact else error
 
 
 def _reads_better(one: Candidate, other: Candidate) -> bool:

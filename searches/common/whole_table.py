@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,7 @@ class WholeTable:
         if held_out is None:
             return None
         return [
-            Candidate(each.expression, each.complexity, one, other, each.price)
+            replace(each, train_nmse=one, validation_nmse=other)
             for each, one, other in zip(candidates, train, held_out, strict=True)
         ]
 
