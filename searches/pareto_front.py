@@ -111,8 +111,13 @@ def pick(front: ParetoFront) -> Candidate:
     exact = [c for c in front if c.exact]
     if exact:
         return exact[0]
-    usual = -math.log(GAIN_PER_NODE)
-    return min(front, key=lambda c: math.log(c.error) + c.complexity * (usual if c.price is None else c.price))
+    return min(front, key=_description)
+
+
+def _description(candidate: Candidate) -> float:
+    """Length of a description by a candidate, in halves of a nat a row; what is below all rounding is no gain."""
+    price = -math.log(GAIN_PER_NODE) if candidate.price is None else candidate.price
+    return math.log(max(candidate.error, EXACT_NMSE)) + price * candidate.complexity
 
 
 def node_price(rows: int, held_out: bool) -> float:

@@ -62,7 +62,8 @@ class SearchResult:
         """The result as numbers, texts, lists and mappings, which JSON holds."""
         return {
             "front": [
-                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.price] for c in self.front
+                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.price, c.rounding]
+                for c in self.front
             ],
             "history": self.history,
             "seconds": self.seconds,

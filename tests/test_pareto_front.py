@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,9 @@ def test_rounding_is_exact_and_a_cosine_in_the_place_of_a_square_is_not() -> Non
 def test_an_empty_front_has_nothing_to_pick() -> None:
     with pytest.raises(ValueError, match="no equation was finite"):
         pick(ParetoFront.of([candidate(1, math.inf)]))
+
+
+def test_an_error_of_zero_that_means_nothing_is_compared_like_any_other() -> None:
+    """With a constant for every third row nothing is exact, though the error be 0."""
+    small, large = (replace(candidate(size, 0.0), rounding=0.0) for size in (3, 90))
+    assert pick(ParetoFront([small, large])) is small

@@ -110,6 +110,7 @@ class TargetFit:
                     "train_nmse": candidate.train_nmse,
                     "validation_nmse": candidate.validation_nmse,
                     "price": candidate.price,
+                    "rounding": candidate.rounding,
                     "loss": loss,
                 }
                 for candidate, shown, loss in rows
@@ -141,7 +142,7 @@ class TargetFit:
         return cls(
             name=str(found["name"]),
             candidates=tuple(
-                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["price"])
+                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["price"], row["rounding"])
                 for equation, row, errors in zip(equations, rows, scores, strict=True)
             ),
             chosen=chosen,
