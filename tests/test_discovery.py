@@ -6,15 +6,20 @@ import csv
 import io
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from expressions.parsing import parse
 from foundation.errors import UserError
-from reports.discovery import EQUATION, LINEAR, Discovery, Score, read, write
+from reports.discovery import EQUATION, LINEAR, Discovery, Score, ShownEquations, read, write
+from reports.discovery_parts.intervals import interval_texts
+from reports.discovery_parts.terminal import summary
 from searches.pareto_front import Candidate, ParetoFront
 
 HOSTILE = ('<script>alert("1")</script>', 'it\'s "quoted"\n\\end{document}\u202e', "\udc80 θ [°C]")
@@ -70,6 +75,31 @@ def test_the_files(tmp_path: Path) -> None:
     tex = (tmp_path / "out" / "equation.tex").read_text()
     assert r"\[ \mathrm{P\_kPa} = " in tex
     assert "% T_K: 'T [K]'" in tex
+
+
+def test_constants_have_intervals_wherever_the_equation_is_shown(tmp_path: Path) -> None:
+    exact = discovery()
+    assert ShownEquations.of_discovery(exact).intervals == ()
+    inputs, target = exact.train or (np.empty(0), np.empty(0))
+    noisy = target + 0.2 * np.random.default_rng(1).normal(size=len(target))
+    front = ParetoFront([*exact.front.candidates[:2], Candidate(exact.chosen.expression, 9, 1e-4, 1e-4)])
+    made = replace(exact, front=front, chosen=front[2], train=(inputs, noisy))
+    [words] = ShownEquations.of_discovery(made).intervals
+    low, high = (float(word) for word in re.fullmatch(r"8\.3\d* \((\S+) to (\S+)\)", words).groups())
+    assert 8.2 < low < 8.314 < high < 8.4
+    write(tmp_path, made)
+    for name in ("equations.csv", "equation.tex", "report.html"):
+        assert words in (tmp_path / name).read_text(), name
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(summary(made))
+    assert words in console.export_text()
+
+
+def test_an_interval_is_written_with_the_digits_that_mean_something() -> None:
+    ends = np.array([[1.5812345, 1.6387654], [0.9, np.inf], [-np.inf, 3.0], [-np.inf, np.inf], [np.nan, np.nan]])
+    assert interval_texts([1.61, 4.0, 2.0, 1.0, 5.0], ends) == (
+        "1.61 (1.581 to 1.639)", "4 (from 0.9)", "2 (up to 3)", "1 (any other would do)",
+    )  # fmt: skip
 
 
 def test_the_module_predicts(tmp_path: Path) -> None:

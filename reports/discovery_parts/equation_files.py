@@ -12,7 +12,7 @@ from reports.discovery_parts.shown import ShownEquations, r2_text
 
 __all__ = ["equation_module", "equation_tex", "front_csv"]
 
-_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex")
+_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex", "intervals")
 
 
 def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
@@ -21,6 +21,9 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
     Args:
         discovery: equations, and the rows to score them on.
         shown: equations with the digits that the data support; `infix` holds all digits, `latex` these.
+
+    Returns:
+        Text of the file; its `intervals` are those of 95 % of the picked equation's constants.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -35,6 +38,7 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
                 "test_r2": shown.held_out_r2.get(candidate, ""),
                 "infix": candidate.expression.infix(discovery.names),
                 "latex": shown.of(candidate).latex(discovery.names, shown.digits),
+                "intervals": "; ".join(shown.intervals) if candidate == discovery.chosen else "",
             }
         )
     return text.getvalue()
@@ -78,6 +82,7 @@ def equation_tex(discovery: Discovery, shown: ShownEquations) -> str:
     named = [(discovery.target_name, discovery.target)]
     named += [(discovery.names[index], discovery.features[index]) for index in chosen.variables]
     comments = [f"% {name}: {feature!r}" for name, feature in named if name != feature]
+    comments += [f"% 95 % interval: {interval}" for interval in shown.intervals]
     left = latex_name(discovery.target_name)
     formula = chosen.latex(discovery.names, shown.digits)
     return "\n".join([*comments, rf"\[ {left} = {formula} \]", ""])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from expressions.expression import Expression
 from foundation.terminal import printable
 from reports.discovery_parts import plots
+from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.html_parts.escaping import escape
@@ -79,10 +80,12 @@ def _equation(discovery: Discovery, shown: ShownEquations) -> str:
     legend = ", ".join(
         f"<code>{escape(name)}</code> is {escape(_name(own))}" for name, own in named[:_MOST_NOTES] if name != own
     )
+    sure = f"{MEANING}: {escape(', '.join(shown.intervals))}."
     typeset = mathml(chosen, [_name(name) for name in discovery.names], _name(discovery.target_name))
     return (
         f'<div class="formula">{typeset}</div>'
         + (f'<p class="note">{legend}</p>' if legend else "")
+        + (f'<p class="note">{sure}</p>' if shown.intervals else "")
         + f"<details class='text'><summary>as text</summary><code>{escape(_cut(text))}</code></details>"
     )
 

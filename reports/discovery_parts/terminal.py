@@ -12,6 +12,7 @@ from rich.text import Text
 
 from expressions.expression import Expression
 from foundation.terminal import printable
+from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery, Score
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.typeset.terminal import formula_lines
@@ -109,6 +110,8 @@ def summary(discovery: Discovery, shown: ShownEquations | None = None) -> Group:
         front_table(discovery.front, discovery.chosen, names, target, shown=shown),
         Padding(Formula(shown.of(discovery.chosen), names, target), (1, 2)),
     ]
+    if shown.intervals:
+        parts.append(Padding(Text(f"{MEANING}: {', '.join(shown.intervals)}."), (0, 0, 1, 0)))
     if discovery.scores:
         parts.append(score_table(discovery.scores))
     else:
