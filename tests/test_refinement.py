@@ -98,3 +98,16 @@ def test_equations_near_the_front_are_judged_on_all_rows() -> None:
     shortest, near, far, best = map(parse, ("x0", "2*x0", "3*x0 + 1", "sin(x0) + x1"))
     found = {7: (0.4, best), 1: (1.0, shortest), 3: (1.2, near), 5: (1.5, far)}
     assert near_front(found) == [shortest, near, best]
+
+
+def test_every_refined_equation_is_written_in_powers() -> None:
+    """Not the picked one alone: a door may pick another, on rows that the search did not see."""
+    rows = np.random.default_rng(3).uniform(1.0, 5.0, (60, 2))
+    target = 3.0 * rows[:, 0] * rows[:, 1] ** -0.7 + 0.2 * np.random.default_rng(4).normal(size=60)
+    task = RegressionTask(rows, target)
+    refinement = Refinement(task, simplify_seconds=0.0)
+    texts = ("3*x0 - 1", "exp(log(0.1*x0) - 0.7*log(x1) + 3.4)")
+    front = refinement.refined(ParetoFront([refinement.judged(task.refit(parse(text))) for text in texts]))
+    written = [candidate.expression.infix() for candidate in front]
+    assert len(written) == 2
+    assert not any("log" in text or "exp" in text for text in written)

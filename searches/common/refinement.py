@@ -27,6 +27,7 @@ __all__ = ["Refinement", "finish_seconds", "near_front"]
 
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
+_SAME = 1e-9  # relative rise of the error that is only rounding, where an equation is written in another way
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
 _LONGEST_FINISH = 60.0  # seconds; it takes no longer on any table
 _GRACE_SECONDS = 0.2  # for the picked equation, when there is no time left
@@ -141,7 +142,7 @@ class Refinement:
             if number and time.monotonic() > ends:
                 break
             shorter = self._pruned(self._straightened(candidates[k]))
-            candidates[k] = self._rounded(shorter, tried=1) if number else self._widened(self._rounded(shorter))
+            candidates[k] = self._widened(self._rounded(shorter, tried=1 if number else None))
             begun = time.monotonic()
             left = min(left, ends - begun)
             if left <= 0:
@@ -226,7 +227,7 @@ class Refinement:
             found = self.judged(change(candidate.expression))
             # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
             shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))
-            if shorter and (found.exact or found.error <= candidate.error):
+            if shorter and (found.exact or found.error <= (1.0 + _SAME) * candidate.error):
                 candidate = self._rounded(self._pruned(found))
         return candidate
 
