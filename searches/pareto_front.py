@@ -15,6 +15,8 @@ from expressions.goodness_of_fit import nmse
 # An equation whose normalised squared error is below this is the formula itself, up to rounding (NRMSE < 1e-11).
 # The true one leaves 1e-30 or so; a cosine of a tiny angle in the place of a square reaches 1e-19.
 EXACT_NMSE = 1e-22
+# Error beyond which no equation is exact, in however few digits the data are written.
+ROUNDEST = 1e-3
 # How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
 GAIN_PER_NODE = 0.95
 # What a node costs in a description, in nats: the logarithm of the number of symbols that it can be where all that

@@ -13,7 +13,7 @@ from expressions.goodness_of_fit import nmse
 from expressions.schema import equation
 from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, row_of, text, whole
 from searches.common.search_state import count, history, seconds
-from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
+from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate, ParetoFront, pick
 
 __all__ = ["UNFINISHED", "SearchResult"]
 
@@ -118,7 +118,8 @@ _SLACK = 2.0  # between an error and the same one computed in another order
 _RESULT = record(
     {
         "front": list_of(
-            row_of(equation(), whole(1), number(0.0), number(0.0), optional(number(0.0))), most=10_000
+            row_of(equation(), whole(1), number(0.0), number(0.0), optional(number(0.0)), number(0.0, ROUNDEST)),
+            most=10_000,
         ),
         "history": history,
         "seconds": seconds,

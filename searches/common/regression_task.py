@@ -15,7 +15,7 @@ from expressions.goodness_of_fit import nmse
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
 from searches.common.resolution import Resolution
-from searches.pareto_front import EXACT_NMSE, Candidate
+from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate
 
 __all__ = ["RegressionTask", "held_out_error"]
 
@@ -24,7 +24,6 @@ _CHUNK_ELEMENTS = 1 << 20  # values computed at a time: 4 MB of float32, which t
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
 _PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
 _ROUNDING = 1e-15  # range over magnitude, below which held-out targets have one value
-_WRITTEN = 1e-3  # error beyond which no equation is exact, in however few digits a table is written
 _ROWS_A_CONSTANT = 3  # with fewer rows for each of its constants, an equation meets any rows
 _FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
 
@@ -314,10 +313,10 @@ class RegressionTask:
         rows = len(self.target)
         if _ROWS_A_CONSTANT * len(expression.constants) >= rows:
             return 0.0
-        if not EXACT_NMSE <= error < _WRITTEN:  # known without a look at the digits
+        if not EXACT_NMSE <= error < ROUNDEST:  # known without a look at the digits
             return EXACT_NMSE
         rounding = self._resolution.error(expression) / self.variance
-        return max(EXACT_NMSE, self._resolution.allowance(rows) * rounding)
+        return min(max(EXACT_NMSE, self._resolution.allowance(rows) * rounding), ROUNDEST)
 
     @cached_property
     def _resolution(self) -> Resolution:
