@@ -300,8 +300,10 @@ def test_data_that_cannot_be_searched(inputs: np.ndarray, target: np.ndarray, wo
 
 
 def test_two_rows() -> None:
+    """Every line meets two rows, so none is called exact."""
     result = run(HARD[:2], INPUTS[:2])
-    assert result.stopped == "exact"
+    assert result.stopped == "generations"
+    assert not result.best.exact
     assert np.isfinite(result.best.expression(INPUTS[:2])).all()
 
 
