@@ -191,3 +191,15 @@ def test_fewer_epochs_than_done_are_refused(tmp_path: Path) -> None:
         assert check_fit(tmp_path / "last.ckpt", model, allowed) == 7
     with pytest.raises(RunDirectoryError, match="3 epochs behind it, more than"):
         check_fit(tmp_path / "last.ckpt", model, 2)
+
+
+def test_numbers_are_names_for_a_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    from rediscover.wiring.loggers import build_loggers
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    options = {"project": 7, "mode": "auto", "group": 5, "tags": [1, "first"], "save_dir": str(tmp_path)}
+    config = OmegaConf.create({"logger": options})
+    assert len(build_loggers(config, tmp_path / "run", 0, "abc", writes=True)) == 2
+    wandb.finish()

@@ -48,14 +48,14 @@ def _wandb_logger(config: DictConfig, run_dir: Path, run_id: str | None) -> Logg
     save_dir = Path(options.save_dir).resolve()
     save_dir.mkdir(parents=True, exist_ok=True)
     if rank() != 0:
-        return WandbLogger(project=options.project, save_dir=str(save_dir), offline=True)  # never opens a run
+        return WandbLogger(project=str(options.project), save_dir=str(save_dir), offline=True)  # never opens a run
     experiment = wandb.init(
-        project=options.project,
+        project=str(options.project),
         name=f"{run_dir.parent.name}/{run_dir.name}",
         dir=str(save_dir),
         id=run_id,
-        group=options.group,
-        tags=list(options.tags),
+        group=None if options.group is None else str(options.group),
+        tags=[str(tag) for tag in options.tags],
         resume="allow",
         mode=_mode(options.mode),
         settings=wandb.Settings(silent=True),
