@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from expressions.expression import Expression
 from expressions.own_operators import register
 from foundation.arrays import refuse_other_kinds
-from foundation.files import replace_file
+from foundation.files import read_regular, replace_file
 from rediscover.estimator.options import (
     AT_ONCE,
     AUTO,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SymbolicRegressor"]
 
+_LARGEST_FILE = 1 << 26  # bytes of a saved model
 _MOST_SEED = 2**31 - 1
 
 
@@ -392,7 +393,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             path: file that `save` wrote.
             operators: operators of one's own by name, where the model was given such.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"), operators, str(path))
+        content = read_regular(Path(path).resolve(), most=_LARGEST_FILE)
+        return cls.from_json(content.decode(errors="replace"), operators, str(path))
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())

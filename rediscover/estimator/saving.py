@@ -10,14 +10,29 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
+from expressions.limits import MAX_TEXT
 from expressions.numbering import NumberingError
 from foundation.errors import UserError
+from foundation.schema import (
+    FormatError,
+    choice,
+    json_content,
+    list_of,
+    mapping_of,
+    optional,
+    record,
+    text,
+    truth,
+    whole,
+)
 from rediscover.estimator.options import own_operators
-from rediscover.estimator.target_fit import TargetFit
+from rediscover.estimator.target_fit import FIT, TargetFit
 
 __all__ = ["ModelFileError", "model_text", "read_model"]
 
 _FORMAT = "rediscover SymbolicRegressor 1"
+_KEYS = ("parameters", "features", "names", "one_target", "targets")
+_LONGEST = 1 << 26  # characters of a file
 
 
 class ModelFileError(UserError, ValueError):
@@ -55,28 +70,65 @@ def _plain(name: str, value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | float) else None
 
 
-def read_model(text: str, source: str) -> tuple[dict[str, Any], dict[str, Any], list[TargetFit]]:
+def read_model(content_text: str, source: str) -> tuple[dict[str, Any], dict[str, Any], list[TargetFit]]:
     """What `model_text` was given; operators of one's own must be in the operator table already.
 
     Args:
-        text: JSON of `model_text`.
+        content_text: JSON of `model_text`.
         source: name of the file, to begin a sentence with.
 
     Raises:
         ModelFileError: the text is no such model, or an operator of it is not known here.
     """
     try:
-        content = json.loads(text)
-        known = isinstance(content, dict) and content.get("format") == _FORMAT
-    except ValueError:
-        known = False
-    if not known:
-        raise ModelFileError(f"{source} is not a model of SymbolicRegressor: write one by model.save(path)")
+        content = json_content(content_text if len(content_text) <= _LONGEST else "", _KNOWN)
+    except FormatError as error:
+        raise ModelFileError(
+            f"{source} is not a model of SymbolicRegressor: write one by model.save(path)"
+        ) from error
     try:
-        fits = [TargetFit.of_plain(each, source) for each in content["targets"]]
-        state = {key: content[key] for key in ("features", "names", "one_target")}
-        return dict(content["parameters"]), state, fits
+        found = _CONTENT(content)
+        fits = [TargetFit.of_plain(each, source) for each in found["targets"]]
+        _check_together(found, fits)
     except NumberingError as error:
         raise ModelFileError(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{source} is damaged ({error}): write the model anew by model.save(path)") from error
+    return found["parameters"], {key: found[key] for key in ("features", "names", "one_target")}, fits
+
+
+def _check_together(found: Mapping[str, Any], fits: list[TargetFit]) -> None:
+    """Make sure that names and equations are of as many columns as the model has.
+
+    Raises:
+        FormatError: they are not.
+    """
+    features, names = found["features"], found["names"]
+    if names is not None and len(names) != features:
+        raise FormatError(f"has {len(names)} names for {features} columns", "")
+    equations = [each for fit in fits for candidate in fit.candidates for each in candidate.expression.variables]
+    if max(equations, default=0) >= features:
+        raise FormatError(f"has an equation of other columns than its {features}", "")
+
+
+def _setting(value: Any) -> Any:
+    """Check for a parameter: a number, a text, a truth value, null, or a list of texts."""
+    if isinstance(value, str | list):
+        return (text(MAX_TEXT) if isinstance(value, str) else list_of(text(MAX_TEXT), most=1_000))(value)
+    if not isinstance(value, int | float | None):
+        raise FormatError("is no parameter", "")
+    return value
+
+
+_KNOWN = record({"format": choice(_FORMAT)}, dict.fromkeys(_KEYS, lambda value: value), open_end=True)
+_CONTENT = record(
+    {
+        "format": choice(_FORMAT),
+        "parameters": mapping_of(_setting, most=100),
+        "features": whole(1, 1_000_000),
+        "names": optional(list_of(text(), most=1_000_000)),
+        "one_target": truth,
+        "targets": list_of(FIT, least=1, most=10_000),
+    },
+    open_end=True,
+)

@@ -12,7 +12,11 @@ import numpy as np
 from expressions.complexity import complexity
 from expressions.constant_rounding import readable
 from expressions.expression import Expression
+from expressions.limits import MAX_TOKENS
 from expressions.numbering import plain, restored
+from expressions.parsing import too_large
+from expressions.schema import tokens
+from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, text, whole
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.search_result import SearchResult
 
@@ -134,6 +138,9 @@ class TargetFit:
         """
         rows: Sequence[Mapping[str, Any]] = found["equations"]
         equations = [restored(row["equation"], source, _REMEDY) for row in rows]
+        for equation in equations:
+            if reason := too_large(equation):
+                raise FormatError(f"is no model for this program ({reason})", "")
         scores = [[float(row[key]) for key in ("train_nmse", "validation_nmse", "loss")] for row in rows]
         low, high, mean = map(float, found["range"])
         chosen = int(found["chosen"])
@@ -154,6 +161,39 @@ class TargetFit:
             stopped=str(found["stopped"]),
             evaluations=int(found["evaluations"]),
         )
+
+
+FIT = record(
+    {
+        "name": text(),
+        "chosen": whole(),
+        "equations": list_of(
+            record(
+                {
+                    "equation": record(
+                        {
+                            "tokens": tokens,
+                            "constants": list_of(number(), most=MAX_TOKENS),
+                            "numbers": mapping_of(whole(0, 100_000), most=10_000),
+                        }
+                    ),
+                    "shown": list_of(number(), most=MAX_TOKENS),
+                    "complexity": whole(),
+                    "train_nmse": number(0.0, infinite=True),
+                    "validation_nmse": number(0.0, infinite=True),
+                    "price": optional(number(0.0)),
+                    "loss": number(0.0, infinite=True),
+                }
+            ),
+            least=1,
+            most=10_000,
+        ),
+        "range": list_of(number(), least=3, most=3),
+        "stopped": text(100),
+        "evaluations": whole(),
+    }
+)
+"""Check for what `TargetFit.plain` returned."""
 
 
 def mean_square(equation: Expression, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> float:

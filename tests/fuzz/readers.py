@@ -1,0 +1,284 @@
+"""Every reader of a file that a stranger may have written, with a valid file for it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save
+
+from datamodules.zoo.network_file import read_network
+from expressions.canonical_form import canonical
+from expressions.equation_learner.architecture import Architecture
+from expressions.equation_learner.structure_space import StructureSpace
+from expressions.numpy_source import numpy_source
+from expressions.parsing import parse
+from foundation.array_files import read_npz
+from foundation.schema import json_content, list_of, record
+from rediscover import SymbolicRegressor
+from rediscover.wiring.checkpoint_reading import read_checkpoint
+from reports.discovery_parts.model_file import model_json, read_model
+from reports.discovery_parts.result import Discovery
+from reports.typeset.mathml import mathml
+from reports.typeset.terminal import formula_lines
+from runs.reader import read_run
+from runs.record import read_results
+from runs.search_files import SearchFiles
+from searches.common.regression_task import RegressionTask
+from searches.common.search_state import COMMON_FIELDS
+from searches.evolution.archive import Entry, add_to_archive, seeds_from
+from searches.evolution.island import Island
+from searches.evolution.island_state import island_state
+from searches.evolution.settings import GeneticProgrammingSettings
+from searches.gumbel_structures.course import SearchCourse
+from searches.gumbel_structures.course_state import of_lists
+from searches.gumbel_structures.proposers import RandomProposer
+from searches.gumbel_structures.settings import StructureSearchSettings
+from searches.pareto_front import Candidate, ParetoFront
+from searches.search_result import SearchResult
+
+__all__ = ["READERS", "Reader"]
+
+INPUTS = np.random.default_rng(0).uniform(0.5, 2.0, (30, 2))
+TARGET = INPUTS[:, 0] * np.exp(INPUTS[:, 1]) + 0.1
+FRONT = ParetoFront([Candidate.of(parse(text), INPUTS, TARGET) for text in ("3.5*x0", "x0*exp(x1) + 0.1")])
+RESULT = SearchResult(
+    FRONT, [{"generation": 0, "seconds": 0.1, "best_nmse": 0.5, "best_length": 3}], 1.0, 10, "generations"
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of a file.
+
+    Attributes:
+        valid: function that gives the content of a valid file.
+        read: function that reads such content and uses what was read; it raises a UserError for what it refuses.
+    """
+
+    valid: Callable[[], bytes]
+    read: Callable[[bytes], object]
+
+
+def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """A reader of content, by one of a file of this name."""
+
+    def reading(content: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            return read(path)
+
+    return reading
+
+
+# --- equations and discoveries ----------------------------------------------------------------------------------
+
+
+def show_equation(content: bytes) -> object:
+    expression = parse(content.decode(errors="replace"), ["x0", "a"])
+    with np.errstate(all="ignore"):
+        shown = expression.infix(), expression.latex(), mathml(expression), formula_lines(expression)
+        return *shown, canonical(expression), numpy_source(expression, ["x0", "a"]), expression(INPUTS)
+
+
+def discovery() -> bytes:
+    found = Discovery(
+        source="table.csv",
+        target="y",
+        features=("x0", "x1"),
+        target_name="y",
+        names=("x0", "x1"),
+        front=FRONT,
+        chosen=FRONT[1],
+        scores={},
+        rows=30,
+        seconds=1.0,
+        evaluations=10,
+        stopped="exact",
+        seed=0,
+    )
+    return model_json(found).encode()
+
+
+@cache
+def estimator() -> bytes:
+    model = SymbolicRegressor(max_time=0.1, random_state=0).fit(INPUTS[:, :1], INPUTS[:, 0] * 2.0 + 1.0)
+    return model.to_json().encode()
+
+
+def use_estimator(content: bytes) -> object:
+    model = SymbolicRegressor.from_json(content.decode(errors="replace"))
+    return model.predict(INPUTS[:, :1]), model.equations_, model.latex()
+
+
+# --- searches ---------------------------------------------------------------------------------------------------
+
+PROGRAMMING = GeneticProgrammingSettings(
+    population=6, islands=1, generations=1, bank_size=0, linked_sums=0, polish_iterations=1
+)
+
+
+def island() -> Island:
+    return Island(RegressionTask(INPUTS, TARGET, seed=0), PROGRAMMING, (0, 0))
+
+
+@cache
+def programming_state() -> bytes:
+    one = island()
+    one.begin()
+    return json.dumps(
+        {"generation": 0, "seconds": 1.0, "history": RESULT.history, "islands": [one.state()]}
+    ).encode()
+
+
+def resume_programming(content: bytes) -> object:
+    check = record({**COMMON_FIELDS, "islands": list_of(island_state(PROGRAMMING, 2), least=1, most=1)})
+    one = island()
+    one.load_state(json_content(content, check)["islands"][0])
+    return one.state()
+
+
+STRUCTURES = StructureSearchSettings(instances=20, proposals=10, capacity=5, starts=1, frequency_starts=1)
+SPACE = StructureSpace(Architecture(["id*2 square exp", "mul add id"], 2))
+
+
+def course() -> SearchCourse:
+    return SearchCourse(INPUTS, TARGET, SPACE, STRUCTURES, seed=0)
+
+
+@cache
+def structure_state() -> bytes:
+    one, proposer = course(), RandomProposer(SPACE)
+    one.begin(proposer)
+    one.generation(proposer, np.random.default_rng(0))
+    state = one.state()
+    arrays = {name: state[name].tolist() for name in ("structures", "used", "seen")}
+    return json.dumps({**state, **arrays, "memory": []}).encode()
+
+
+def resume_structures(content: bytes) -> object:
+    one = course()
+    check = one.state_check((0,))
+    one.load(json_content(content, lambda value: check(of_lists(value))))
+    return one.state()
+
+
+def search_result() -> bytes:
+    return json.dumps(RESULT.plain() | {"label": "one", "identity": "i"}).encode()
+
+
+def report_result(path: Path) -> object:
+    plain = SearchFiles(path.parent).finished("one", "i")
+    return None if plain is None else SearchResult.of_plain(plain).borne_out(INPUTS, TARGET)
+
+
+def archive() -> bytes:
+    entries = [Entry("f", ("a", "b"), "y", text, 3, 0.1) for text in ("a + b", "sin(a)")]
+    with tempfile.TemporaryDirectory() as folder:
+        add_to_archive(Path(folder) / "archive", entries)
+        return (Path(folder) / "archive").read_bytes()
+
+
+# --- networks and checkpoints -----------------------------------------------------------------------------------
+
+
+def network() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    shapes = {"0.weight": (3, 1), "0.bias": (3,), "1.weight": (1, 3), "1.bias": (1,)}
+    return {name: torch.rand(shape) for name, shape in shapes.items()}
+
+
+def saved_by_torch(content: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def arrays() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **{name: value.numpy() for name, value in network().items()})
+    return stream.getvalue()
+
+
+def graph() -> bytes:
+    nodes = [
+        helper.make_node("Gemm", ["x", "0.weight", "0.bias"], ["h"], transB=1),
+        helper.make_node("Tanh", ["h"], ["t"]),
+        helper.make_node("Gemm", ["t", "1.weight", "1.bias"], ["y"], transB=1),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    tensors = [numpy_helper.from_array(value.numpy(), name) for name, value in network().items()]
+    content: bytes = helper.make_model(
+        helper.make_graph(nodes, "network", ends[:1], ends[1:], tensors)
+    ).SerializeToString()
+    return content
+
+
+def checkpoint() -> bytes:
+    optimizer = {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    return saved_by_torch(
+        {"state_dict": network(), "global_step": 1, "epoch": 1, "optimizer_states": [optimizer], "callbacks": {}}
+    )
+
+
+# --- a run directory --------------------------------------------------------------------------------------------
+
+
+def results() -> bytes:
+    equation = {"problem": "p", "target": "y", "infix": "x0", "complexity": 1, "train_r2": 0.5}
+    return json.dumps(
+        {"phase": "done", "seconds": {"fit": 1.0}, "metrics": {"a": 0.5}, "equations": [equation]}
+    ).encode()
+
+
+def compare(path: Path) -> object:
+    return read_run(path.parent, curves=True), read_results(path.parent)
+
+
+def settings() -> bytes:
+    return b"- model=gmeql\n- seed=1\n- data.path='a b.csv'\n- search={seconds: 1.0}\n"
+
+
+def read_settings(path: Path) -> object:
+    (path.parent.parent / "results.json").write_bytes(results())
+    return read_run(path.parent.parent, curves=True)
+
+
+def metrics() -> bytes:
+    return b"epoch,step,train/loss\n0,10,0.5\n1,20,\n2,30,0.25\n"
+
+
+READERS: Mapping[str, Reader] = {
+    "equation": Reader(lambda: b"x0*exp(a**2) - 1.5e-3/(1 + max(x0, a))", show_equation),
+    "discovery": Reader(discovery, from_file("model.json", read_model)),
+    "estimator": Reader(estimator, use_estimator),
+    "programming_state": Reader(programming_state, resume_programming),
+    "structure_state": Reader(structure_state, resume_structures),
+    "search_result": Reader(search_result, from_file("one.json", report_result)),
+    "archive": Reader(archive, from_file("archive", lambda path: seeds_from(path, ["a", "b"], "f"))),
+    "onnx": Reader(graph, from_file("graph.onnx", lambda path: read_network(path, "tanh"))),
+    "safetensors": Reader(
+        lambda: save(network()), from_file("weights.safetensors", lambda path: read_network(path, "tanh"))
+    ),
+    "torch": Reader(
+        lambda: saved_by_torch(network()), from_file("weights.pt", lambda path: read_network(path, "tanh"))
+    ),
+    "npz": Reader(
+        arrays, from_file("weights.npz", lambda path: (read_npz(path, most=1 << 20), read_network(path, "tanh")))
+    ),
+    "checkpoint": Reader(checkpoint, from_file("last.ckpt", read_checkpoint)),
+    "results": Reader(results, from_file("results.json", compare)),
+    "metrics": Reader(metrics, from_file("metrics.csv", compare)),
+    "settings": Reader(settings, from_file(".hydra/overrides.yaml", read_settings)),
+}
