@@ -18,10 +18,12 @@ from typing import Any
 
 from foundation.errors import UserError
 from foundation.files import FileError, MissingFileError, check_plain_folder, read_regular
+from foundation.schema import FormatError
 from foundation.settings import shown
 from runs.directory import FOREIGN, ID_FILE
 from runs.metrics_file import Curve, open_table, read_metrics
 from runs.settings_file import read_old_words, read_settings
+from runs.yaml_content import yaml_content
 
 __all__ = ["FINISHED", "INTERRUPTED", "TORN", "UNFINISHED", "Run", "digits", "find_runs", "read_front", "read_run"]
 
@@ -41,7 +43,7 @@ _NO_SETTINGS = (
     "resume=",
     "ckpt_path=",
 )
-_LARGEST_FILE, _LARGEST_YAML = 64 << 20, 1 << 18
+_LARGEST_FILE = 64 << 20
 
 
 @dataclass
@@ -207,13 +209,10 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _yaml_content(path: Path) -> Any:
-    """A YAML file's content; None where it is missing or torn."""
-    import yaml  # only for runs without results and for reports, and not quick to import
-
+    """A YAML file's content; None where it is missing, torn or no file of settings."""
     try:
-        raw = read_regular(path, most=_LARGEST_YAML)
-        return yaml.load(raw, Loader=yaml.SafeLoader)  # the faster one crashes on brackets in brackets in brackets
-    except (FileError, ValueError, yaml.YAMLError, RecursionError):
+        return yaml_content(path)
+    except (FileError, FormatError):
         return None
 
 

@@ -237,6 +237,10 @@ def test_every_command_is_one_that_the_program_takes(text: str, checked: Callabl
         check_install(words[1:])
     elif words[:3] == ["python", "-m", "reports.table_picture"]:
         assert len(words) == 6
+    elif words[:3] == ["python", "-m", "tests.fuzz"]:
+        from tests.fuzz.__main__ import parsed
+
+        assert parsed(words[3:]).minutes > 0
     elif words[:3] == ["python", "-m", "reports.transcripts"]:
         assert all((ROOT / page).is_file() for page in words[3:])
     else:

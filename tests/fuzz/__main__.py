@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.errors import UserError
@@ -82,12 +83,17 @@ def by_chance(name: str, seconds: float, seed: int) -> int:
     return failures
 
 
-def main() -> None:
+def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the readers of files.")
     parser.add_argument("reader", nargs="?", choices=[*READERS, "all"])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parsed()
     if arguments.reader is None:
         print("\n".join(READERS))
         return
