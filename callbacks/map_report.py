@@ -116,11 +116,12 @@ class MapReport(Callback):
 
     def _upload(self, trainer: Trainer, metrics: Mapping[str, float], plots: Sequence[Path]) -> None:
         """Give W&B, where there is one, the metrics and the figures."""
-        run = SearchLog(trainer).run
-        if run is not None:
+        log = SearchLog(trainer)
+        if log.run is not None:
             import wandb
 
-            run.log({**metrics, **{f"plots/{path.stem}": wandb.Image(str(path)) for path in plots}})
+            log.run.log(dict(metrics))
+            log.media({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
 
     def report(self, latent_map: Map, samples: Sequence[Sample]) -> tuple[dict[str, float], list[Path]]:
         """Draw and measure.

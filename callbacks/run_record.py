@@ -82,8 +82,9 @@ class RunRecord(Callback):
             self._upload(trainer)
 
     def _upload(self, trainer: Trainer) -> None:
-        """Give W&B the metrics as its summary and the checkpoints as an artifact."""
-        metrics = read_results(self.run_dir).get("metrics", {})
+        """Give W&B the metrics and equations as its summary and the checkpoints as an artifact."""
+        results = read_results(self.run_dir)
+        metrics = results.get("metrics", {}) | _picked(results.get("equations", []))
         folder = self.run_dir / CHECKPOINTS
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -120,6 +121,16 @@ class RunRecord(Callback):
     def _update(self, phase: str | None = None, seconds: Mapping[str, float] | None = None) -> None:
         if self.writes:
             record_progress(self.run_dir, phase, seconds)
+
+
+def _picked(equations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The picked equations as text by name; one of several trials has its number in the name."""
+    several = any(equation.get("trial") for equation in equations)
+    return {
+        f"equation/{one['problem']}" + (f"/trial_{one['trial']}" if several else ""): str(one["infix"])
+        for one in equations
+        if "problem" in one and "infix" in one
+    }
 
 
 def _upload_files(logger: WandbLogger, checkpoints: Sequence[Path]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from modules.autoencoder import Autoencoder
 from runs.record import read_results
 from searches.common.search_state import StateError, load_state
 from searches.evolution.archive import Entry, add_to_archive, read_archive
+from tests.wandb_records import wandb_config, wandb_records, wandb_summary
 
 SHORT: dict[str, Any] = {
     "seed": 1, "workers": 2, "islands": 1, "population": 20, "generations": 3, "seconds": None,
@@ -274,26 +275,6 @@ def test_after_a_fit_in_forks_the_first_process_searches_it_all(tmp_path: Path) 
 # --- through the real command -----------------------------------------------------------------------------------
 
 
-def wandb_records(path: Path) -> Iterator[Any]:
-    """Records of an offline run: protocol buffers in blocks of 32 KiB, as LevelDB writes its log."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, position, record = path.read_bytes(), 7, b""
-    while position + 7 <= len(content):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, position)
-        record += content[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            message = wandb_internal_pb2.Record()
-            message.ParseFromString(record)
-            record = b""
-            yield message
-
-
 def begun(run_dir: Path, generation: int, process: Any) -> None:
     """Wait until both searches are under way."""
     deadline = time.monotonic() + 120
@@ -318,7 +299,7 @@ def descendants(pid: int) -> list[int]:
 @pytest.mark.slow
 def test_kill_full_disk_and_ctrl_c_in_mid_search(tmp_path: Path, command: Callable, process: Callable) -> None:
     whole = tmp_path / "whole"
-    ended = command(*COMMAND, f"hydra.run.dir={whole}")
+    ended = command(*COMMAND, f"hydra.run.dir={whole}", "logger.group=ablation", "logger.tags=[first]")
     assert ended.code == 0, ended.err
     assert ended.out.count("test R2") == 2
     _check_wandb(tmp_path, whole)
@@ -393,3 +374,25 @@ def _check_wandb(tmp_path: Path, run_dir: Path) -> None:
     assert any(key.startswith("search/equations/") for row in rows for key in row)
     assert any(key.startswith("plots/latent_0_trial_0_front/") for row in rows for key in row)
     assert any(r.WhichOneof("record_type") == "artifact" for r in records)
+    _check_config_and_summary(records, run_dir)
+
+
+def _check_config_and_summary(records: list[Any], run_dir: Path) -> None:
+    """One flat configuration; equations, commit, group and tags in the summary, and no pictures."""
+    config = wandb_config(records)
+    assert config["model.latents"] == 2
+    assert config["search.generations"] == 25
+    assert config["logger.tags"] == ["first"]
+    assert not {"model", "search", "latents", "in_features"} & config.keys(), "every key stands there once"
+    own = {name: value for name, value in config.items() if not name.startswith("_wandb")}
+    assert not any(isinstance(value, dict) for value in own.values())
+    summary = wandb_summary(records)
+    results = read_results(run_dir)
+    for equation in results["equations"]:
+        assert summary[f"equation/{equation['problem']}"] == equation["infix"]
+    assert summary["test/r2_median"] == results["metrics"]["test/r2_median"]
+    assert (summary["group"], summary["tags"]) == ("ablation", ["first"])
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", summary["git_commit"])
+    assert not any(
+        "/_type" in name or name.startswith(("plots/", "search/front", "search/eq")) for name in summary
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from foundation.terminal import warn
 from reports.findings import Finding, scores_of
 
 __all__ = ["SearchLog"]
@@ -34,7 +36,16 @@ class SearchLog:
                 self.run.define_metric(step)
                 for name in named:
                     self.run.define_metric(name, step_metric=step)
-            self.run.log(named)
+            self._send(named)
+
+    def media(self, values: Mapping[str, Any]) -> None:
+        """Pictures, tables and charts: they belong to the history, and are no fields of the run's summary."""
+        self._send(values)
+        for name in values:
+            for field in (name, f"{name}_table"):  # a chart is logged as the table behind it
+                with contextlib.suppress(KeyError):
+                    if self.run is not None:
+                        del self.run.summary[field]
 
     def improvements(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """The best equation as text at each improvement."""
@@ -43,7 +54,7 @@ class SearchLog:
         import wandb
 
         table = wandb.Table(columns=list(entries[0]), data=[list(entry.values()) for entry in entries])
-        self.run.log({"search/improvements": table})
+        self.media({"search/improvements": table})
 
     def findings(
         self, run_dir: Path, findings: Sequence[Finding], names: Sequence[str], plots: Sequence[Path]
@@ -61,7 +72,7 @@ class SearchLog:
         import wandb
 
         front = _fronts(findings, names)
-        self.run.log(
+        self.media(
             {
                 "search/equations": _chosen(findings, names),
                 "search/front": front,
@@ -69,9 +80,22 @@ class SearchLog:
                 **{f"plots/{path.stem}": wandb.Image(str(path)) for path in plots},
             }
         )
-        artifact = wandb.Artifact(f"equations-{self.run.id}", type="equations")
-        artifact.add_file(str(run_dir / "equations.csv"))
-        self.run.log_artifact(artifact)
+        if self.run is not None:
+            artifact = wandb.Artifact(f"equations-{self.run.id}", type="equations")
+            artifact.add_file(str(run_dir / "equations.csv"))
+            self.run.log_artifact(artifact)
+
+    def _send(self, entries: Mapping[str, Any]) -> None:
+        """Log entries, as long as W&B takes them."""
+        if self.run is None:
+            return
+        try:
+            self.run.log(dict(entries))
+        except Exception as error:  # whatever becomes of its process
+            self.run = None
+            warn(
+                f"warning: W&B has stopped ({type(error).__name__}): the search goes on, its files have everything"
+            )
 
 
 def _chosen(findings: Sequence[Finding], names: Sequence[str]) -> Any:
