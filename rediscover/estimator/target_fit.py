@@ -182,6 +182,7 @@ FIT = record(
                     "train_nmse": number(0.0, infinite=True),
                     "validation_nmse": number(0.0, infinite=True),
                     "price": optional(number(0.0)),
+                    "rounding": number(0.0),
                     "loss": number(0.0, infinite=True),
                 }
             ),
