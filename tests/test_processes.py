@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,13 @@ import numpy as np
 import pytest
 import torch
 
+from callbacks.spread_search import SpreadSearch
 from modules.autoencoder import Autoencoder
 from rediscover.wiring import processes
 from rediscover.wiring.heartbeat import FAILED, LEFT, SILENT_BEATS, STOPPED, Heartbeat
+from runs import sigterm
+from runs.launch import rank
+from runs.record import read_results
 from tests.launched import Launched, launched
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +94,9 @@ def test_a_last_word_reaches_all(rank: int, word: str) -> None:
 BLOCKED = """
 import ctypes, sys
 from runs import sigterm
+from runs.launch import rank
+from runs.record import read_results
+from runs import sigterm
 sigterm.GRACE_SECONDS = 0.1
 sigterm.listen()
 mutex = ctypes.create_string_buffer(64)
@@ -137,10 +147,21 @@ def test_sigterm_to_a_forked_child_is_none_to_its_parent() -> None:
     assert run.stdout == "False\n", run.stderr
 
 
+def test_a_process_that_listens_no_longer_has_no_thread_for_it() -> None:
+    sigterm.listen()
+    (thread,) = (one for one in threading.enumerate() if one.name == "sigterm")
+    sigterm.deafen()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 # ------------------------------------------------------------------------------------------------- a whole run
 
+Fault = Callable[[int], None]
+"""What happens to a process, by its rank."""
+
 FIT = (
-    "search=none",
     "logger=csv",
     "threads=1",
     "data=tabular",
@@ -157,32 +178,117 @@ ENDLESS = "trainer.max_epochs=1000000"
 
 @pytest.fixture
 def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`begun("key=value", …, fault=function)` starts two processes; the fault is called in every epoch's start."""
+    """`begun("key=value", …, epoch=fault, search=fault)` starts two processes that have such faults."""
     rows = np.random.default_rng(0).normal(size=(80, 2)).round(3)
     lines = [f"{a},{b},{a * b:.5f}" for a, b in rows]
     (tmp_path / "table.csv").write_text("a,b,c\n" + "\n".join(lines) + "\n")
     monkeypatch.setattr(processes, "BEAT_SECONDS", 0.25)
 
-    def start(*arguments: str, fault: Any = None) -> Launched:
+    def start(*arguments: str, epoch: Fault | None = None, search: Fault | None = None) -> Launched:
         def before(rank: int) -> None:
-            if fault is not None:
-                step = Autoencoder.on_train_epoch_start
-
-                def stepped(model: Autoencoder) -> None:
-                    step(model)
-                    if model.current_epoch == 2:
-                        fault(rank)
-
-                Autoencoder.on_train_epoch_start = stepped  # type: ignore[method-assign]
+            _call_first(Autoencoder, "on_train_epoch_start", epoch, rank, lambda model: model.current_epoch == 2)
+            _call_first(SpreadSearch, "_run", search, rank, lambda _: True)
 
         return launched(2, [*FIT, *arguments], tmp_path, before)
 
     return start
 
 
+def _call_first(kind: Any, name: str, fault: Fault | None, rank: int, when: Callable[[Any], bool]) -> None:
+    """Have a method call the fault before it does its work."""
+    method = getattr(kind, name)
+
+    def faulty(self: Any, *rest: Any) -> Any:
+        if fault is not None and when(self):
+            fault(rank)
+        return method(self, *rest)
+
+    setattr(kind, name, faulty)
+
+
+def killed(rank: int) -> None:
+    """The second process is gone, as when the memory is full."""
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stopped(rank: int) -> None:
+    """A scheduler sends SIGTERM to one process alone."""
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+LOST = "error: process 1 of 2 has ended without a word: resume=run goes on from the last checkpoint"
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job(begun: Any) -> None:
-    run = begun(ENDLESS, fault=lambda rank: rank == 1 and os.kill(os.getpid(), signal.SIGKILL))
-    codes = run.wait(60)
-    assert codes == [2, -9], run.text(0)
-    assert "error: process 1 of 2 has ended without a word: resume=run goes on" in run.text(0)
+    run = begun("search=none", ENDLESS, epoch=killed)
+    assert run.wait(60) == [2, -9], run.text(0)
+    assert LOST in run.text(0)
     assert "Traceback" not in run.text(0)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_in_its_search_ends_the_job(begun: Any) -> None:
+    options = ("search=gp", "search.seconds=600", "search.workers=1", "search.stop_when_exact=false")
+    run = begun("trainer.max_epochs=1", "model.latents=2", *options, search=killed)
+    assert run.wait(90) == [2, -9], run.text(0)
+    assert LOST in run.text(0)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_ends_all(begun: Any) -> None:
+    run = begun("search=none", ENDLESS, epoch=stopped)
+    assert run.wait(60) == [143, 143], run.text(0)
+    assert "Traceback" not in run.text(0) + run.text(1)
+    assert "error" not in run.text(0) + run.text(1)
+
+
+# ------------------------------------------------------------------------------------- launchers of other people
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+    ids=str,
+)
+def test_one_process_of_all_machines_is_the_first(
+    environment: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (rank() == 0) == first
+
+
+@pytest.mark.slow
+def test_the_script_for_torchrun(tmp_path: Path) -> None:
+    """The guide's own script, with two processes on the CPU."""
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n[^`]*torchrun[^`]*)```", guide)
+    for theirs, ours in (
+        ("train.py", f"{ROOT}/train.py"),
+        ("logs/cvae/four_gpus", "run"),
+        ("--nproc-per-node=4", "--nproc-per-node=2"),
+        ("trainer.devices=4", "trainer.devices=2 trainer.accelerator=cpu search=none logger=csv threads=1"),
+        ("experiment=cvae_base", "experiment=smoke"),
+    ):
+        assert theirs in script
+        script = script.replace(theirs, ours)
+    ended = subprocess.run(["bash"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("all in run") == 1, "one process speaks"
+    assert "sync_dist" not in ended.stderr
+    assert read_results(tmp_path / "run")["phase"] == "done"
+    assert len(list((tmp_path / "run" / "attempts").iterdir())) == 1

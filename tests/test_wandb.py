@@ -2,15 +2,111 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from rediscover.wiring.loggers import _finish, code_version, flat
+from runs.record import read_results
+from tests.wandb_records import wandb_records
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+RUN = """
+import sys
+from rediscover.wiring import loggers
+loggers.START_SECONDS, loggers.FINISH_SECONDS = 60.0, 5.0
+import train
+sys.exit(train.main(sys.argv[1:]))
+"""
+SHORT = (
+    "experiment=smoke",
+    "search=none",
+    "threads=1",
+    "trainer.accelerator=cpu",
+    "data.max_rows=100",
+    "logger.mode=online",
+    "hydra.run.dir=run",
+)
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers what W&B asks when a run begins; gone as soon as the run has sent something."""
+
+    def do_POST(self) -> None:
+        """Answer a question in GraphQL, or end the server with the first part of the history."""
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
+        if "file_stream" in self.path:
+            threading.Thread(target=self.server.shutdown).start()
+            return
+        project = {"id": "1", "name": "p", "entity": {"id": "1", "name": "e"}}
+        name = re.search(r'"name": ?"(\w+)"', asked)
+        bucket = {"id": "1", "name": name and name[1], "displayName": "d", "config": "{}", "project": project}
+        answer: dict[str, Any] = {}
+        if "upsertBucket" in asked:
+            answer = {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        elif "createRunFiles" in asked:
+            answer = {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": []}}
+        elif "viewer" in asked:
+            answer = {"viewer": {"id": "1", "entity": "e", "flags": "{}", "teams": {"edges": []}}}
+        content = json.dumps({"data": answer}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing on the terminal."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """The address of a server on this machine that goes away in the middle of a run."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+
+    def serve() -> None:
+        with server:
+            server.serve_forever(poll_interval=0.02)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join(timeout=10)
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_in_mid_run(address: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    environment |= {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, *SHORT],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert read_results(tmp_path / "run")["phase"] == "done"
+    said = re.search(r"warning: W&B has not got everything .*: `wandb sync (\S+)` sends it", ended.stderr)
+    assert said is not None, ended.stderr
+    files = list((tmp_path / said[1]).glob("run-*.wandb"))
+    assert len(files) == 1, said[0]
+    kinds = [record.WhichOneof("record_type") for record in wandb_records(files[0])]
+    assert kinds.count("history") >= 3, "everything that was logged after the server had gone, too"
 
 
 class Gone:

@@ -115,6 +115,7 @@ class _Watch:
         self._heart: Heartbeat | None = None
         self._sentence: str | None = None
         """What this process has to say about another that is lost, empty where the first one says it."""
+        self._stopped = False  # by SIGTERM, to whichever process
         self._decided = threading.Event()  # that all must end
         self._left = threading.Event()
 
@@ -145,7 +146,7 @@ class _Watch:
             self._decide(self._killed(error.error_index, error.exit_code))
         elif _is_broken_connection(error):
             self._decided.wait(_NEWS_BEATS * BEAT_SECONDS)
-        stopped = sigterm.received() and self._sentence is None
+        stopped = (self._stopped or sigterm.received()) and self._sentence is None
         if self._heart is not None:
             self._heart.say(STOPPED if stopped else FAILED)
         self._left.set()
@@ -217,9 +218,11 @@ class _Watch:
 
     def _decide(self, reason: str) -> None:
         """Keep why all must end, and what this process has to say about it."""
-        if reason == FAILED:
+        if reason == STOPPED:
+            self._stopped = True
+        elif reason == FAILED:
             self._sentence = ""
-        elif reason != STOPPED:
+        else:
             self._sentence = f"{reason}: resume={short_path(self._run_dir)} goes on from the last checkpoint"
         self._decided.set()
 
