@@ -99,7 +99,7 @@ def test_gp_problems(tmp_path: Path) -> None:
     assert result["nrmse"] >= 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_latents_and_inference_share_one_network(tmp_path: Path) -> None:
     tiny = ("--seeds", "1", "--seconds", "1", "--set", "epochs=1", "rows=300")
     problems = ("--problems", "inputs/z1")

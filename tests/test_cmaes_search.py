@@ -358,7 +358,7 @@ def wait_for_states(folder: Path, process: Any, generation: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_mid_search_and_resumed(tmp_path: Path) -> None:
     search, trainer, model = deferred(tmp_path / "whole", noise_level=0.1, decodes=1600)
     search.search(trainer, model)
@@ -372,7 +372,7 @@ def test_killed_in_mid_search_and_resumed(tmp_path: Path) -> None:
     assert equations(tmp_path / "run") == equations(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_reports_what_was_found(tmp_path: Path) -> None:
     process = start(tmp_path, 10_000_000)
     wait_for_states(tmp_path, process, 2)

@@ -351,7 +351,7 @@ def course(run_dir: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_in_both_stages_ends_as_one_that_is_not(
     tmp_path: Path, process: Callable, command: Callable
 ) -> None:

@@ -296,7 +296,7 @@ def descendants(pid: int) -> list[int]:
     return [pid, *(p for child in children for p in descendants(child))]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_full_disk_and_ctrl_c_in_mid_search(tmp_path: Path, command: Callable, process: Callable) -> None:
     whole = tmp_path / "whole"
     ended = command(*COMMAND, f"hydra.run.dir={whole}", "logger.group=ablation", "logger.tags=[first]")

@@ -221,7 +221,7 @@ def stopped(rank: int) -> None:
 LOST = "error: process 1 of 2 has ended without a word: resume=run goes on from the last checkpoint"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_process_ends_the_job(begun: Any) -> None:
     run = begun("search=none", ENDLESS, epoch=killed)
     assert run.wait(60) == [2, -9], run.text(0)
@@ -229,7 +229,7 @@ def test_a_killed_process_ends_the_job(begun: Any) -> None:
     assert "Traceback" not in run.text(0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_killed_in_its_search_ends_the_job(begun: Any) -> None:
     options = ("search=gp", "search.seconds=600", "search.workers=1", "search.stop_when_exact=false")
     run = begun("trainer.max_epochs=1", "model.latents=2", *options, search=killed)
@@ -237,7 +237,7 @@ def test_a_process_that_is_killed_in_its_search_ends_the_job(begun: Any) -> None
     assert LOST in run.text(0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_to_one_process_ends_all(begun: Any) -> None:
     run = begun("search=none", ENDLESS, epoch=stopped)
     assert run.wait(60) == [143, 143], run.text(0)
@@ -272,7 +272,7 @@ def test_one_process_of_all_machines_is_the_first(
     assert (rank() == 0) == first
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_script_for_torchrun(tmp_path: Path) -> None:
     """The guide's own script, with two processes on the CPU."""
     guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")

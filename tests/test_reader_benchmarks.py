@@ -26,6 +26,7 @@ def test_the_zoo_counts_networks_that_are_good() -> None:
     assert rows[2][-1] == "1" or not found["one_by_one"]["good"], "the loop, in units of itself"
 
 
+@pytest.mark.long
 def test_readers_are_measured_on_tracks_and_on_what_they_have_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

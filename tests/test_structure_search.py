@@ -355,7 +355,7 @@ def begun(run_dir: Path, epoch: int, process: Any) -> None:
     raise TimeoutError("no fit began")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_sigterm_and_ctrl_c_in_mid_fit(tmp_path: Path, command: Callable, process: Callable) -> None:
     houses(tmp_path / "noisy.csv", noise=0.1)
     whole, cut = tmp_path / "whole", tmp_path / "logs" / "gmeql" / "cut"

@@ -83,7 +83,7 @@ def test_slurm_takes_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert f"#SBATCH {line}\n" in script, script
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jobs_run_side_by_side(tmp_path: Path, command: Callable) -> None:
     """Two processes, each with a directory of its own."""
     ended = command("-m", *SHORT, "hydra/launcher=side_by_side", "seed=1,2", "hydra.sweep.dir=sweep")

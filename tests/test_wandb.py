@@ -86,7 +86,7 @@ def address() -> Iterator[str]:
     thread.join(timeout=10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_goes_away_in_mid_run(address: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     environment |= {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
