@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import NoReturn
 
-from foundation.terminal import printable
+from foundation.terminal import warn
 
 __all__ = ["Options"]
 
@@ -17,5 +16,5 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where to read on, and end with exit code 2."""
         sentence = " ".join(message.split())
-        print(printable(f"error: {sentence}; {self.prog} --help says what there is"), file=sys.stderr, flush=True)
+        warn(f"error: {sentence}; {self.prog} --help says what there is")
         raise SystemExit(2)

@@ -87,7 +87,7 @@ def test_any_sizes(features: int, latents: int, hidden: list[int], decode: str) 
         ({"activation": "tan"}, "did you mean tanh?"),
         ({"decode": "price"}, "must be one of inputs, target"),
         ({"hidden": "16,8"}, "16-8"),
-        ({"latents": 0}, "at least 1"),
+        ({"latents": 0}, "from 1 to"),
         ({"scaling": "minmx"}, "minmax"),
     ],
 )

@@ -301,7 +301,7 @@ def test_kill_full_disk_and_ctrl_c_in_mid_search(tmp_path: Path, command: Callab
     whole = tmp_path / "whole"
     ended = command(*COMMAND, f"hydra.run.dir={whole}", "logger.group=ablation", "logger.tags=[first]")
     assert ended.code == 0, ended.err
-    assert ended.out.count("test R2") == 2
+    assert ended.out.count("  test R2 ") == 2
     _check_wandb(tmp_path, whole)
 
     cut = tmp_path / "logs" / "autoencoder" / "cut"
@@ -322,7 +322,7 @@ def test_kill_full_disk_and_ctrl_c_in_mid_search(tmp_path: Path, command: Callab
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, 100))  # the disk is full
     out, err = second.communicate(timeout=120)
     assert second.returncode == 2, err
-    assert out.count("test R2") == 2, "what was found is told"
+    assert out.count("  test R2 ") == 2, "what was found is told"
     lines = [line for line in err.splitlines() if line]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
@@ -343,7 +343,7 @@ def test_kill_full_disk_and_ctrl_c_in_mid_search(tmp_path: Path, command: Callab
     out, err = third.communicate(timeout=120)
     assert third.returncode == 0, err
     assert {e["stopped"] for e in equations(tmp_path / "long")} == {"interrupted"}
-    assert out.count("test R2") == 2
+    assert out.count("  test R2 ") == 2
 
 
 def _check_wandb(tmp_path: Path, run_dir: Path) -> None:

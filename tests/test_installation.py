@@ -159,7 +159,7 @@ def test_train_keeps_every_override(capsys: pytest.CaptureFixture[str], monkeypa
     shown = capsys.readouterr().out
     assert "seed: 12345" in shown
     assert "modules.gmeql" in shown
-    assert sys.argv == [str(ROOT / "train.py"), "model=gmeql", "seed=12345", "--cfg", "job"], (
+    assert sys.argv == [str(ROOT / "train.py"), "--cfg", "job", "model=gmeql", "seed=12345"], (
         "by which Lightning starts the other processes of a run"
     )
 

@@ -46,7 +46,8 @@ class Draws(pl.Callback):
     """Draws from every global generator in every step, into the weights: what is not restored shows."""
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
-        noise = random.random() + np.random.rand() + torch.rand(()).item()  # noqa: NPY002
+        drawn = random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002
+        noise = trainer.strategy.reduce(drawn, reduce_op="mean")  # processes draw different numbers
         with torch.no_grad():
             pl_module.encoder.layers[0].bias.add_(1e-3 * noise)
 

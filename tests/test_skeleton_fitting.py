@@ -165,7 +165,7 @@ def test_a_state_goes_round_and_keeps_every_bit() -> None:
     own = fitter()
     own.fit(random_skeletons(40), math.inf)
     other = fitter()
-    other.load(json.loads(json.dumps(own.state())))
+    other.load(own.state_check(json.loads(json.dumps(own.state()))))
     assert other.best == own.best
     assert other.state() == own.state()
     assert len(own.best) > 5

@@ -37,7 +37,7 @@ def test_time_limit_kills_the_computation_and_the_worker_goes_on() -> None:
 
 
 def test_counting_ends_in_time_and_the_worker_goes_on() -> None:
-    long = parse(" + ".join(f"sin({k}.5*x0)*x1**{k}" for k in range(2, 400)))
+    long = parse(" + ".join(f"sin({k}.5*x0)*x1**{k}" for k in range(2, 110)))
     assert sympy_worker.count_nodes(parse("x0 + 1"), seconds=60.0) == 3
     worker = sympy_worker._worker
     assert sympy_worker.count_nodes(long, seconds=0.01) is None

@@ -189,7 +189,7 @@ def test_a_sweep_is_a_directory_a_job(tmp_path: Path, command: Callable) -> None
         (["trainer.limit_train_batches=3"], ["+trainer.limit_train_batches"]),
         (["model.latents=[1"], ["cannot be read"]),
         (["model.latents"], ["write model.latents=…"]),
-        (["model.latents=0"], ["model.latents=0", "at least 1"]),
+        (["model.latents=0"], ["model.latents=0", "from 1 to"]),
         (["model.latents=two"], ["model.latents=two", "whole number"]),
         (["model.latents=true"], ["whole number"]),
         (["model.hidden=16,8"], ["several values"]),

@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 where every run was resumed as if nothing had happened, otherwise 1.
     """
-    options = _options(words)
+    options = parsed(words)
     plan = list(_plan(options.systems, options.signals, options.moments, options.seed))
     ledger = Path(options.out) / "outcomes.jsonl"
     known = _known(ledger)
@@ -74,7 +74,8 @@ def _struck(arguments: Sequence[str], folder: Path, blow: Blow, whole: Whole) ->
         blow = replace(blow, share=0.7 * blow.share)
 
 
-def _options(words: Sequence[str] | None) -> argparse.Namespace:
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.murder", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--systems", type=lambda text: _words(text, COMMANDS), default=list(COMMANDS), metavar="A,B"
