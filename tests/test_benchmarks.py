@@ -43,7 +43,7 @@ def lines(out: Path, name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_run_skips_what_is_finished(tmp_path: Path) -> None:
     words = ("evaluation", "--problems", "random15,evolved15-distinct", "--methods", "ours,deap", "--seeds", "1")
     first = command(tmp_path, *words, "--set", *TINY_EVALUATION)

@@ -295,6 +295,7 @@ def test_the_map_imports_neither_lightning_nor_wandb() -> None:
 NOISY: dict[str, Any] = {"problems": ["I.12.1"], "noise_level": 0.1, "decodes": 128}
 
 
+@pytest.mark.long
 def test_more_decodes_another_map_other_settings(tmp_path: Path) -> None:
     search, trainer, model = deferred(tmp_path / "whole", **NOISY)
     search.search(trainer, model)

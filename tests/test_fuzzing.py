@@ -20,7 +20,7 @@ def test_a_changed_file_is_read_or_refused(name: str) -> None:
     valid = reader.valid()
     assert one_input(reader, valid), "the file itself is valid"
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(st.integers(0, 2**32))
     def changed(seed: int) -> None:
         one_input(reader, mutated(valid, random.Random(seed)))

@@ -214,6 +214,7 @@ def test_wrong_settings_are_refused_before_the_fit(options: dict[str, Any], word
 # --- going on ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_more_generations_other_cores_more_epochs(tmp_path: Path) -> None:
     """Islands follow the cores of the first attempt; a network that was trained further is searched anew."""
     longer = {"islands": None, "generations": 5}
@@ -233,6 +234,7 @@ def test_more_generations_other_cores_more_epochs(tmp_path: Path) -> None:
         search.search(trainer, model)
 
 
+@pytest.mark.long
 def test_the_archive_starts_later_runs_and_a_resumed_one_from_the_same(tmp_path: Path) -> None:
     archive = tmp_path / "archive.jsonl"
     search, trainer, model = deferred(tmp_path / "first", archive=str(archive), generations=6)

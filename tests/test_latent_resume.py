@@ -112,6 +112,7 @@ def start(folder: Path, script: str = SCRIPT) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_killed_in_mid_generation_and_resumed(whole: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     reached = []

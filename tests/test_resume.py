@@ -265,7 +265,7 @@ def test_a_search_that_was_cut_goes_on_without_another_fit(
     assert results["metrics"]["search/seconds"] == 1.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_through_the_real_command(tmp_path: Path, process: Callable) -> None:
     ended = process(
         "experiment=smoke",

@@ -116,6 +116,7 @@ def start(folder: Path, workers: int, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_in_mid_generation_and_resumed(whole: Any, tmp_path: Path, workers: int) -> None:
     rng = np.random.default_rng(workers)

@@ -289,6 +289,7 @@ def test_without_a_checkpoint_forked_processes_leave_nothing(tmp_path: Path) -> 
         search.search(trainer, model)
 
 
+@pytest.mark.long
 def test_two_processes_through_the_real_command(tmp_path: Path, command: Callable) -> None:
     forks = ("trainer.devices=2", "+trainer.strategy=ddp_fork")
     ended = command(*COMMAND, *forks, "data.problem=b6", "search.instances=4000", "hydra.run.dir=run")
