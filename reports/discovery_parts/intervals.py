@@ -14,7 +14,7 @@ from reports.polynomial_baselines import Rows
 __all__ = ["MEANING", "interval_texts", "intervals_of"]
 
 _LEVEL = 0.95
-MEANING = f"If this is the law, each constant lies in its interval with {_LEVEL:.0%} confidence"
+MEANING = f"If this is the law, each constant lies in its interval with {100 * _LEVEL:.0f} % confidence"
 """Words before the intervals."""
 _MOST_ROWS = 4_000  # to fit on; more only make an interval narrower, as the root of their number says
 _MOST_CONSTANTS = 30  # of an equation whose constants anybody reads
