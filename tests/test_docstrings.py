@@ -7,18 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-ROOMS = (
-    "foundation",
-    "expressions",
-    "searches",
-    "modules",
-    "datamodules",
-    "runs",
-    "reports",
-    "callbacks",
-    "configs",
-)
+from tests.house import ROOMS, ROOT
+
 DOORS = ("rediscover", "benchmarks")
 SECTIONS = {"Args:", "Attributes:"}
 NOT_FIRST = {"of", "that", "as", "by", "in", "for"}  # a description that begins so needs the name before it

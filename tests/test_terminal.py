@@ -8,19 +8,8 @@ from pathlib import Path
 import pytest
 
 from foundation.terminal import printable, say, warn
+from tests.house import ROOMS, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-ROOMS = (
-    "foundation",
-    "expressions",
-    "searches",
-    "modules",
-    "datamodules",
-    "runs",
-    "reports",
-    "callbacks",
-    "configs",
-)
 DOORS = ("train.py", "compare.py", "discover.py")
 OWN_WORDS = {
     "foundation/terminal.py",

@@ -14,7 +14,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
-from searches.common.resolution import Resolution
+from searches.common.resolution import Resolution, allowance
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate
 
 __all__ = ["RegressionTask", "held_out_error"]
@@ -316,7 +316,7 @@ class RegressionTask:
         if not EXACT_NMSE <= error < ROUNDEST:  # known without a look at the digits
             return EXACT_NMSE
         rounding = self._resolution.error(expression) / self.variance
-        return min(max(EXACT_NMSE, self._resolution.allowance(rows) * rounding), ROUNDEST)
+        return min(max(EXACT_NMSE, allowance(rows) * rounding), ROUNDEST)
 
     @cached_property
     def _resolution(self) -> Resolution:

@@ -12,7 +12,7 @@ import numpy as np
 
 from expressions.expression import Expression
 
-__all__ = ["Resolution", "quanta"]
+__all__ = ["Resolution", "allowance", "quanta"]
 
 _DECIMALS = range(1, 15)
 _DIGITS = range(1, 14)  # more cannot be told from all that float64 holds
@@ -112,9 +112,10 @@ class Resolution:
         found = float(np.average(squares, weights=self._weights)) / 12.0
         return found if math.isfinite(found) else 0.0
 
-    def allowance(self, rows: int) -> float:
-        """Factor on the expected error of rounding that chance may add on so many rows."""
-        return 1.2 + 4.0 / math.sqrt(rows)
+
+def allowance(rows: int) -> float:
+    """Factor on the expected error of rounding that chance may add on so many rows."""
+    return 1.2 + 4.0 / math.sqrt(rows)
 
 
 def _relative(values: np.ndarray, steps: np.ndarray) -> float:
