@@ -18,7 +18,7 @@ from rich.console import Console
 from expressions.parsing import parse
 from foundation.errors import UserError
 from reports.discovery import EQUATION, LINEAR, Discovery, Score, ShownEquations, read, write
-from reports.discovery_parts.intervals import interval_texts
+from reports.discovery_parts.intervals import interval_texts, intervals_of
 from reports.discovery_parts.terminal import summary
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -100,6 +100,20 @@ def test_an_interval_is_written_with_the_digits_that_mean_something() -> None:
     assert interval_texts([1.61, 4.0, 2.0, 1.0, 5.0], ends) == (
         "1.61 (1.581 to 1.639)", "4 (from 0.9)", "2 (up to 3)", "1 (any other would do)",
     )  # fmt: skip
+
+
+def test_intervals_of_a_long_table_hold_the_truth_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few of its rows are looked at, but the middle is that of the fit to all of them."""
+    monkeypatch.setattr("reports.discovery_parts.intervals._MOST_ROWS", 40)
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        inputs = rng.uniform(0.0, 2.0, (1000, 1))
+        target = 1.5 * inputs[:, 0] + 0.3 * rng.normal(size=1000)
+        slope = float(inputs[:, 0] @ target / np.square(inputs).sum())
+        [[low, high]] = intervals_of(parse(f"{slope!r}*x0"), (inputs, target))
+        held += low < 1.5 < high
+    assert held >= 178  # three standard deviations below 190
 
 
 def test_the_module_predicts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from expressions.constant_fitting import fit_constants
 from expressions.constant_intervals import constant_intervals
 from expressions.expression import Expression
 from reports.polynomial_baselines import Rows
@@ -17,6 +18,7 @@ _LEVEL = 0.95
 MEANING = f"If this is the law, each constant lies in its interval with {100 * _LEVEL:.0f} % confidence"
 """Words before the intervals."""
 _MOST_ROWS = 4_000  # to fit on; more only make an interval narrower, as the root of their number says
+_FIT_STEPS = 20
 _MOST_CONSTANTS = 30  # of an equation whose constants anybody reads
 
 
@@ -32,9 +34,11 @@ def intervals_of(equation: Expression, rows: Rows) -> np.ndarray:
         return np.full((len(equation.constants), 2), np.nan)
     some = slice(None, None, -(-len(target) // _MOST_ROWS))
     ends = constant_intervals(equation, inputs[some], target[some], level=_LEVEL)
-    middle = equation.constants[:, None]
+    if len(target) <= _MOST_ROWS:
+        return ends
+    [of_some] = fit_constants([equation], inputs[some], target[some], iterations=_FIT_STEPS).expressions
     narrower = math.sqrt(len(target[some]) / len(target))
-    return np.asarray(middle + narrower * (ends - middle))
+    return np.asarray(equation.constants[:, None] + narrower * (ends - of_some.constants[:, None]))
 
 
 def interval_texts(constants: Iterable[float], ends: np.ndarray) -> tuple[str, ...]:
