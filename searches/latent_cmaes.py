@@ -39,6 +39,7 @@ from searches.common.search_state import (
     save_state,
 )
 from searches.common.whole_table import WholeTable
+from searches.direct.first_equations import first_equations
 from searches.latent_space.checked_map import CheckedMap
 from searches.latent_space.continuation import Continuation
 from searches.latent_space.equation_map import EquationMap, MapFile
@@ -46,7 +47,7 @@ from searches.latent_space.generations import LatentGenerations, scores_of
 from searches.latent_space.settings import LatentSearchSettings
 from searches.latent_space.strategies import Strategy
 from searches.latent_space.tables import PreparedTable, Table
-from searches.links.sums import linked_sums, seconds_of_sums, sums_of_parts
+from searches.links.sums import seconds_of_sums, sums_of_parts
 from searches.pareto_front import ParetoFront
 from searches.search_result import SearchResult
 
@@ -209,7 +210,7 @@ class _Run:
     def _begin_with_sums(self) -> None:
         """What regression finds: the formula itself, or elites, and seeds for genetic programming."""
         settings, task = self.settings, self.scores.fitter.task
-        self.sums = linked_sums(
+        self.sums = first_equations(
             task.search_inputs,
             task.search_target,
             settings.polish_operators,

@@ -1,8 +1,8 @@
 """Symbolic regression by regression alone: tables in, a Pareto front of equations out, in a second or two.
 
-Finds sums of small functions under operators that can be inverted, see `searches.links.sums`. Nothing is drawn at
-random, and no equation is varied: what is of another form is not found. Genetic programming and the latent search
-begin with the same sums and go on from them (`linked_sums`).
+Finds laws of the kinds of `searches.direct`, and sums of small functions under operators that can be inverted, see
+`searches.links.sums`. Nothing is drawn at random, and no equation is varied: what is of another form is not found.
+Genetic programming and the latent search begin with the same equations and go on from them (`linked_sums`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from expressions.expression import Expression
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.whole_table import WholeTable
+from searches.direct.first_equations import first_equations
 from searches.links.settings import LinkRegressionSettings
-from searches.links.sums import linked_sums
 from searches.search_result import SearchResult
 
 __all__ = ["LinkRegressionSettings", "search"]
@@ -54,7 +54,7 @@ def search(
     ends = math.inf if settings.seconds is None else begun + settings.seconds - table.scoring_seconds
     kept = 0.0 if settings.seconds is None else finish_seconds(_FINISH_SHARE, settings.seconds)
     seconds = None if settings.seconds is None else max(0.0, ends - kept - time.perf_counter())
-    equations = linked_sums(
+    equations = first_equations(
         task.search_inputs, task.search_target, settings.operators, settings.equations, seconds
     )
     best: dict[int, tuple[float, Expression]] = {}

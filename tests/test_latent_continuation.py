@@ -56,7 +56,7 @@ def test_sums_of_regression_are_elites_and_seeds_and_are_kept(
     undisturbed = run(decodes=160, **options, **POLISH)
     assert len(undisturbed.history) > 3
     run(decodes=64, **options, state_path=tmp_path / "state")
-    monkeypatch.setattr(latent_cmaes, "linked_sums", lambda *a: pytest.fail("looked for again"))
+    monkeypatch.setattr(latent_cmaes, "first_equations", lambda *a: pytest.fail("looked for again"))
     assert story(run(decodes=160, **options, state_path=tmp_path / "state", **POLISH)) == story(undisturbed)
     (first, second) = calls
     assert first[1]["seeds"] == second[1]["seeds"]

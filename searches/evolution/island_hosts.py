@@ -15,10 +15,11 @@ from expressions.expression import Expression
 from expressions.own_operators import Definitions, definitions
 from searches.common.parallel import died, end_with_parent, interrupts_held_back
 from searches.common.regression_task import RegressionTask
+from searches.direct.first_equations import first_equations
 from searches.evolution.island import Island
 from searches.evolution.seeding import adapted
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.links.sums import linked_sums, seconds_of_sums
+from searches.links.sums import seconds_of_sums
 
 Report = dict[str, Any]
 
@@ -47,7 +48,7 @@ class LocalIslands:
         task, settings = self._task, self._settings
         count = settings.linked_sums if settings.constants else 0
         seconds = seconds_of_sums(settings.seconds)
-        sums = linked_sums(task.search_inputs, task.search_target, settings.operators, count, seconds)
+        sums = first_equations(task.search_inputs, task.search_target, settings.operators, count, seconds)
         return adapted(
             [*self._seeds, *sums],
             settings.operators,

@@ -9,8 +9,9 @@ import numpy as np
 from expressions.expression import Expression
 from searches.common.refinement import near_front
 from searches.common.regression_task import RegressionTask
+from searches.direct.first_equations import first_equations
 from searches.evolution.tree_size import tree_size
-from searches.links.sums import linked_sums, sums_of_parts
+from searches.links.sums import sums_of_parts
 from searches.portfolio_members.member import Offer
 
 __all__ = ["RegressionMember"]
@@ -53,7 +54,7 @@ class RegressionMember:
         task, offer = self.task, self.offer
         if not self._began:
             self._began = True
-            found = linked_sums(
+            found = first_equations(
                 task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
             )
             self._news += _NEWS

@@ -1,0 +1,23 @@
+"""Kinds of laws that linear algebra finds outright, the cheapest and most decisive first.
+
+Each kind has a file of its own in this folder, with one function `find`: rows of a table in, equations out. None
+of them draws at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+
+from expressions.expression import Expression
+
+__all__ = ["KINDS", "Find"]
+
+Find = Callable[[np.ndarray, np.ndarray, Collection[str], float], Iterable[Expression]]
+"""Function of inputs `[rows, variables]`, target `[rows]`, names of the operators that may occur, and the time
+(`time.perf_counter`) after which nothing new is begun. Its equations are complete (scale and offset included), the
+best of some sizes, in any order. Columns may be of any scale and offset, and may have noise."""
+
+KINDS: dict[str, Find] = {}
+"""Name of a kind -> its function, in the order in which they are tried."""
