@@ -228,8 +228,11 @@ def test_every_command_is_one_that_the_program_takes(text: str, checked: Callabl
         assert len(words) == 6
     elif words[:3] == ["python", "-m", "tests.fuzz"]:
         from tests.fuzz.__main__ import parsed
+        from tests.fuzz.readers import READERS
 
-        assert parsed(words[3:]).minutes > 0
+        arguments = parsed(words[3:])
+        assert arguments.minutes > 0
+        assert arguments.reader in (*READERS, "all")
     elif words[:3] == ["python", "-m", "tests.murder"]:
         from tests.murder.__main__ import parsed as parsed_murder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -30,7 +31,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     if content[:1] in b"[{" and rng.random() < 0.7:
         try:
             document = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if document:
             for _ in range(rng.randint(1, 2)):
@@ -53,13 +54,13 @@ def _change_value(document: Any, rng: random.Random) -> None:
         place = below
     action = rng.random()
     if action < 0.7:
-        place[key] = rng.choice(_VALUES)
+        place[key] = copy.deepcopy(rng.choice(_VALUES))
     elif action < 0.85:
         del place[key]
     elif isinstance(place, list):
-        place.insert(key, below)
+        place.insert(key, copy.deepcopy(below))
     else:
-        place[f"{key}_"] = below
+        place[f"{key}_"] = copy.deepcopy(below)
     if not document:
         document.update(a=1) if isinstance(document, dict) else document.append(1)
 

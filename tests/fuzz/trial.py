@@ -1,0 +1,98 @@
+"""One content for a reader: taken, refused, or a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import resource
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from tests.fuzz.readers import Reader
+
+__all__ = ["Course", "TooMuchError", "one_input", "peak"]
+
+SECONDS, MEGABYTES = 1.0, 100
+_MOST_KEPT = 20  # contents that fail, each in a file
+
+
+class TooMuchError(Exception):
+    """A reader that takes longer, or more memory, than a small file is worth."""
+
+
+def one_input(reader: Reader, content: bytes) -> bool:
+    """Read one content; whether it was accepted.
+
+    Raises:
+        TooMuchError: it took too long, or too much memory.
+        Exception: whatever the reader raises beside a UserError.
+    """
+    begun, before = time.process_time(), peak()
+    accepted = True
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            reader.read(content)
+        except UserError:
+            accepted = False
+    seconds, grown = time.process_time() - begun, peak() - before
+    if seconds > SECONDS or grown > MEGABYTES:
+        raise TooMuchError(f"{seconds:.1f} s, {grown:.0f} MB")
+    return accepted
+
+
+def peak() -> float:
+    """Largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@dataclass
+class Course:
+    """What came of all contents that a reader was given.
+
+    Attributes:
+        name: name of the reader.
+        reader: the reader.
+        tried: number of contents.
+        accepted: number of contents that were read.
+        failures: number of contents that were neither read nor refused.
+    """
+
+    name: str
+    reader: Reader
+    tried: int = 0
+    accepted: int = 0
+    failures: int = 0
+    _places: set[tuple[str, int, str]] = field(default_factory=set)
+
+    def take(self, content: bytes) -> bool:
+        """Read one content; whether it was accepted. Of the failures in one place, the first is kept in a file."""
+        self.tried += 1
+        try:
+            accepted = one_input(self.reader, content)
+        except Exception as error:
+            self.failures += 1
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = last.filename, last.lineno or 0, type(error).__name__
+            if place not in self._places and len(self._places) < _MOST_KEPT:
+                self._places.add(place)
+                path = Path(f"fuzz-{self.name}-{len(self._places)}")
+                path.write_bytes(content)
+                print(f"{path}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            return False
+        self.accepted += accepted
+        return accepted
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.tried} contents, {self.accepted} accepted, {self.failures} failures in "
+            f"{len(self._places)} places, peak {peak():.0f} MB"
+        )
