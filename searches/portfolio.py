@@ -15,25 +15,25 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.parallel import ProcessKilledError
-from searches.common.refinement import Refinement, near_front
+from searches.common.refinement import Refinement
 from searches.common.whole_table import WholeTable
-from searches.evolution.tree_size import tree_size
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.pareto_front import Candidate, ParetoFront, node_price, pick
-from searches.portfolio_members.allocation import Allocation, code_length
+from searches.pareto_front import node_price
+from searches.portfolio_members.allocation import Allocation
 from searches.portfolio_members.crew import Crew, Report, possible_methods
 from searches.portfolio_members.data import PortfolioData
+from searches.portfolio_members.ending import final_front
 from searches.portfolio_members.member import Offer
+from searches.portfolio_members.progress import Progress, ProgressReports
 from searches.portfolio_members.settings import METHODS, PortfolioSettings
+from searches.portfolio_members.shared_front import Finder, SharedFront
 from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
@@ -48,35 +48,8 @@ _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of i
 _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
 _PAUSE = 0.02  # seconds between two looks at the others, where this process has nothing to do
-_SHOWN_EVERY = 0.2  # seconds between two reports of progress
-_LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
 _CHECKED_AT_ONCE = 3  # nearly exact equations that are checked after a turn
-_ROWS_A_CONSTANT = 3  # at least
-_MOST_NEWS = 1_000  # equations that a member is told about after a long time without a turn
 _NEWS_TO_GO_ON = 3  # equations of others after which a member that was done has something to do
-
-
-Finder = tuple[int, str]
-"""Number of a worker, and a method."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a portfolio is.
-
-    Attributes:
-        front: Pareto front so far, before pruning and rounding, scored on the rows that are refined on.
-        seconds: time since the call.
-        evaluations: computations of one equation on the search rows so far.
-        method: method that had the last turn.
-        is_new: whether the front has changed since the last report.
-    """
-
-    front: ParetoFront
-    seconds: float
-    evaluations: int
-    method: str
-    is_new: bool
 
 
 def search(
@@ -165,17 +138,15 @@ class _Run:
         self.latent_map = latent_map
         self.evaluations = 0
         self.turns_of = dict.fromkeys(self.methods, 0)
-        self.best: dict[int, tuple[float, Expression]] = {}
-        """Lowest error on the search rows and equation of every size, of the columns shown."""
+        self.found = SharedFront(data, len(settings.operators))
         self.history: list[dict[str, float]] = []
-        self._news: list[tuple[Finder, Expression]] = []  # who found it, and what: the newest, in their order
-        self._old_news = 0  # how many there were before these
-        self._heard: dict[Finder, int] = {}  # how many of these each member was told
         self._allocations: list[Allocation] = []
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
         self._lost: set[int] = set()  # workers that were killed
         self._busy: set[int] = set()  # workers whose turn is not over
-        self._progress = _ProgressReports(self, on_progress) if on_progress is not None else None
+        self._progress: ProgressReports | None = None
+        if on_progress is not None:
+            self._progress = ProgressReports(self.found, data, self.refinement, on_progress)
         self._begin_with(seeds)
 
     def _methods(self, has_map: bool) -> list[str]:
@@ -212,7 +183,7 @@ class _Run:
         first = None
         if settings.seconds is not None:
             first = min(_FIRST_SHARE * settings.seconds, _FIRST_SECONDS)
-        guesses = tuple(equation for _, (_, equation) in sorted(self.best.items()))
+        guesses = tuple(equation for _, (_, equation) in sorted(self.found.best.items()))
         return Offer(
             (self.seed, number), settings.operators, settings.max_length, first, guesses, settings.evaluations
         )
@@ -223,7 +194,7 @@ class _Run:
         self._allocations = [self._allocation(number, 1 + len(remote)) for number in range(1 + len(remote))]
         try:
             if self._progress is not None:  # something to look at while the first turn lasts
-                self._progress.report("")
+                self._progress.report("", self.seconds, self.evaluations)
             while (reason := self._spent(should_stop)) is None:
                 self._round(own, remote)
         except KeyboardInterrupt:
@@ -283,11 +254,9 @@ class _Run:
         if not left:
             return None
         method = self._allocations[worker].next(left)
-        who = (worker, method)
-        told = self._news[max(0, self._heard.get(who, 0) - self._old_news) :]
-        self._heard[who] = self._all_news
+        news = self.found.news_for((worker, method))
         seconds = None if self.settings.seconds is None else min(self.settings.turn_seconds, self._search_left())
-        return method, [equation for finder, equation in told if finder != who], seconds
+        return method, news, seconds
 
     def _ready(self, worker: int) -> list[str]:
         """The methods of a worker that have something to do."""
@@ -296,44 +265,26 @@ class _Run:
         return [
             method
             for method in self._allocations[worker].methods
-            if self._rests.get((worker, method), 0) <= self._all_news
+            if self._rests.get((worker, method), 0) <= self.found.news
         ]
 
     def _note(self, worker: int, report: Report) -> None:
         """Take up what a turn has brought."""
-        before = self._code_length()
+        before = self.found.code_length
         self.evaluations += report.evaluations
         self.turns_of[report.method] += 1
         for error, equation in report.found:
-            self._keep(error, equation, (worker, report.method))
+            self.found.keep(error, equation, (worker, report.method))
         if report.is_done:
-            self._rests[worker, report.method] = self._all_news + _NEWS_TO_GO_ON
-        gain = max(0.0, before - self._code_length())
+            self._rests[worker, report.method] = self.found.news + _NEWS_TO_GO_ON
+        gain = max(0.0, before - self.found.code_length)
         if report.method != "regression" or self.turns_of["regression"] > 1:  # what all begin with has no price
             cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
             self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
         self._check_exact()
         self._record()
         if self._progress is not None:
-            self._progress.report(report.method)
-
-    def _keep(self, error: float, equation: Expression, finder: Finder) -> None:
-        size = tree_size(equation)
-        if math.isfinite(error) and error < self.best.get(size, (math.inf,))[0]:
-            self.best[size] = (error, equation)
-            self._news.append((finder, equation))
-            if len(self._news) > _MOST_NEWS:
-                del self._news[0]
-                self._old_news += 1
-
-    @property
-    def _all_news(self) -> int:
-        """How many equations have been the best of their size so far."""
-        return self._old_news + len(self._news)
-
-    def _code_length(self) -> float:
-        task = self.data.shown_task
-        return code_length(self.best, len(task.search_target), len(self.settings.operators) + task.variables)
+            self._progress.report(report.method, self.seconds, self.evaluations)
 
     def _begin_with(self, seeds: Sequence[Expression]) -> None:
         """Equations that need no search: those that were given, and straight lines of the columns shown."""
@@ -344,12 +295,12 @@ class _Run:
             [*equations, *straight_lines(task)], iterations=10, rng=np.random.default_rng(self.seed)
         )
         for equation, error in zip(fitted, errors.tolist(), strict=True):
-            self._keep(error, equation, (-1, ""))
+            self.found.keep(error, equation, (-1, ""))
 
     def _record(self) -> None:
-        if not self.best:
+        if not self.found.best:
             return
-        error, leader = min(self.best.values(), key=lambda found: found[0])
+        error, leader = min(self.found.best.values(), key=lambda found: found[0])
         add_entry(
             self.history,
             {
@@ -367,15 +318,11 @@ class _Run:
         """Whether one of the most accurate equations, the shortest first, is exact on every row and in float64."""
         if self.exactness.exact is not None:
             return
-        near = [equation for _, (error, equation) in sorted(self.credible.items()) if error <= NEARLY_EXACT]
+        near = [equation for _, (error, equation) in sorted(self.found.credible.items()) if error <= NEARLY_EXACT]
         for found in [each for each in near if not self.exactness.is_refuted(each)][:_CHECKED_AT_ONCE]:
             equation = self.data.table.restored(found)
-            if self.exactness.check(found, equation, self._fixed(equation)):
+            if self.exactness.check(found, equation, self.data.units_of(equation)):
                 return
-
-    def _fixed(self, equation: Expression) -> np.ndarray:
-        """Constants that are the unit of a column. `[constants]` bool"""
-        return np.isin(equation.constants, list(self.data.table.factors))
 
     def _search_left(self) -> float:
         """Time until the end of the last turn."""
@@ -413,10 +360,16 @@ class _Run:
         ends = math.inf if self.settings.seconds is None else self.settings.seconds
         if stopped == "interrupted":
             ends = min(ends, self.seconds + _INTERRUPTED_SECONDS + self.data.whole.scoring_seconds)
-        front = self._front(ends - self.data.whole.scoring_seconds - self.seconds)
-        scored, notes = self.data.whole.scored(self._fitted(front), self.data.task, ends - self.seconds)
+        front, notes = final_front(
+            self.found.credible,
+            self.exactness.exact,
+            self.data,
+            self.refinement,
+            self.settings.max_complexity,
+            ends - self.seconds,
+        )
         return SearchResult(
-            front=front if notes else scored,
+            front=front,
             history=self.history,
             seconds=self.seconds,
             evaluations=self.evaluations,
@@ -424,37 +377,6 @@ class _Run:
             counts=self.turns_of,
             notes=(*self._notes(), *notes),
         )
-
-    def _front(self, seconds: float) -> ParetoFront:
-        """The front on the rows that are refined on."""
-        restored = {size: (error, self.data.table.restored(one)) for size, (error, one) in self.credible.items()}
-        exact = self.exactness.exact
-        mean = self.refinement.judged(Expression.constant(float(self.data.task.target.mean())))
-        known = [mean, *([] if exact is None else [exact])]
-        front = self.refinement.front(restored, known, self._fixed, seconds)
-        most = self.settings.max_complexity
-        return ParetoFront.of([candidate for candidate in front if most is None or candidate.complexity <= most])
-
-    @property
-    def credible(self) -> dict[int, tuple[float, Expression]]:
-        """The best equations whose constants are few beside the rows: with as many, anything meets a few rows."""
-        most = max(1.0, len(self.data.whole.target) / _ROWS_A_CONSTANT)  # scale and offset are not counted
-        return {size: found for size, found in self.best.items() if len(found[1].constants) < most}
-
-    def _fitted(self, front: ParetoFront) -> ParetoFront:
-        """The front with its picked equation also as it fits more rows."""
-        whole, task = self.data.whole, self.data.task
-        if not whole.is_longer_than(task) or not len(front):
-            return front
-        picked = pick(front)
-        if not len(picked.expression.constants) or picked.exact:
-            return front
-        rows = slice(None, None, -(-len(whole) // _LAST_ROWS))  # a view: the columns of no interest are not copied
-        weights = None if whole.weights is None else whole.weights[rows]
-        result = fit_constants(
-            [picked.expression], whole.inputs[rows], whole.target[rows], iterations=_LAST_STEPS, weights=weights
-        )
-        return ParetoFront([*front, replace(picked, expression=result.expressions[0])])
 
     def _notes(self) -> tuple[str, ...]:
         shown, count = self.data.table.columns, self.data.whole.variables
@@ -466,40 +388,3 @@ class _Run:
                 f"{len(self._lost)} process(es) of the search were killed, as happens when memory is short"
             )
         return tuple(notes)
-
-
-class _ProgressReports:
-    """Tells a function some five times a second how far a search is.
-
-    Args:
-        run: the search.
-        told: function that is called.
-    """
-
-    def __init__(self, run: _Run, told: Callable[[Progress], None]) -> None:
-        self.run, self.told = run, told
-        self._scored: dict[Expression, Candidate | None] = {}
-        self._last = -math.inf
-        self._shown: list[Expression] = []
-
-    def report(self, method: str) -> None:
-        """Tell, unless the last time was just now."""
-        run = self.run
-        if run.seconds - self._last < _SHOWN_EVERY:
-            return
-        self._last = run.seconds
-        near = near_front(run.credible)
-        for equation in near:
-            if equation not in self._scored:
-                self._scored[equation] = self._candidate(equation)
-        self._scored = {equation: self._scored[equation] for equation in near}
-        front = ParetoFront.of([found for found in self._scored.values() if found is not None])
-        shown = [candidate.expression for candidate in front]
-        self.told(Progress(front, run.seconds, run.evaluations, method, shown != self._shown))
-        self._shown = shown
-
-    def _candidate(self, found: Expression) -> Candidate | None:
-        """An equation in the table's own units with its scale and offset; None where it is not finite."""
-        data = self.run.data
-        equations = data.task.complete([data.table.restored(found)], 0)
-        return self.run.refinement.judged(equations[0]) if equations else None

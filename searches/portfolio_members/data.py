@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from expressions.expression import Expression
 from searches.common.regression_task import RegressionTask
 from searches.common.whole_table import WholeTable
 from searches.latent_space.tables import PreparedTable
@@ -41,3 +44,11 @@ class PortfolioData:
             seed=seed,
             weights=task.search_weights,
         )
+
+    def units_of(self, equation: Expression) -> np.ndarray:
+        """Which constants of an equation are the unit of a column: these keep their value. `[constants]` bool
+
+        Args:
+            equation: equation in the table's own units.
+        """
+        return np.isin(equation.constants, list(self.table.factors))

@@ -1,0 +1,76 @@
+"""The end of a portfolio: from the best equations of every size to the front that a person reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from expressions.constant_fitting import fit_constants
+from expressions.expression import Expression
+from searches.common.refinement import Refinement
+from searches.pareto_front import Candidate, ParetoFront, pick
+from searches.portfolio_members.data import PortfolioData
+
+__all__ = ["final_front"]
+
+_LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
+
+
+def final_front(
+    best: Mapping[int, tuple[float, Expression]],
+    exact: Candidate | None,
+    data: PortfolioData,
+    refinement: Refinement,
+    most_complex: int | None,
+    seconds: float,
+) -> tuple[ParetoFront, tuple[str, ...]]:
+    """The front, refined, fitted and scored on all rows.
+
+    Args:
+        best: lowest error on the search rows and equation of every size, of the columns shown.
+        exact: equation that is known to be exact.
+        data: table of the search.
+        refinement: how equations are made shorter and rounder.
+        most_complex: largest complexity of an equation; None: any.
+        seconds: time that is left.
+
+    Returns:
+        The front in the units of the table, and sentences on what there was no time for.
+    """
+    ends = time.monotonic() + seconds
+    front = _refined(best, exact, data, refinement, seconds - data.whole.scoring_seconds)
+    shown = [candidate for candidate in front if most_complex is None or candidate.complexity <= most_complex]
+    front = _fitted(ParetoFront.of(shown), data)
+    scored, notes = data.whole.scored(front, data.task, ends - time.monotonic())
+    return (front if notes else scored), notes
+
+
+def _refined(
+    best: Mapping[int, tuple[float, Expression]],
+    exact: Candidate | None,
+    data: PortfolioData,
+    refinement: Refinement,
+    seconds: float,
+) -> ParetoFront:
+    """The front on the rows that are refined on."""
+    restored = {size: (error, data.table.restored(one)) for size, (error, one) in best.items()}
+    mean = refinement.judged(Expression.constant(float(data.task.target.mean())))
+    known = [mean, *([] if exact is None else [exact])]
+    return refinement.front(restored, known, data.units_of, seconds)
+
+
+def _fitted(front: ParetoFront, data: PortfolioData) -> ParetoFront:
+    """The front with its picked equation also as it fits more rows."""
+    whole, task = data.whole, data.task
+    if not whole.is_longer_than(task) or not len(front):
+        return front
+    picked = pick(front)
+    if not len(picked.expression.constants) or picked.exact:
+        return front
+    rows = slice(None, None, -(-len(whole) // _LAST_ROWS))  # a view: the columns of no interest are not copied
+    weights = None if whole.weights is None else whole.weights[rows]
+    result = fit_constants(
+        [picked.expression], whole.inputs[rows], whole.target[rows], iterations=_LAST_STEPS, weights=weights
+    )
+    return ParetoFront([*front, replace(picked, expression=result.expressions[0])])
