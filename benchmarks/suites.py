@@ -30,6 +30,7 @@ SUITES = {
     "srbench": "benchmarks.srbench",
     "families": "benchmarks.families",
     "generated": "benchmarks.generated",
+    "kinds": "benchmarks.kinds",
     "blackbox": "benchmarks.blackbox",
     "door": "benchmarks.door",
     "budgets": "benchmarks.budgets",

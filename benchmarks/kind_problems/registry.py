@@ -1,0 +1,20 @@
+"""Kinds of laws that the suite `kinds` draws problems of: a file and a line here for each.
+
+The function of a kind takes the number of the problem, counted from 0, and a seed; the same two always give the
+same problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.kind_problems import polynomials, rationals
+from datamodules.tables.problems import Problem
+
+__all__ = ["KIND_PROBLEMS"]
+
+KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
+    "polynomials": polynomials.problem,
+    "rationals": rationals.problem,
+}
+"""Name of a kind -> function of number and seed."""
