@@ -31,6 +31,7 @@ SUITES = {
     "families": "benchmarks.families",
     "generated": "benchmarks.generated",
     "kinds": "benchmarks.kinds",
+    "trust": "benchmarks.trust",
     "blackbox": "benchmarks.blackbox",
     "door": "benchmarks.door",
     "budgets": "benchmarks.budgets",

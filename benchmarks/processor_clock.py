@@ -1,0 +1,53 @@
+"""Searches on the processor's clock, so that what is found does not depend on what else a machine does.
+
+Searches and doors measure their budgets by the clock on the wall, as a person does. In the process of a cell,
+whose search is one thread, `count_processor_seconds` gives the modules of the searches a clock that stands still
+while others have the processor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import time
+from types import ModuleType
+
+__all__ = ["ProcessorClock", "count_processor_seconds"]
+
+_PACKAGES = ("searches", "rediscover")
+
+
+class ProcessorClock(ModuleType):
+    """The module `time`, but for its two clocks that measure durations: these count work, and sleep."""
+
+    def __init__(self) -> None:
+        super().__init__("time", time.__doc__)
+        self._slept = 0.0
+        self.perf_counter = self.monotonic = self._now
+
+    def _now(self) -> float:
+        return time.process_time() + self._slept
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as `time.sleep`, which is counted, or a wait for a moment would never end."""
+        time.sleep(seconds)
+        self._slept += seconds
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(time, name)
+
+
+def count_processor_seconds() -> None:
+    """Give the clock to all modules of the searches, and to those of the doors that are imported by now.
+
+    All searches are imported for it, since moments are handed from module to module. It stays in this process.
+    """
+    import searches
+
+    for found in pkgutil.walk_packages(searches.__path__, "searches."):
+        importlib.import_module(found.name)
+    clock = ProcessorClock()
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in _PACKAGES and getattr(module, "time", None) is time:
+            setattr(module, "time", clock)  # noqa: B010  # mypy knows no such attribute of a module
