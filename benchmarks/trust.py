@@ -7,11 +7,13 @@ picks by its own criterion. A budget is in seconds of the processor, so that a b
 
 A cell stores the whole front with all that a rule of choice may ask for (`benchmarks.trust_fronts`) and what every
 equation is to the law (`benchmarks.trust_verdict`). The tables compare rules (`benchmarks.trust_rules`) on the
-same fronts; a new rule needs no new search: `python -m benchmarks trust` with the same words reads the ledger.
+same fronts, and a new rule needs no new search: `python -m benchmarks.trust LEDGER` shows what a ledger holds by
+now.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import Cell, Record
+from benchmarks.cells import Cell, Ledger, Record
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median
 from benchmarks.suites import Suite
 from benchmarks.trust_rules import RULES
@@ -28,6 +30,7 @@ from searches.pareto_front import Candidate, ParetoFront
 
 METHODS = ("auto", "pyoperon")
 _COUNT = 400
+_WIDTH = 150  # characters of a table
 _LEAST_ROWS = 30  # of the tables whose fronts the summary asks about
 
 
@@ -330,3 +333,19 @@ SUITE = Suite(
     default_problems=tuple(_words(f"drawn:{_COUNT}")),
     expand=_words,
 )
+
+
+def main(ledgers: Sequence[str]) -> None:
+    """Show the tables of all cells that ledgers hold, finished runs or not."""
+    from rich.console import Console
+
+    console = Console(width=_WIDTH)
+    found = report([record for ledger in ledgers for record in Ledger(Path(ledger)).records()])
+    for grid in found.grids:
+        console.print(grid.rich())
+    for note in found.notes:
+        console.print(f"- {note}", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import trust
-from benchmarks.cells import OK, Cell, Ledger, Record, run_cells
+from benchmarks.cells import FAILED, OK, Cell, Ledger, Record, run_cells
 from benchmarks.processor_clock import ProcessorClock
 from benchmarks.trust_fronts import front_record
 from benchmarks.trust_laws import NODES, Law, drawn_law, size_of, special_law, template_law
@@ -272,3 +272,14 @@ def test_words_stand_for_tables_of_a_set() -> None:
     for word in ("drawn:x", "drown:3", "drawn-1"):
         with pytest.raises(UserError, match="has no problem"):
             trust.SUITE.cells(methods=[], problems=[word], seeds=[1], settings={}, out="")
+
+
+def test_a_ledger_is_shown_whatever_it_holds_by_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger(tmp_path / "trust.jsonl")
+    for number, result in enumerate([result_of("1.5*x0 + x1", "1.5*x0 + 1.0*x1"), {}]):
+        status = OK if result else FAILED
+        ledger.add(Record(Cell("trust", "auto", name_of("drawn", number), 1), status, result, reason="gone"))
+    trust.main([str(ledger.path)])
+    shown = capsys.readouterr().out
+    assert "auto: right structure picked" in shown
+    assert "1 of 2 cells failed" in shown
