@@ -32,7 +32,6 @@ SUITES = {
     "generated": "benchmarks.generated",
     "kinds": "benchmarks.kinds",
     "trust": "benchmarks.trust",
-    "coverage": "benchmarks.coverage",
     "blackbox": "benchmarks.blackbox",
     "door": "benchmarks.door",
     "budgets": "benchmarks.budgets",

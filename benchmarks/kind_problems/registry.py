@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.kind_problems import polynomials, rationals
+from benchmarks.kind_problems import polynomials, power_laws, rationals
 from datamodules.tables.problems import Problem
 
 __all__ = ["KIND_PROBLEMS"]
@@ -16,5 +16,6 @@ __all__ = ["KIND_PROBLEMS"]
 KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
     "polynomials": polynomials.problem,
     "rationals": rationals.problem,
+    "power_laws": power_laws.problem,
 }
 """Name of a kind -> function of number and seed."""

@@ -19,6 +19,7 @@ _ROUNDING = 1e-15  # a sum of like terms that is this small beside them is round
 
 _ADD, _SUB, _MUL, _DIV, _POW = (TOKEN[name] for name in ("add", "sub", "mul", "div", "pow"))
 _NEG, _INV, _SQRT, _ABS = (TOKEN[name] for name in ("neg", "inv", "sqrt", "abs"))
+_MERGED = frozenset((_ABS, _SQRT, _POW))
 _POWERS = {TOKEN[name]: exponent for exponent, name in POWER_ROWS.items()}
 
 # What stays as it stands: every row but those that sums and products are made of.
@@ -183,7 +184,9 @@ class Algebra:
                 node.dense = all(argument.dense for argument in arguments)
             else:  # the poles of a tangent are isolated where its argument is not constant on a region
                 node.dense = token in _ANALYTIC and first.dense and first.analytic
-            node.not_flat = token in _NOT_FLAT and first.not_flat
+            node.not_flat = first.not_flat and (
+                token in _NOT_FLAT or (token == _POW and not arguments[1].terms and arguments[1].constant != 0.0)
+            )
             node.not_negative = token in _NOT_NEGATIVE
             self.compounds[key] = node
         return node
@@ -211,6 +214,8 @@ class Algebra:
                 if exponent % 2 == 0 and exponent != 0:
                     root = self.power(self.magnitude(base), abs(exponent) // 2)
                     return self.scale(root if exponent > 0 else self.inverse(root), math.sqrt(coefficient))
+        elif a.operator == _POW and (broken := _broken_exponent(a)):
+            return self.plain_power(a.arguments[0], broken / 2)
         return self.function(_SQRT, a)
 
     def real_power(self, a: Node, b: Node) -> Node:
@@ -225,9 +230,31 @@ class Algebra:
             if abs(exponent) == 0.5:
                 root = self.square_root(a)
                 return root if exponent > 0 else self.inverse(root)
+            return self.broken_power(a, exponent)
         if not a.terms and a.constant == 1.0:
             return a
         return self.function(_POW, a, b)
+
+    def broken_power(self, a: Node, exponent: float) -> Node:
+        """The node of `a**exponent` where the exponent is no whole number, so that no negative `a` has a power."""
+        if not a.terms and a.constant == 1.0:
+            return a
+        if a.kind == PRODUCT or (a.kind == SUM and len(a.terms) == 1 and a.constant == 0.0):
+            coefficient, factors = self.as_product(a)
+            if coefficient > 0.0 and coefficient != 1.0:
+                power = self.broken_power(self.product(1.0, dict(factors)), exponent)
+                return self.scale(power, _checked(coefficient**exponent, coefficient))
+            if coefficient == 1.0 and len(factors) == 1:
+                [(base, whole)] = factors.items()
+                if whole % 2 and not _whole(whole * exponent):
+                    return self.plain_power(base, whole * exponent)
+        if a.kind == FUNCTION and (inner := _broken_exponent(a)) and not _whole(inner * exponent):
+            return self.plain_power(a.arguments[0], inner * exponent)
+        return self.plain_power(a, exponent)
+
+    def plain_power(self, base: Node, exponent: float) -> Node:
+        """The node of a broken power of a base as it stands."""
+        return self.product(1.0, {self.function(_POW, base, self.number(_tidy(exponent))): 1})
 
     def extremum(self, token: int, a: Node, b: Node) -> Node:
         """The node of `min(a, b)` or `max(a, b)`."""
@@ -387,8 +414,11 @@ class Algebra:
     def product(self, coefficient: float, factors: dict[Node, int]) -> Node:
         """Node of a product whose like factors are already collected; takes the dict over."""
         for base, exponent in factors.items():
-            if base.operator == _ABS and exponent % 2 == 0 and exponent != 0:
-                return self.without_magnitude(coefficient, factors, base)
+            if base.operator in _MERGED:
+                if base.operator == _ABS and exponent % 2 == 0 and exponent != 0:
+                    return self.without_magnitude(coefficient, factors, base)
+                if (broken := _broken_exponent(base)) and _is_split(factors, base, broken):
+                    return self.product(coefficient, self.with_one_power(factors, base.arguments[0]))
             if not -_MAX_EXPONENT <= exponent <= _MAX_EXPONENT:
                 raise OutOfRangeError
         if not factors:
@@ -411,6 +441,31 @@ class Algebra:
             return self.number(0.0)
         return self.sum({node: coefficient + 0.0}, 0.0)
 
+    def with_one_power(self, factors: dict[Node, int], base: Node) -> dict[Node, int]:
+        """The factors with all powers of a base as one: x*sqrt(x) -> x**1.5.
+
+        Where the exponents add up to a whole number, a root that is squared says that the base is not negative.
+        """
+        kept: dict[Node, int] = {}
+        total = 0.0
+        for factor, exponent in factors.items():
+            if factor is base:
+                total += exponent
+            elif _is_broken_power_of(factor, base):
+                total += exponent * _broken_exponent(factor)
+            else:
+                kept[factor] = exponent
+        root = self.function(_SQRT, base)
+        if _whole(total):
+            kept[root] = 2 if round(total) else 0
+            if round(total) not in (0, 1):
+                kept[base] = round(total) - 1
+        elif _whole(2.0 * total) and abs(total) < 1.0:
+            kept[root] = 1 if total > 0.0 else -1
+        else:
+            kept[self.function(_POW, base, self.number(_tidy(total)))] = 1
+        return kept
+
     def without_magnitude(self, coefficient: float, factors: dict[Node, int], base: Node) -> Node:
         """|a|**(2k) -> a**(2k)."""
         exponent = factors[base]
@@ -424,6 +479,41 @@ class Algebra:
 
 def _order(node: Node) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return node.order
+
+
+def _broken_exponent(node: Node) -> float:
+    """The exponent of a root or a power that is no whole number; 0 for everything else."""
+    if node.operator == _SQRT:
+        return 0.5
+    if node.operator == _POW and not node.arguments[1].terms and node.arguments[0].terms:
+        exponent = node.arguments[1].constant
+        return 0.0 if _whole(exponent) else exponent
+    return 0.0
+
+
+def _is_broken_power_of(node: Node, base: Node) -> bool:
+    return node.kind == FUNCTION and node.arguments[0] is base and _broken_exponent(node) != 0.0
+
+
+def _is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
+    """Whether the base of a broken power has other powers among the factors, or this one is not simple."""
+    base, whole = power.arguments[0], factors[power]
+    others = [factor for factor in factors if factor is base or _is_broken_power_of(factor, base)]
+    if power.operator == _SQRT:
+        if len(others) == 1:
+            return whole not in (-1, 0, 1, 2)
+        # a squared root beside whole powers is what a whole sum of exponents is written as
+        return whole != 2 or len(others) > 2 or factors.get(base, 0) in (0, -1)
+    return len(others) > 1 or whole != 1 or (_whole(2.0 * exponent) and abs(exponent) < 1.0)
+
+
+def _whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-12
+
+
+def _tidy(value: float) -> float:
+    """Without the rounding of a sum of decimals."""
+    return float(f"{value:.14g}")
 
 
 def _float_power(value: float, exponent: int) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from expressions.expression import Expression
+from searches.direct import power_laws
 
 __all__ = ["KINDS", "Find"]
 
@@ -19,5 +20,7 @@ Find = Callable[[np.ndarray, np.ndarray, Collection[str], float], Iterable[Expre
 (`time.perf_counter`) after which nothing new is begun. Its equations are complete (scale and offset included), the
 best of some sizes, in any order. Columns may be of any scale and offset, and may have noise."""
 
-KINDS: dict[str, Find] = {}
+KINDS: dict[str, Find] = {
+    "power_laws": power_laws.find,
+}
 """Name of a kind -> its function, in the order in which they are tried."""
