@@ -76,7 +76,7 @@ class Fitting:
         """The sums with fitted frequencies, the best first.
 
         Args:
-            sums: as many terms each.
+            sums: sums of equally many terms.
             iterations: steps of the fit.
             kept: number of sums that are fitted to the end, after a few steps of all.
         """
@@ -173,8 +173,8 @@ def _solved(columns: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Least squares of many problems. `[problems, columns]`
 
     Args:
-        columns: of each problem. `[problems, columns, rows]`
-        goal: of all, or of each. `[…, rows]`
+        columns: columns of every problem. `[problems, columns, rows]`
+        goal: target of all problems, or of each. `[…, rows]`
     """
     size = np.sqrt(np.square(columns).sum(axis=2, keepdims=True))
     scaled = columns / np.where(size > 0, size, np.inf)
