@@ -32,6 +32,7 @@ SUITES = {
     "generated": "benchmarks.generated",
     "kinds": "benchmarks.kinds",
     "trust": "benchmarks.trust",
+    "coverage": "benchmarks.coverage",
     "blackbox": "benchmarks.blackbox",
     "door": "benchmarks.door",
     "budgets": "benchmarks.budgets",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.fitting.reach import gram_of_constants
+from expressions.gradient import gradient_by_constants
 
-__all__ = ["constant_intervals"]
+__all__ = ["ConstantIntervals", "constant_intervals"]
 
 _FIT_STEPS = 20
 _PROFILE_STEPS = 10  # of the other constants, while one is held
@@ -24,52 +25,133 @@ _SINGULAR = 1e-10  # eigenvalue of the scaled Gram matrix below which a directio
 _INVOLVED = 1e-2  # part of a constant in such a direction from which it is not determined itself
 
 
+@dataclass(frozen=True, eq=False)
+class ConstantIntervals:
+    """How well some rows determine the constants of an equation, and with them what it predicts.
+
+    Attributes:
+        constants: constants as the rows have them, in the middle of their intervals. `[constants]`
+        ends: lower and upper end for each constant; infinite on a side on which the rows give none, NaN where
+            there is nothing to tell from: rows are no more than constants, or the equation is not finite on some
+            row. `[constants, 2]`
+        covariance: covariance of the fitted constants, in the directions that the rows determine.
+            `[constants, constants]`
+        noise: standard deviation of the rows' errors; of a typical row, where they have different ones.
+        freedom: degrees of freedom of that estimate; infinite where the errors are known.
+        level: probability that an interval is to hold the true value.
+        excess: standard deviation of the errors over the one that was given; NaN where none was.
+    """
+
+    constants: np.ndarray
+    ends: np.ndarray
+    covariance: np.ndarray
+    noise: float
+    freedom: float
+    level: float
+    excess: float = math.nan
+
+    @classmethod
+    def unknown(cls, expression: Expression, level: float = 0.95) -> ConstantIntervals:
+        """Intervals of an equation of which nothing is known."""
+        count = len(expression.constants)
+        nothing = np.full((count, count), np.nan)
+        return cls(expression.constants, np.full((count, 2), np.nan), nothing, math.nan, 0.0, level)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ConstantIntervals):
+            return NotImplemented
+        pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+        return all(np.array_equal(own, given, equal_nan=True) for own, given in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def quantile(self) -> float:
+        """Half width of an interval over its standard error."""
+        return _quantile(self.level, self.freedom)
+
+    def curve(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
+        """Half widths of the interval for the mean of many measurements at a place, by the delta method.
+
+        Source: Seber and Wild, Nonlinear Regression, 1989, section 5.1.
+
+        Args:
+            expression: equation that the intervals belong to.
+            inputs: values of the variables. `[rows, variables]`
+
+        Returns:
+            Distances from the equation's values, NaN where nothing is known. `[rows]`
+        """
+        return np.asarray(self.quantile * np.sqrt(self._variances(expression, inputs)))
+
+    def measurement(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
+        """Half widths of the interval for one new measurement, whose own error is that of a typical row.
+
+        Args:
+            expression: equation that the intervals belong to.
+            inputs: values of the variables. `[rows, variables]`
+
+        Returns:
+            Distances from the equation's values, NaN where nothing is known. `[rows]`
+        """
+        variances = self._variances(expression, inputs) + self.noise**2
+        return np.asarray(self.quantile * np.sqrt(variances))
+
+    def _variances(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
+        """Variances of the equation's values. `[rows]`"""
+        slopes = gradient_by_constants(expression, inputs)
+        with np.errstate(all="ignore"):
+            return np.maximum(np.sum((slopes @ self.covariance) * slopes, axis=1), 0.0)
+
+
 def constant_intervals(
     expression: Expression,
     inputs: np.ndarray,
     target: np.ndarray,
     *,
     weights: np.ndarray | None = None,
+    known_errors: bool = False,
+    rows: int | None = None,
+    refit: bool = True,
     level: float = 0.95,
-) -> np.ndarray:
-    """The interval of every constant of an equation, its errors being normal and of one unknown variance.
+) -> ConstantIntervals:
+    """The interval of every constant of an equation, the errors of its rows being normal and independent.
 
-    The constants are fitted once more, so that an interval has its middle where the data have it. Student's t
-    gives its width (Seber and Wild, Nonlinear Regression, 1989, section 5.1). Where the sum of squares is no
-    parabola, the ends are those of the profile likelihood (Bates and Watts, Nonlinear Regression Analysis and Its
-    Applications, 1988, section 6.1): there, the sum of squares has risen by t squared error variances while all
-    other constants are fitted.
+    Student's t gives the width where the errors' variance is estimated (Seber and Wild, Nonlinear Regression,
+    1989, section 5.1), the normal distribution where it is known. Where the sum of squares is no parabola, the
+    ends are those of the profile likelihood (Bates and Watts, Nonlinear Regression Analysis and Its Applications,
+    1988, section 6.1): there, the sum of squares has risen by t squared error variances while all other constants
+    are fitted.
 
     Args:
         expression: fitted equation.
         inputs: values of the variables. `[rows, variables]`
         target: values that it was fitted to. `[rows]`
         weights: weights of the squared errors, inverse to the errors' variances; None: all alike. `[rows]`
+        known_errors: whether the variances are the inverse weights themselves, as they are of standard deviations
+            in the target's own unit; else they are so but for one factor, which the residuals tell.
+        rows: number of measurements that the rows stand for, where some stand for several; None: one each. A row
+            that stands for several has so many times the weight.
+        refit: whether the constants are fitted once more, so that an interval has its middle where the rows have
+            it; False where they were fitted to more rows than these, and belong into the middle.
         level: probability that an interval is to hold the true value, in 0 to 1.
-
-    Returns:
-        Lower and upper end for each constant; infinite on a side on which the data give none, NaN where rows are
-        no more than constants, or the equation is not finite on some row. `[constants, 2]`
     """
     count = len(expression.constants)
-    freedom = len(target) - count
+    counted = (len(target) if weights is None else int(np.count_nonzero(weights))) if rows is None else rows
+    freedom: float = counted - count
     fitted = fit_constants([expression], inputs, target, iterations=_FIT_STEPS, weights=weights)
-    if not count or freedom <= 0 or not math.isfinite(fitted.errors[0]):
-        return np.full((count, 2), np.nan)
-    profile = _Profile(fitted.expressions[0], inputs, target, weights, freedom)
-    quantile = _student(level, freedom)
-    found = np.repeat(profile.constants[:, None], 2, axis=1)
-    half = quantile * profile.errors
-    ends = [
-        _End(k, side, float(half[k]))
-        for k in range(count)
-        for side in (-1.0, 1.0)
-        if math.isfinite(half[k]) and half[k] > 0
-    ]
-    found += np.array([-1.0, 1.0]) * half[:, None]
-    for end in profile.followed(ends, quantile):
-        found[end.constant, int(end.side > 0)] = profile.constants[end.constant] + end.side * end.distance
-    return found
+    if freedom <= 0 or not math.isfinite(fitted.errors[0]):
+        return ConstantIntervals.unknown(expression, level)
+    profile = _Profile(fitted.expressions[0], inputs, target, weights, None if known_errors else freedom)
+    found = profile.intervals(_quantile(level, math.inf if known_errors else freedom))
+    middle = profile.constants if refit else expression.constants
+    found += (middle - profile.constants)[:, None]
+    residuals = np.asarray(target - profile.fitted(inputs))[slice(None) if weights is None else weights > 0]
+    noise = math.sqrt(float(np.mean(np.square(residuals))) * counted / freedom)
+    if not known_errors:
+        return ConstantIntervals(middle, found, profile.covariance, noise, freedom, level)
+    excess = math.sqrt(profile.squares / freedom)
+    return ConstantIntervals(middle, found, profile.covariance, noise, math.inf, level, excess)
 
 
 @dataclass
@@ -116,19 +198,34 @@ class _Profile:
         inputs: np.ndarray,
         target: np.ndarray,
         weights: np.ndarray | None,
-        freedom: int,
+        freedom: float | None,
     ) -> None:
         self.fitted, self.constants = fitted, fitted.constants
         self._data, self._weights = (inputs, target), weights
         nothing_settled = np.zeros(len(fitted.constants), dtype=bool)
         gram, self._total = gram_of_constants(fitted, inputs, target, weights, nothing_settled)
-        self._squares = float(gram[-1, -1])
-        self._variance = self._squares / freedom
-        self._covariance = _inverse(gram[:-1, :-1])
-        self.errors = np.sqrt(np.diag(self._covariance) * self._variance)
-        """Standard errors of the constants. `[constants]`"""
+        self.squares = float(gram[-1, -1])
+        self._variance = 1.0 if freedom is None else self.squares / freedom
+        self._inverse, self._loose = _inverse(gram[:-1, :-1])
+        self.covariance = self._inverse * self._variance
+        """Covariance of the constants, in the directions that the rows determine. `[constants, constants]`"""
 
-    def followed(self, ends: list[_End], quantile: float) -> list[_End]:
+    def intervals(self, quantile: float) -> np.ndarray:
+        """Lower and upper end for every constant. `[constants, 2]`"""
+        half = quantile * np.sqrt(np.diag(self.covariance))
+        half[self._loose] = math.inf
+        found = self.constants[:, None] + np.array([-1.0, 1.0]) * half[:, None]
+        ends = [
+            _End(k, side, float(half[k]))
+            for k in range(len(half))
+            for side in (-1.0, 1.0)
+            if math.isfinite(half[k]) and half[k] > 0
+        ]
+        for end in self._followed(ends, quantile):
+            found[end.constant, int(end.side > 0)] = self.constants[end.constant] + end.side * end.distance
+        return found
+
+    def _followed(self, ends: list[_End], quantile: float) -> list[_End]:
         """The ends of constants whose profile is no parabola, moved to where they belong."""
         if not ends:
             return []
@@ -161,30 +258,33 @@ class _Profile:
         starts = []
         for row, end in enumerate(ends):
             held[row, end.constant] = True
-            along = self._covariance[:, end.constant] / self._covariance[end.constant, end.constant]
+            along = self._inverse[:, end.constant] / self._inverse[end.constant, end.constant]
             starts.append(self.fitted.with_constants(self.constants + end.side * end.distance * along))
         fits = fit_constants(
             starts, *self._data, iterations=_PROFILE_STEPS, weights=self._weights, fixed=list(held)
         )
-        rises = np.maximum(fits.errors * self._total - self._squares, 0.0)
+        rises = np.maximum(fits.errors * self._total - self.squares, 0.0)
         with np.errstate(all="ignore"):
             ratios = np.sqrt(rises / self._variance) / quantile
         return np.where(np.isfinite(ratios), ratios, math.inf).tolist()
 
 
-def _inverse(gram: np.ndarray) -> np.ndarray:
-    """The inverse of a Gram matrix; infinite for constants that it does not determine. `[constants, constants]`"""
+def _inverse(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of a Gram matrix in the directions that it determines, and which constants it does not.
+
+    Returns:
+        `[constants, constants]` and `[constants]` bool.
+    """
     scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     kept = values > _SINGULAR
     found = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T / np.outer(scale, scale)
-    loose = np.square(vectors[:, ~kept]).sum(axis=1) > _INVOLVED
-    found[loose, loose] = math.inf
-    return np.asarray(found)
+    return np.asarray(found), np.square(vectors[:, ~kept]).sum(axis=1) > _INVOLVED
 
 
-def _student(level: float, freedom: int) -> float:
+def _quantile(level: float, freedom: float) -> float:
     """Quantile of Student's t that is exceeded on both sides together with a probability of 1 - level."""
-    from scipy.special import stdtrit  # not quick to import, and only for this
+    from scipy.special import ndtri, stdtrit  # not quick to import, and only for this
 
-    return float(stdtrit(freedom, (1.0 + level) / 2.0))
+    upper = (1.0 + level) / 2.0
+    return float(ndtri(upper) if math.isinf(freedom) else stdtrit(freedom, upper))

@@ -241,9 +241,17 @@ class Expression:
         """
         return printing.infix(self.tokens, self.constants, names)
 
-    def latex(self, names: Sequence[str] | None = None, digits: int = 4) -> str:
-        """LaTeX source (for math mode), constants rounded to `digits` significant digits for the eye."""
-        return printing.latex(self.tokens, self.constants, names, digits)
+    def latex(
+        self,
+        names: Sequence[str] | None = None,
+        digits: int = 4,
+        intervals: Sequence[Sequence[float]] | None = None,
+    ) -> str:
+        r"""LaTeX source (for math mode), constants rounded to `digits` significant digits for the eye.
+
+        With `intervals` (lower and upper end of each, `[constants, 2]`), a constant is `(1.61 \pm 0.03)`.
+        """
+        return printing.latex(self.tokens, self.constants, names, digits, intervals)
 
     # --- other trees ----------------------------------------------------------------------------------------
 

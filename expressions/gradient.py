@@ -1,4 +1,4 @@
-"""Derivatives of an equation by its variables."""
+"""Derivatives of an equation by its variables, and by its constants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, Operator
 
-__all__ = ["gradient"]
+__all__ = ["gradient", "gradient_by_constants"]
 
 Dual = tuple[np.ndarray, dict[int, np.ndarray]]
 """Values `[rows]` (or one number `[1]`) of a subtree, and its derivative by each variable that it holds."""
@@ -44,3 +44,22 @@ def gradient(expression: Expression, inputs: np.ndarray) -> dict[int, np.ndarray
     with np.errstate(all="ignore"):
         found = expression.fold(leaf, combine)[1]
     return {variable: found[variable] for variable in sorted(found)}
+
+
+def gradient_by_constants(expression: Expression, inputs: np.ndarray) -> np.ndarray:
+    """Derivatives by every constant.
+
+    Args:
+        expression: equation to differentiate.
+        inputs: values of the variables. `[rows, variables]`
+
+    Returns:
+        Derivatives, not finite where there is none. `[rows, constants]`
+    """
+    table = np.asarray(inputs, dtype=np.float64)
+    (rows, variables), count = table.shape, len(expression.constants)
+    tokens = expression.tokens.copy()
+    tokens[tokens == CONSTANT] = FIRST_VARIABLE + variables + np.arange(count)
+    held = np.broadcast_to(expression.constants, (rows, count))
+    found = gradient(Expression(tokens, []), np.concatenate([table, held], axis=1))
+    return np.column_stack([found[variables + k] for k in range(count)]) if count else np.zeros((rows, 0))

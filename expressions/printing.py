@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from expressions.interval_text import interval_latex
 from expressions.operator_row import ATOM, NEGATION, POWER, PRODUCT, SUM
 from expressions.operators import (
     ARITY,
@@ -38,7 +39,13 @@ def infix(tokens: np.ndarray, constants: np.ndarray, names: Sequence[str] | None
     return _InfixPrinter(tokens, constants, names).print()
 
 
-def latex(tokens: np.ndarray, constants: np.ndarray, names: Sequence[str] | None = None, digits: int = 4) -> str:
+def latex(
+    tokens: np.ndarray,
+    constants: np.ndarray,
+    names: Sequence[str] | None = None,
+    digits: int = 4,
+    intervals: Sequence[Sequence[float]] | None = None,
+) -> str:
     """LaTeX source for math mode.
 
     Args:
@@ -46,8 +53,9 @@ def latex(tokens: np.ndarray, constants: np.ndarray, names: Sequence[str] | None
         constants: values of its constants. `[constants]`
         names: names of the variables; x0, x1, … when not given.
         digits: significant digits of the printed constants.
+        intervals: lower and upper end of every constant, printed with it; None: constants alone.
     """
-    return _LatexPrinter(tokens, constants, names, digits).print()
+    return _LatexPrinter(tokens, constants, names, digits, intervals).print()
 
 
 def variable_name(index: int, names: Sequence[str] | None) -> str:
@@ -211,16 +219,23 @@ class _LatexPrinter(_Printer):
     """LaTeX for the eye: sums without needless brackets, fractions, rounded constants."""
 
     def __init__(
-        self, tokens: np.ndarray, constants: np.ndarray, names: Sequence[str] | None, digits: int
+        self,
+        tokens: np.ndarray,
+        constants: np.ndarray,
+        names: Sequence[str] | None,
+        digits: int,
+        intervals: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__(tokens, constants, names)
         self.digits = digits
+        places = sorted(self.constants)
+        self.intervals = {} if intervals is None else dict(zip(places, intervals, strict=True))
 
     def emit(self, position: int) -> list[str | int]:
         token = self.tokens[position]
         if token == CONSTANT:
             value = self.constants[position]
-            return [_latex_number(-value if position in self.sign_moved else value, self.digits)]
+            return [self._number(position, -value if position in self.sign_moved else value)]
         if token >= FIRST_VARIABLE:
             return [latex_name(variable_name(token - FIRST_VARIABLE, self.names))]
         name, needed = operator(token).name, operator(token).latex_operands
@@ -241,6 +256,15 @@ class _LatexPrinter(_Printer):
             else:
                 pieces += self._operand(arguments[int(part[1])], needed[int(part[1])])
         return pieces
+
+    def _number(self, position: int, value: float) -> str:
+        """A constant as it is printed, with its interval where there is one."""
+        low, high = self.intervals.get(position, (math.nan, math.nan))
+        if value * self.constants[position] < 0:  # its sign was printed by the sum above
+            low, high = -high, -low
+        minus = value < 0
+        text = interval_latex(-value, (-high, -low)) if minus else interval_latex(value, (low, high))
+        return _latex_number(value, self.digits) if text is None else "-" * minus + text
 
     def _move_sign(self, name: str, right: int) -> str:
         """`a + (-2b + c)` -> `a - 2b + c`: the sum's symbol once the right operand's sign moved into it."""
@@ -274,7 +298,8 @@ class _LatexPrinter(_Printer):
             value = self.constants.get(position, 0.0)
             if value < 0 and not moved:
                 return SUM
-            return PRODUCT if "10^" in _latex_number(value, self.digits) else ATOM
+            powers = position in self.constants and "10^" in self._number(position, value)
+            return PRODUCT if powers else ATOM
         row = operator(token)
         if row.name in ("neg", "mul", "div"):
             minus = self.leading_minus(position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ import numpy as np
 
 from datamodules.tables.table import Table, check_table, every_row
 from expressions.expression import Expression
+from expressions.measurements import Measurements
 from expressions.parsing import ParseError, parse
 from foundation.errors import UserError, near
 from foundation.files import replace_file
@@ -26,6 +28,7 @@ from foundation.settings import processes_rule
 from rediscover.fitting import explain
 from reports.baselines import LEAST_HELD_OUT, GradientBoosting, quick_scores
 from reports.discovery import GRADIENT_BOOSTING, Discovery, Score, read, write
+from reports.discovery_parts.intervals import front_intervals
 from reports.polynomial_baselines import MOST_ROWS
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.pareto_front import pick
@@ -42,8 +45,9 @@ LEAST_ROWS = 5
 LEAST_SECONDS = 2.0
 """Shortest budget: imports, reading and writing take their part of it."""
 _HELD_OUT_SHARE = 0.25
-_WRITING_SECONDS = 0.3  # for the files and the page
+_WRITING_SECONDS = 0.5  # for the intervals, the files and the page
 _CELLS_A_SECOND = 5e7  # cells of a table, scored at the end for some twenty equations
+_DEVIATIONS = 4.0  # of the errors' size from the given one, beyond which it is no chance
 _BOOSTED_SECONDS = 5.0  # budget below which gradient boosting would take too much of it
 
 
@@ -80,7 +84,9 @@ def discover(
             DataFrame.
         target: name of the column to explain, as it stands in the header.
         features: names of the columns to explain it by; None: all others.
-        sigma: name of the column of the target's standard deviations; None: all rows count alike.
+        sigma: name of the column of the target's standard deviations, in the target's unit. They are taken as they
+            are: intervals are as wide as they say, whatever the residuals say. None: all rows count alike, and
+            the residuals tell how large errors are.
         seconds: budget by the clock, everything included.
         out: folder for the results; None: nothing is written.
         method: `auto` for all searches together, or the name of one of them.
@@ -206,7 +212,9 @@ def _discovery(
 ) -> Discovery:
     assert table.target_name is not None
     assert table.target_column is not None
-    return Discovery(
+    measurements = Measurements.of(*_rows(train), sigma=train.sigma)
+    intervals = front_intervals(result.front, result.best, measurements)
+    found = Discovery(
         source=table.label,
         target=table.target_column,
         features=table.columns,
@@ -223,7 +231,9 @@ def _discovery(
         stopped=result.stopped,
         seed=seed,
         notes=(*table.notes, *result.notes, *_notes_of_scores(scores, len(train))),
+        intervals=intervals,
     )
+    return replace(found, notes=(*found.notes, *_notes_of_errors(found, len(train))))
 
 
 def _notes_of_scores(scores: dict[str, Score], rows: int) -> tuple[str, ...]:
@@ -231,6 +241,20 @@ def _notes_of_scores(scores: dict[str, Score], rows: int) -> tuple[str, ...]:
     if len(scores) < 2 or rows <= MOST_ROWS:
         return ()
     return (f"the other models were fitted to {MOST_ROWS:,} of the {rows:,} rows, drawn at random",)
+
+
+def _notes_of_errors(found: Discovery, rows: int) -> tuple[str, ...]:
+    """What a reader must know where the errors are not those of the column of standard deviations."""
+    intervals = found.intervals_of(found.chosen)
+    excess = math.nan if intervals is None else intervals.excess
+    by_chance = 1.0 + _DEVIATIONS / math.sqrt(2.0 * rows)
+    if excess > by_chance:
+        told = "the formula is not the law, or the intervals of its constants are that much too narrow"
+    elif excess < 1.0 / by_chance:
+        told = "the intervals of its constants are that much too wide"
+    else:  # as they were said to be, or nothing was said
+        return ()
+    return (f"errors are {excess:.3g} times the given standard deviations: {told}",)
 
 
 def load(directory: str | Path) -> Discovery:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from expressions.constant_intervals import constant_intervals
+from expressions.interval_text import interval_latex, interval_text, resolved
+from expressions.measurements import Measurements
 from expressions.parsing import parse
 
 
@@ -28,7 +30,7 @@ def test_coverage(law: str, low: float, high: float, noise: float, rows: int) ->
     for _ in range(tables):
         inputs = rng.uniform(low, high, (rows, 1))
         target = truth(inputs) + noise * rng.normal(size=rows)
-        ends = constant_intervals(truth, inputs, target)
+        ends = constant_intervals(truth, inputs, target).ends
         held += int(np.sum((ends[:, 0] <= truth.constants) & (truth.constants <= ends[:, 1])))
     count = tables * len(truth.constants)
     three_deviations = 3.0 * math.sqrt(0.95 * 0.05 / tables)  # the constants of one table go together
@@ -43,7 +45,7 @@ def test_of_a_straight_line_they_are_those_of_linear_regression() -> None:
     middle, [squares], *_ = np.linalg.lstsq(columns, y)
     covariance = np.linalg.inv(columns.T @ columns) * squares / 13
     half = 2.1603686564610127 * np.sqrt(np.diag(covariance))  # Student's t of 13 degrees of freedom
-    found = constant_intervals(parse("2*x0 + 1"), x[:, None], y)
+    found = constant_intervals(parse("2*x0 + 1"), x[:, None], y).ends
     assert found == pytest.approx(np.stack([middle - half, middle + half], axis=1), rel=1e-6)
 
 
@@ -52,7 +54,7 @@ def test_a_curved_profile_is_not_symmetric_and_may_have_no_end() -> None:
     x = np.linspace(0.1, 1.0, 12)[:, None]
     rng = np.random.default_rng(1)
     target = 4.0 * x[:, 0] / (x[:, 0] + 3.0) + 0.06 * rng.normal(size=12)
-    (low, high), _ = constant_intervals(parse("4*x0/(x0 + 3)"), x, target)
+    (low, high), _ = constant_intervals(parse("4*x0/(x0 + 3)"), x, target).ends
     assert 0 < low < 4.0
     assert high > 4.0 + 2.0 * (4.0 - low)
 
@@ -60,7 +62,7 @@ def test_a_curved_profile_is_not_symmetric_and_may_have_no_end() -> None:
 def test_constants_that_mean_the_same_have_no_ends() -> None:
     x = np.linspace(1, 2, 20)[:, None]
     target = 6.0 * x[:, 0] + 0.01 * np.random.default_rng(2).normal(size=20) + 1.0
-    ends = constant_intervals(parse("2*(3*x0) + 1"), x, target)
+    ends = constant_intervals(parse("2*(3*x0) + 1"), x, target).ends
     assert np.isinf(ends[:2]).all()
     assert ends[2, 0] < 1.0 < ends[2, 1]
 
@@ -70,12 +72,114 @@ def test_weights_say_which_rows_are_sure() -> None:
     x = rng.uniform(0, 1, (400, 1))
     spread = np.where(x[:, 0] < 0.5, 0.01, 1.0)
     target = 3.0 * x[:, 0] + spread * rng.normal(size=400)
-    weighted, plain = (constant_intervals(parse("3*x0"), x, target, weights=w)[0] for w in (spread**-2, None))
+    weighted, plain = (constant_intervals(parse("3*x0"), x, target, weights=w).ends[0] for w in (spread**-2, None))
     assert np.ptp(weighted) < 0.1 * np.ptp(plain)
     assert weighted[0] < 3.0 < weighted[1]
 
 
 def test_no_interval_where_there_are_no_rows_to_spare() -> None:
     x = np.array([[1.0], [2.0]])
-    assert np.isnan(constant_intervals(parse("2*x0 + 1"), x, np.array([3.0, 5.1]))).all()
-    assert constant_intervals(parse("x0"), x, np.array([3.0, 5.1])).shape == (0, 2)
+    assert np.isnan(constant_intervals(parse("2*x0 + 1"), x, np.array([3.0, 5.1])).ends).all()
+    assert constant_intervals(parse("x0"), x, np.array([3.0, 5.1])).ends.shape == (0, 2)
+
+
+def test_known_errors_are_taken_as_they_are() -> None:
+    """Of one constant they give the mean by chi square; of relative weights, the residuals tell the width."""
+    rng = np.random.default_rng(6)
+    x, sigma = rng.uniform(1, 2, (50, 1)), rng.uniform(0.1, 0.3, 50)
+    target = 3.0 * x[:, 0] + 5.0 * sigma * rng.normal(size=50)  # five times as large as said
+    known, relative = (Measurements.of(x, target, *how, **named).intervals(parse("3*x0")) for how, named in (
+        ((), {"sigma": sigma}), ((sigma**-2.0,), {})
+    ))  # fmt: skip
+    half = 1.959963984540054 / math.sqrt(np.sum((x[:, 0] / sigma) ** 2))
+    assert known.ends[0] == pytest.approx(known.constants[0] + half * np.array([-1.0, 1.0]), rel=1e-6)
+    assert 4.0 < known.excess < 6.0
+    assert np.ptp(relative.ends) / np.ptp(known.ends) == pytest.approx(
+        known.excess * 2.009575 / 1.959964, rel=1e-4
+    )
+    larger = Measurements.of(x, target, 100.0 * sigma**-2.0).intervals(parse("3*x0"))
+    assert larger.ends == pytest.approx(relative.ends, rel=1e-9)
+    assert math.isnan(relative.excess)
+
+
+def test_a_row_that_stands_for_several_is_as_good_as_these() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.uniform(0, 1, (30, 1))
+    target = 2.0 * x[:, 0] + 1.0 + 0.1 * rng.normal(size=30)
+    times = rng.integers(1, 4, 30)
+    each = Measurements.of(np.repeat(x, times, axis=0), np.repeat(target, times)).intervals(parse("2*x0 + 1"))
+    merged = Measurements.of(x, target, times.astype(float), count=int(times.sum())).intervals(parse("2*x0 + 1"))
+    assert merged.ends == pytest.approx(each.ends, rel=1e-6)
+
+
+def test_intervals_of_a_long_table_hold_the_truth_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few of its rows are looked at, but the middle is that of the fit to all of them."""
+    monkeypatch.setattr("expressions.measurements._MOST_ROWS", 40)
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        inputs = rng.uniform(0.0, 2.0, (1000, 1))
+        target = 1.5 * inputs[:, 0] + 0.3 * rng.normal(size=1000)
+        slope = float(inputs[:, 0] @ target / np.square(inputs).sum())
+        [[low, high]] = Measurements.of(inputs, target).intervals(parse(f"{slope!r}*x0")).ends
+        held += low < 1.5 < high
+    assert held >= 178  # three standard deviations below 190
+
+
+def test_bands_of_a_straight_line_are_those_of_linear_regression() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.uniform(0, 1, 20)
+    y = 2.0 * x + 1.0 + 0.1 * rng.normal(size=20)
+    columns = np.stack([x, np.ones(20)], axis=1)
+    _, [squares], *_ = np.linalg.lstsq(columns, y)
+    places = np.array([[0.5], [3.0]])
+    along = np.stack([places[:, 0], np.ones(2)], axis=1)
+    leverage = np.sum(along @ np.linalg.inv(columns.T @ columns) * along, axis=1)
+    found = constant_intervals(parse("2*x0 + 1"), x[:, None], y)
+    expected = 2.1009220402410 * np.sqrt(squares / 18)
+    assert found.curve(parse("2*x0 + 1"), places) == pytest.approx(expected * np.sqrt(leverage), rel=1e-6)
+    assert found.measurement(parse("2*x0 + 1"), places) == pytest.approx(
+        expected * np.sqrt(1.0 + leverage), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text", "latex"),
+    [
+        ((1.6131, 1.5812, 1.645), "1.613 ± 0.032", r"\left(1.613 \pm 0.032\right)"),
+        ((1.6131, 1.5512, 1.7242), "1.613 (1.551 to 1.724)", r"\left(1.613^{+0.111}_{-0.062}\right)"),
+        ((4.123, 0.9, math.inf), "4.1 (from 0.9)", r"\left(4.1^{+\infty}_{-3.2}\right)"),
+        ((2.0, -math.inf, 3.04), "2.0 (up to 3.0)", r"\left(2.0^{+1.0}_{-\infty}\right)"),
+        (
+            (8.3142e-31, 8.1e-31, math.inf),
+            "8.31e-31 (from 8.1e-31)",
+            r"\left(8.31^{+\infty}_{-0.21}\right) \cdot 10^{-31}",
+        ),
+        ((2.0, -math.inf, math.inf), "2 (any other would do)", None),
+        ((2.0, math.nan, math.nan), "2", None),
+        ((0.0, -0.1, 0.1), "0.00 ± 0.10", r"\left(0.00 \pm 0.10\right)"),
+        ((65_781.3, 62_681.0, 68_881.6), "65800 ± 3100", r"\left(65800 \pm 3100\right)"),
+        ((8.3142e-31, 8.2e-31, 8.4284e-31), "(8.31 ± 0.11)e-31", r"\left(8.31 \pm 0.11\right) \cdot 10^{-31}"),
+    ],
+)
+def test_a_constant_has_the_digits_that_its_interval_resolves(
+    numbers: tuple[float, float, float], text: str, latex: str | None
+) -> None:
+    assert interval_text(*numbers) == text
+    assert interval_latex(numbers[0], numbers[1:]) == latex
+
+
+def test_numbers_with_the_digits_that_are_resolved() -> None:
+    assert resolved(1.6131, 1.58123, 1.64501) == (1.613, 1.581, 1.645)
+    assert resolved(4.123, 0.91234, math.inf) == (4.1, 0.9, math.inf)
+    assert resolved(2.123456789, -math.inf, math.inf) == (2.123456789, -math.inf, math.inf)
+
+
+def test_latex_has_the_interval_at_its_constant_whatever_becomes_of_the_sign() -> None:
+    equation = parse("2.3456*x0 - 0.5*exp(x0/1.61) + x0**-1.5")
+    ends = [(2.30, 2.39), (0.42, 0.53), (1.4, 1.7), (-1.54, -1.455)]
+    text = equation.latex(intervals=ends)
+    assert text.startswith(r"\left(2.346^{+0.044}_{-0.046}\right) \, x_{0} - \left(0.500^{+0.030}_{-0.080}\right)")
+    assert r"{-\left(1.500^{+0.040}_{-0.045}\right)}" in text
+    negative = parse("x0 + -2.0*x1")  # printed as a difference: the ends change places
+    assert r"- \left(2.00^{+0.20}_{-0.10}\right)" in negative.latex(intervals=[(-2.2, -1.9)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -189,6 +190,24 @@ def test_standard_deviations_weigh_the_rows() -> None:
     assert result.features == ("x",)
     values = result.chosen.expression(np.array([[1.5], [2.5]]))
     np.testing.assert_allclose(values, [2.25, 6.25], rtol=1e-6)
+
+
+def test_given_standard_deviations_give_the_intervals_their_width() -> None:
+    """Whatever the residuals say; a note tells where these say something else."""
+    rng = np.random.default_rng(1)
+    x = rng.uniform(1, 3, 60)
+    frame = pd.DataFrame({"x": x, "y": 2.5 * x + 0.3 * rng.normal(size=60), "error": 0.1})
+    given, found = (
+        discover(frame, "y", ["x"], sigma=sigma, seconds=2, jobs=1, method="regression")
+        for sigma in ("error", None)
+    )
+    for result, half in ((given, 1.96 * 0.1), (found, 2.001 * np.std(frame["y"], ddof=1))):
+        mean = result.intervals[0]
+        assert result.front[0].expression.variables == ()
+        assert mean is not None
+        assert np.ptp(mean.ends) == pytest.approx(2.0 * half / math.sqrt(60), rel=1e-3)
+    assert any("times the given standard deviations" in note for note in given.notes)
+    assert not any("times the given standard deviations" in note for note in found.notes)
 
 
 def test_five_rows_are_enough_for_a_guess() -> None:

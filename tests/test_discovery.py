@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
+from expressions.measurements import Measurements
 from expressions.parsing import parse
 from foundation.errors import UserError
 from reports.discovery import EQUATION, LINEAR, Discovery, Score, ShownEquations, read, write
-from reports.discovery_parts.intervals import interval_texts, intervals_of
+from reports.discovery_parts.intervals import front_intervals
 from reports.discovery_parts.terminal import summary
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -77,43 +79,60 @@ def test_the_files(tmp_path: Path) -> None:
     assert "% T_K: 'T [K]'" in tex
 
 
-def test_constants_have_intervals_wherever_the_equation_is_shown(tmp_path: Path) -> None:
+def noisy() -> Discovery:
+    """The front with an error that noise leaves, and the intervals of the rows."""
     exact = discovery()
-    assert ShownEquations.of_discovery(exact).intervals == ()
-    inputs, target = exact.train or (np.empty(0), np.empty(0))
-    noisy = target + 0.2 * np.random.default_rng(1).normal(size=len(target))
+    assert exact.train is not None
+    inputs, target = exact.train
+    measured = target + 0.2 * np.random.default_rng(1).normal(size=len(target))
     front = ParetoFront([*exact.front.candidates[:2], Candidate(exact.chosen.expression, 9, 1e-4, 1e-4)])
-    made = replace(exact, front=front, chosen=front[2], train=(inputs, noisy))
+    intervals = front_intervals(front, front[2], Measurements.of(inputs, measured))
+    return replace(exact, front=front, chosen=front[2], train=(inputs, measured), intervals=intervals)
+
+
+def test_constants_have_intervals_wherever_the_equation_is_shown(tmp_path: Path) -> None:
+    made = noisy()
     [words] = ShownEquations.of_discovery(made).intervals
-    low, high = (float(word) for word in re.fullmatch(r"8\.3\d* \((\S+) to (\S+)\)", words).groups())
-    assert 8.2 < low < 8.314 < high < 8.4
+    found = re.fullmatch(r"(8\.3\d+) ± (0\.0\d\d)", words)
+    assert found is not None
+    value, half = map(float, found.groups())
+    assert abs(value - 8.314) < half < 0.1
     write(tmp_path, made)
-    for name in ("equations.csv", "equation.tex", "report.html"):
-        assert words in (tmp_path / name).read_text(), name
+    assert words in (tmp_path / "report.html").read_text()
+    assert rf"\left({found[1]} \pm {found[2]}\right)" in (tmp_path / "equation.tex").read_text()
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(summary(made))
     assert words in console.export_text()
 
 
-def test_an_interval_is_written_with_the_digits_that_mean_something() -> None:
-    ends = np.array([[1.5812345, 1.6387654], [0.9, np.inf], [-np.inf, 3.0], [-np.inf, np.inf], [np.nan, np.nan]])
-    assert interval_texts([1.61, 4.0, 2.0, 1.0, 5.0], ends) == (
-        "1.61 (1.581 to 1.639)", "4 (from 0.9)", "2 (up to 3)", "1 (any other would do)",
-    )  # fmt: skip
+def test_the_table_of_equations_holds_intervals_that_pandas_reads(tmp_path: Path) -> None:
+    write(tmp_path, noisy())
+    table = pd.read_csv(tmp_path / "equations.csv")
+    constants, ends = (table[name].map(json.loads) for name in ("constants", "intervals"))
+    assert [len(each) for each in constants] == [len(each) for each in ends] == [1, 2, 1]
+    [[low, high]] = ends[2]
+    assert low < 8.314 < high
+    assert low < constants[2][0] < high
+    assert ends[1] == [[None, None], [None, None]]  # 8.2/2: any other factor would do
 
 
-def test_intervals_of_a_long_table_hold_the_truth_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few of its rows are looked at, but the middle is that of the fit to all of them."""
-    monkeypatch.setattr("reports.discovery_parts.intervals._MOST_ROWS", 40)
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(200):
-        inputs = rng.uniform(0.0, 2.0, (1000, 1))
-        target = 1.5 * inputs[:, 0] + 0.3 * rng.normal(size=1000)
-        slope = float(inputs[:, 0] @ target / np.square(inputs).sum())
-        [[low, high]] = intervals_of(parse(f"{slope!r}*x0"), (inputs, target))
-        held += low < 1.5 < high
-    assert held >= 178  # three standard deviations below 190
+def test_what_is_exact_has_no_intervals(tmp_path: Path) -> None:
+    exact = discovery()
+    assert exact.train is not None
+    intervals = front_intervals(exact.front, exact.chosen, Measurements.of(*exact.train))
+    assert intervals[2] is None
+    assert intervals[0] is not None
+    write(tmp_path, replace(exact, intervals=intervals))
+    assert "pm" not in (tmp_path / "equation.tex").read_text()
+
+
+def test_intervals_come_back(tmp_path: Path) -> None:
+    made = noisy()
+    write(tmp_path, made)
+    again = read(tmp_path)
+    assert again.intervals == made.intervals
+    assert again.intervals != ()
+    assert ShownEquations.of_discovery(again).intervals == ShownEquations.of_discovery(made).intervals
 
 
 def test_the_module_predicts(tmp_path: Path) -> None:
@@ -173,6 +192,13 @@ def equation(**changes: Any) -> dict[str, Any]:
     return spoiled(equations=[spoiled()["equations"][0] | changes])
 
 
+def intervals(**changes: Any) -> dict[str, Any]:
+    return {
+        "constants": [2.0], "ends": [[1.9, None]], "covariance": [[0.01]], "noise": 0.1, "freedom": None,
+        "level": 0.95, "excess": None,
+    } | changes  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -210,6 +236,12 @@ def equation(**changes: Any) -> dict[str, Any]:
         equation(train_nmse=-1.0),
         equation(train_nmse=None),
         equation(complexity=2.5),
+        equation(intervals=3),
+        equation(intervals=intervals(noise=-1.0)),
+        equation(intervals=intervals(ends=[[1.0]])),
+        equation(intervals=intervals(constants=[2.0, 3.0])),
+        equation(intervals=intervals(covariance=[[0.1, 0.1]])),
+        equation(intervals=intervals(covariance=[["x"]])),
     ],
 )
 def test_a_model_of_a_stranger_is_refused_in_one_sentence(content: Any, tmp_path: Path) -> None:
@@ -241,6 +273,8 @@ def test_a_file_that_is_no_json_of_ours(text: str | bytes, reason: str, tmp_path
 def test_unknown_keys_are_ignored_and_a_pipe_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps(spoiled(later={"a": 1})))
     assert read(tmp_path).chosen.expression == parse("2*x0")
+    (tmp_path / "model.json").write_text(json.dumps(equation(intervals=intervals())))
+    assert ShownEquations.of_discovery(read(tmp_path)).intervals == ("2.00 (from 1.90)",)
     (tmp_path / "model.json").unlink()
     with pytest.raises(UserError, match="there is no file"):
         read(tmp_path)

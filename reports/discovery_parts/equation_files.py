@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 
+from expressions.constant_intervals import ConstantIntervals
 from expressions.numpy_source import numpy_source
 from expressions.printing import latex_name
+from reports.discovery_parts.intervals import MEANING, resolved_numbers
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 
 __all__ = ["equation_module", "equation_tex", "front_csv"]
 
-_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex", "intervals")
+_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex", "constants", "intervals")
 
 
 def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
@@ -23,7 +27,9 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
         shown: equations with the digits that the data support; `infix` holds all digits, `latex` these.
 
     Returns:
-        Text of the file; its `intervals` are those of 95 % of the picked equation's constants.
+        Text of the file. `constants` and `intervals` are lists of JSON, empty where nothing is known: the
+        constants in the order of the equation, `[1.613]`, and the ends of their 95 % intervals,
+        `[[1.581, 1.645]]`, null where there is none; all with the digits that the intervals resolve.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -38,10 +44,20 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
                 "test_r2": shown.held_out_r2.get(candidate, ""),
                 "infix": candidate.expression.infix(discovery.names),
                 "latex": shown.of(candidate).latex(discovery.names, shown.digits),
-                "intervals": "; ".join(shown.intervals) if candidate == discovery.chosen else "",
+                **_interval_cells(discovery.intervals_of(candidate)),
             }
         )
     return text.getvalue()
+
+
+def _interval_cells(intervals: ConstantIntervals | None) -> dict[str, str]:
+    numbers = [[each if math.isfinite(each) else None for each in row] for row in resolved_numbers(intervals)]
+    if not numbers:
+        return {"constants": "", "intervals": ""}
+    return {
+        "constants": json.dumps([row[0] for row in numbers]),
+        "intervals": json.dumps([row[1:] for row in numbers]),
+    }
 
 
 def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
@@ -74,6 +90,8 @@ def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
 def equation_tex(discovery: Discovery, shown: ShownEquations) -> str:
     """The picked equation as a displayed formula of LaTeX, behind comments that say what its names stand for.
 
+    Where intervals are known, a second formula has them at its constants.
+
     Args:
         discovery: equations, and the names of their variables.
         shown: equations with the digits that the data support.
@@ -82,7 +100,12 @@ def equation_tex(discovery: Discovery, shown: ShownEquations) -> str:
     named = [(discovery.target_name, discovery.target)]
     named += [(discovery.names[index], discovery.features[index]) for index in chosen.variables]
     comments = [f"% {name}: {feature!r}" for name, feature in named if name != feature]
-    comments += [f"% 95 % interval: {interval}" for interval in shown.intervals]
     left = latex_name(discovery.target_name)
     formula = chosen.latex(discovery.names, shown.digits)
-    return "\n".join([*comments, rf"\[ {left} = {formula} \]", ""])
+    lines = [*comments, rf"\[ {left} = {formula} \]"]
+    intervals = discovery.intervals_of(discovery.chosen)
+    if intervals is not None:
+        sure = chosen.with_constants(intervals.constants)
+        formula = sure.latex(discovery.names, shown.digits, intervals.ends.tolist())
+        lines += [f"% {MEANING}.", rf"\[ {left} = {formula} \]"]
+    return "\n".join([*lines, ""])

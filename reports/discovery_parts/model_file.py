@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from expressions.parsing import parse
+from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.errors import UserError
 from foundation.files import FileError, read_regular
 from foundation.schema import (
@@ -54,7 +55,8 @@ _CONTENT: Check = record(
                     "complexity": whole(),
                     "train_nmse": _ERROR,
                     "validation_nmse": _ERROR,
-                }
+                },
+                {"intervals": INTERVALS},
             ),
             least=1,
             most=_MOST_EQUATIONS,
@@ -89,6 +91,7 @@ def model_json(discovery: Discovery) -> str:
                 "complexity": candidate.complexity,
                 "train_nmse": candidate.train_nmse,
                 "validation_nmse": candidate.validation_nmse,
+                "intervals": plain_intervals(discovery.intervals_of(candidate)),
             }
             for candidate in discovery.front
         ],
@@ -137,6 +140,10 @@ def _discovery(content: Mapping[str, Any]) -> Discovery:
     front = ParetoFront([_candidate(row, names) for row in content["equations"]])
     if not chosen < len(front):
         raise FormatError(f"has {len(front)} equations, but its 'chosen' is {chosen}", "")
+    intervals = tuple(
+        restored_intervals(row.get("intervals"), candidate.expression)
+        for row, candidate in zip(content["equations"], front, strict=True)
+    )
     return Discovery(
         source=content["source"],
         target=content["target"],
@@ -155,6 +162,7 @@ def _discovery(content: Mapping[str, Any]) -> Discovery:
         stopped=content["stopped"],
         seed=content["seed"],
         notes=tuple(content["notes"]),
+        intervals=intervals if any(intervals) else (),
     )
 
 

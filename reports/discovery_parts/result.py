@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from expressions.constant_intervals import ConstantIntervals
 from reports.polynomial_baselines import Rows
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -51,6 +52,8 @@ class Discovery:
         stopped: reason for the end of the search, see `searches.search_result.SearchResult`.
         seed: random seed of the search.
         notes: sentences about the table and the search that a reader should know.
+        intervals: intervals of the constants of every equation of the front, None where nothing is known; empty
+            where they were not computed.
     """
 
     source: str
@@ -69,3 +72,8 @@ class Discovery:
     stopped: str = ""
     seed: int = 0
     notes: tuple[str, ...] = ()
+    intervals: tuple[ConstantIntervals | None, ...] = ()
+
+    def intervals_of(self, candidate: Candidate) -> ConstantIntervals | None:
+        """The intervals of an equation of the front; None where nothing is known."""
+        return dict(zip(self.front, self.intervals, strict=False)).get(candidate)

@@ -11,7 +11,7 @@ from expressions.constant_rounding import readable
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
-from reports.discovery_parts.intervals import interval_texts, intervals_of
+from reports.discovery_parts.intervals import interval_texts
 from reports.discovery_parts.result import Discovery
 from reports.polynomial_baselines import Rows
 from runs.reader import digits
@@ -31,7 +31,7 @@ class ShownEquations:
         held_out_r2: R2 of every candidate, all digits kept, on the held-out rows; empty where there are none.
         digits: significant digits to print constants with: none of theirs is left out.
         intervals: constants of the picked equation with their intervals of 95 %, in words; empty where the
-            equation is exact, or there are no rows to tell from.
+            equation is exact, or nothing is known.
     """
 
     equations: dict[Candidate, Expression]
@@ -43,14 +43,11 @@ class ShownEquations:
     def of_discovery(cls, discovery: Discovery) -> ShownEquations:
         """The equations of a discovery's front; six digits each where it has no rows."""
         scores = _scored(list(discovery.front), discovery.held_out)
+        words = interval_texts(discovery.intervals_of(discovery.chosen))
         if discovery.train is None:
-            return cls({each: _rounded(each.expression) for each in discovery.front}, scores)
+            return cls({each: _rounded(each.expression) for each in discovery.front}, scores, intervals=words)
         shown = {each: readable(each.expression, *discovery.train) for each in discovery.front}
-        chosen = discovery.chosen
-        if chosen.exact:
-            return cls(shown, scores)
-        ends = intervals_of(chosen.expression, discovery.train)
-        return cls(shown, scores, intervals=interval_texts(shown[chosen].constants.tolist(), ends))
+        return cls(shown, scores, intervals=words)
 
     def of(self, candidate: Candidate) -> Expression:
         """The equation of a candidate as it is shown."""
