@@ -168,6 +168,11 @@ def predict_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("directory", metavar="DIR", help="folder of results of a search")
     parser.add_argument("table", metavar="NEW", help="table that has the formula's columns, by name")
     parser.add_argument("--out", metavar="FILE", help="CSV file for the values (standard output)")
+    parser.add_argument(
+        "--interval",
+        action="store_true",
+        help="two more columns: where a new measurement lies with 95 %% confidence",
+    )
     return parser
 
 
@@ -177,7 +182,7 @@ def run_predict(given: argparse.Namespace) -> None:
     from rediscover.discovery import load, predict, write_values
 
     found = load(given.directory)
-    values = predict(found, given.table)
+    values = predict(found, given.table, interval=given.interval)
     write_values(values, found.target, given.out)
     if given.out is not None:
         say(f"{len(values):,} values of {found.target} are in {given.out}")

@@ -2,7 +2,7 @@
 
 Laws whose structure and constants are known: held-out skeletons of 1 to 3 variables of the generator that the map
 is trained by, most of them with one more constant at a variable and a factor in front, many with an offset. A law
-is taken when 1,000 rows with 1 % noise bound all of its constants. A cell draws one table of every law, with as
+is taken when 1,000 rows with 1 % noise determine all of its constants. A cell draws one table of every law, of as
 many rows and as much noise as its name says; the constants are fitted to it, starting from the true ones, and each
 has its interval.
 
@@ -40,6 +40,7 @@ _INNER, _FACTOR, _OFFSET = 0.7, 0.8, 0.4  # shares of laws with a constant at a 
 _LONGEST = 12  # tokens of a skeleton
 _MOST_CONSTANTS = 5
 _SPARE = 3.0  # problems that are drawn for each law that is wanted
+_LOOSEST = 0.5  # standard error of a constant over itself, on rows that determine it
 _STEPS = 30  # of a fit
 _FRESH = 200  # rows to look at bands on
 _LEAST_SPREAD = 0.2  # of growing errors, as a part of their mean
@@ -50,7 +51,7 @@ _LEAST_SPREAD = 0.2  # of growing errors, as a part of their mean
 
 @cache
 def laws(count: int, seed: int) -> list[Problem]:
-    """Laws with one to five constants, all of which 1,000 rows with 1 % noise bound."""
+    """Laws with one to five constants, all of which 1,000 rows with 1 % noise determine."""
     from datamodules.settings.streams import PoolSettings
     from datamodules.streams.heldout import heldout_problems
 
@@ -88,7 +89,9 @@ def _is_bounded(law: Problem, seed: int) -> bool:
         inputs, target, _ = table_of(law, 1_000, 1, "equal", np.random.default_rng([seed, 2]))
     except ProblemError:  # it is not defined on enough rows
         return False
-    return bool(np.isfinite(constant_intervals(law.truth, inputs, target).ends).all())
+    found = constant_intervals(law.truth, inputs, target)
+    widest = np.max(np.sqrt(np.diag(found.covariance)) / np.abs(law.truth.constants))
+    return bool(np.isfinite(found.ends).all() and widest < _LOOSEST)
 
 
 def table_of(

@@ -15,7 +15,8 @@ from expressions.gradient import gradient_by_constants
 __all__ = ["ConstantIntervals", "constant_intervals"]
 
 _FIT_STEPS = 20
-_PROFILE_STEPS = 10  # of the other constants, while one is held
+_MOST_FOLLOWED = 10  # constants of an equation whose profiles are followed: of more, hardly any is determined
+_PROFILE_STEPS = 40  # of the other constants, while one is held
 _CURVED = 0.1  # relative deviation of a rise from that of a parabola, from which a constant's profile is followed
 _ROUNDS = 12  # looks at a profile for each end of an interval
 _CLOSE = 0.02  # relative deviation of a rise at which an end is found
@@ -121,7 +122,7 @@ def constant_intervals(
     1989, section 5.1), the normal distribution where it is known. Where the sum of squares is no parabola, the
     ends are those of the profile likelihood (Bates and Watts, Nonlinear Regression Analysis and Its Applications,
     1988, section 6.1): there, the sum of squares has risen by t squared error variances while all other constants
-    are fitted.
+    are fitted. An equation of more than ten constants has the parabola's ends.
 
     Args:
         expression: fitted equation.
@@ -164,6 +165,7 @@ class _End:
         distance: distance from the fitted value that is looked at next, infinite where there is no end.
         inside: largest distance that was too small.
         outside: smallest distance that was too large.
+        fitted: all constants as they were fitted at the last distance that was too small; None: at none yet.
     """
 
     constant: int
@@ -171,6 +173,7 @@ class _End:
     distance: float
     inside: float = 0.0
     outside: float = math.inf
+    fitted: np.ndarray | None = None
 
     def move(self, ratio: float) -> None:
         """Go on from a look.
@@ -221,7 +224,7 @@ class _Profile:
             for side in (-1.0, 1.0)
             if math.isfinite(half[k]) and half[k] > 0
         ]
-        for end in self._followed(ends, quantile):
+        for end in self._followed(ends, quantile) if len(half) <= _MOST_FOLLOWED else []:
             found[end.constant, int(end.side > 0)] = self.constants[end.constant] + end.side * end.distance
         return found
 
@@ -253,20 +256,36 @@ class _Profile:
         return done + [end for end, _ in moving]
 
     def _ratios(self, ends: list[_End], quantile: float) -> list[float]:
-        """Roots of the rises of the sum of squares at some ends, over the one that is wanted."""
+        """Roots of the rises of the sum of squares at some ends, over the one that is wanted.
+
+        The other constants start where the parabola has them, and where they were fitted at the last look that was
+        too near: far from the fit, either may lead into a valley that is not the deepest.
+        """
         held = np.zeros((len(ends), len(self.constants)), dtype=bool)
-        starts = []
+        starts = np.empty((2, *held.shape))
         for row, end in enumerate(ends):
             held[row, end.constant] = True
             along = self._inverse[:, end.constant] / self._inverse[end.constant, end.constant]
-            starts.append(self.fitted.with_constants(self.constants + end.side * end.distance * along))
+            starts[0, row] = self.constants + end.side * end.distance * along
+            starts[1, row] = starts[0, row] if end.fitted is None else end.fitted
+            starts[1, row, end.constant] = starts[0, row, end.constant]
         fits = fit_constants(
-            starts, *self._data, iterations=_PROFILE_STEPS, weights=self._weights, fixed=list(held)
+            [self.fitted.with_constants(start) for start in starts.reshape(-1, held.shape[1])],
+            *self._data,
+            iterations=_PROFILE_STEPS,
+            weights=self._weights,
+            fixed=[*held, *held],
         )
-        rises = np.maximum(fits.errors * self._total - self.squares, 0.0)
+        errors = fits.errors.reshape(2, -1)
+        best = np.argmin(errors, axis=0)
+        rises = np.maximum(errors.min(axis=0) * self._total - self.squares, 0.0)
         with np.errstate(all="ignore"):
             ratios = np.sqrt(rises / self._variance) / quantile
-        return np.where(np.isfinite(ratios), ratios, math.inf).tolist()
+        ratios = np.where(np.isfinite(ratios), ratios, math.inf)
+        for row, end in enumerate(ends):
+            if ratios[row] < 1.0:
+                end.fitted = fits.expressions[best[row] * len(ends) + row].constants
+        return ratios.tolist()
 
 
 def _inverse(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

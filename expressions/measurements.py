@@ -58,6 +58,8 @@ class Measurements:
         """
         weights = weights if sigma is None else np.asarray(sigma, dtype=np.float64) ** -2.0
         count = len(target) if count is None else count
+        if weights is None and count != len(target):
+            weights = np.full(len(target), count / len(target))
         return cls(inputs, target, weights, sigma is not None, count, True).thinned(_MOST_ROWS)
 
     def thinned(self, most: int) -> Measurements:

@@ -272,27 +272,38 @@ def load(directory: str | Path) -> Discovery:
     return read(directory)
 
 
-def predict(found: Discovery, table: str | Path | pd.DataFrame) -> np.ndarray:
+def predict(found: Discovery, table: str | Path | pd.DataFrame, *, interval: bool = False) -> np.ndarray:
     """Values of a formula on the rows of a table, whose columns are found by their names.
 
     Args:
         found: discovery whose picked formula is evaluated.
         table: file, `-`, `sklearn:NAME` or DataFrame, as for `discover`.
+        interval: whether to give the ends of the interval, too, in which a new measurement lies with 95 %
+            confidence, if the formula is the law.
 
     Returns:
-        Value of every row, NaN where a cell is missing. `[rows]`
+        Value of every row, NaN where a cell is missing. `[rows]`, or `[rows, 3]` with both ends behind it
 
     Raises:
-        foundation.errors.UserError: the table lacks a column that the formula holds, or cannot be read.
+        foundation.errors.UserError: the table lacks a column that the formula holds, or cannot be read, or the
+            interval is not known.
     """
+    intervals = found.intervals_of(found.chosen) if interval else None
+    if interval and intervals is None:
+        raise UserError(
+            "no interval is known of this formula, which is exact or has as many constants as rows: leave it out."
+        )
     used = found.chosen.expression.variables
     names = [found.features[place] for place in used] or list(found.features[:1])
     rows = every_row(table, names)
     inputs = np.zeros((len(rows), len(found.features)))
     inputs[:, list(used)] = rows[:, : len(used)]
     with np.errstate(all="ignore"):
-        values = found.chosen.expression(inputs)
-    return np.array(np.broadcast_to(values, len(rows)))
+        values = np.array(np.broadcast_to(found.chosen.expression(inputs), len(rows)))
+        if intervals is None:
+            return values
+        half = intervals.measurement(found.chosen.expression, inputs)
+        return np.stack([values, values - half, values + half], axis=1)
 
 
 def fresh_folder(table: str | Path, target: str) -> Path:
@@ -309,10 +320,10 @@ def fresh_folder(table: str | Path, target: str) -> Path:
 
 
 def write_values(values: np.ndarray, target: str, file: str | Path | None) -> None:
-    """Write values as a CSV file of one column.
+    """Write values as a CSV file of one column, or of three with the ends of their intervals.
 
     Args:
-        values: values to write. `[rows]`
+        values: values to write. `[rows]` or `[rows, 3]`
         target: name of the column.
         file: file to write; None: standard output.
 
@@ -320,8 +331,10 @@ def write_values(values: np.ndarray, target: str, file: str | Path | None) -> No
         foundation.errors.UserError: the file cannot be written.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([target])
-    text.writelines(f"{value!r}\n" for value in values.tolist())
+    columns = values.reshape(len(values), -1)
+    names = [target, f"{target}_low", f"{target}_high"]
+    csv.writer(text, lineterminator="\n").writerow(names[: columns.shape[1]])
+    text.writelines(",".join(map(repr, row)) + "\n" for row in columns.tolist())
     if file is None:
         sys.stdout.write(text.getvalue())
         return

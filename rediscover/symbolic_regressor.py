@@ -123,7 +123,9 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             X: finite values of the features; the names of a DataFrame are kept. `[rows, features]`
             y: finite values of the target, or of several. `[rows]` or `[rows, targets]`
             sample_weight: weights of the rows' squared errors, none negative. A row of weight 2 is the same as
-                that row twice (up to 10,000 rows, bit for bit). `[rows]`
+                that row twice (up to 10,000 rows, bit for bit), but in intervals: these take weights for inverse
+                variances of the errors, but for one factor that the residuals tell, and a row for one
+                measurement, whatever it weighs. `[rows]`
 
         Raises:
             ValueError: the data or a parameter cannot be used.
@@ -203,6 +205,42 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             )
         return found[0][0] if self._one_target else np.column_stack([values for values, _ in found])
 
+    def predict_interval(
+        self, X: Any, level: float = 0.95, *, curve: bool = False, index: Any = None
+    ) -> np.ndarray:
+        """Ends of the interval of every prediction.
+
+        If the equation is the law and errors are normal, a new measurement lies in its interval with the
+        probability `level`: the uncertainty of the constants (delta method) and the error of a typical row add up.
+
+        Args:
+            X: finite values of the features. `[rows, features]`
+            level: probability, between 0 and 1.
+            curve: whether the interval is that of the law's own value, without the error of a measurement.
+            index: row of `equations_`, as for `predict`.
+
+        Returns:
+            Lower and upper end: equal where the equation is exact, NaN where it is not defined or nothing is
+            known. `[rows, 2]`, or `[rows, targets, 2]` as in the fit.
+
+        Raises:
+            ValueError: X does not fit, the level is none, or there is no such row.
+        """
+        check_is_fitted(self)
+        places = self._places(index)
+        if not 0.0 < level < 1.0:
+            raise ParameterError(f"level={level!r} is not allowed: it must be a probability between 0 and 1")
+        refuse_other_kinds(X, "X")
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        ends = []
+        for fit, place in zip(self._fits, places, strict=True):
+            values, margins = fit.candidates[place].expression(X), fit.margins(place, X, level, curve)
+            with np.errstate(invalid="ignore"):
+                ends.append(np.stack([values - margins, values + margins], axis=1))
+        found = np.stack(ends, axis=1)
+        found[~np.isfinite(found)] = np.nan
+        return found[:, 0] if self._one_target else found
+
     def _places(self, index: Any) -> list[int]:
         """Place of the equation to use in every target's front."""
         if index is None:
@@ -258,7 +296,9 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
 
         The columns: `target` (where there are several), `picked`, `complexity` (nodes of the SymPy tree), `loss`
         (mean squared error on all rows), `r2` (on the rows that chose, or on all where none were held out),
-        `equation` and `latex` with the digits that the data support.
+        `equation` and `latex` with the digits that the data support, and `intervals`: a list with the ends of each
+        constant's 95 % interval, in the order of the equation, infinite where there is no end, and an empty list
+        where the equation is exact or there are no more rows than constants. The first look computes them.
         """
         from rediscover.estimator.tables import equations_table
 
@@ -276,11 +316,11 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         if not hasattr(self, "_fits"):
             raise NotFittedError(f"this {type(self).__name__} has no {name} yet: call fit first")
 
-    def _forms(self, index: Any, form: Callable[[Expression], Any], shown: bool = False) -> Any:
+    def _forms(self, index: Any, form: Callable[[Expression], Any]) -> Any:
         """A form of the equation to use; a list of them for several targets."""
         check_is_fitted(self)
         fits = zip(self._fits, self._places(index), strict=True)
-        forms = [form(fit.shown[place] if shown else fit.candidates[place].expression) for fit, place in fits]
+        forms = [form(fit.candidates[place].expression) for fit, place in fits]
         return forms[0] if self._one_target else forms
 
     def sympy(self, index: Any = None) -> Any:
@@ -291,13 +331,20 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         """
         return self._forms(index, lambda equation: _sympy_form(equation, self._names()))
 
-    def latex(self, index: Any = None) -> Any:
-        """The equation in LaTeX, with the digits that the data support; a list of them for several targets.
+    def latex(self, index: Any = None, intervals: bool = False) -> Any:
+        r"""The equation in LaTeX, with the digits that the data support; a list of them for several targets.
 
         Args:
             index: row of `equations_`, as for `predict`.
+            intervals: whether each constant has its 95 % interval, as in `\left(1.613 \pm 0.032\right)`, where
+                there is one.
         """
-        return self._forms(index, lambda equation: equation.latex(self._names(), digits=15), shown=True)
+        check_is_fitted(self)
+        names = self._names()
+        forms = [
+            fit.latex(place, names, intervals) for fit, place in zip(self._fits, self._places(index), strict=True)
+        ]
+        return forms[0] if self._one_target else forms
 
     def source(self, index: Any = None) -> Any:
         """The equation as a module of Python that needs NumPy alone; a list of them for several targets.
@@ -426,6 +473,7 @@ def _fit_target(
     watch: Watch,
 ) -> TargetFit:
     """Search one target."""
+    count = len(target) if weights is None else int(np.count_nonzero(weights))
     inputs, target, weights = merged_rows(inputs, target, weights)
     if target.min() == target.max():
         return TargetFit.of_constant(label, float(target[0]))
@@ -442,7 +490,7 @@ def _fit_target(
     )
     if result.stopped == "interrupted" and not watch.is_over:
         warnings.warn(f"the search for {label} was interrupted: the best equations so far are kept", stacklevel=3)
-    return TargetFit.of(label, result, inputs, target, weights)
+    return TargetFit.of(label, result, inputs, target, weights, count)
 
 
 def _sympy_form(equation: Expression, names: Sequence[str]) -> Any:

@@ -210,6 +210,24 @@ def test_given_standard_deviations_give_the_intervals_their_width() -> None:
     assert not any("times the given standard deviations" in note for note in found.notes)
 
 
+def test_predictions_have_intervals_where_they_are_known(
+    found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(2)
+    x = np.linspace(1, 3, 80)
+    frame = pd.DataFrame({"x": x, "y": 2.5 * x + 0.1 * rng.normal(size=80)})
+    discover(frame, "y", seconds=2, jobs=1, method="regression", operators=["mul"], out=tmp_path / "out")
+    frame.to_csv(tmp_path / "new.csv")
+    arguments = ["predict", str(tmp_path / "out"), str(tmp_path / "new.csv"), "--interval"]
+    assert door.main([*arguments, "--out", str(tmp_path / "values.csv")]) == 0
+    values = pd.read_csv(tmp_path / "values.csv")
+    assert list(values.columns) == ["y", "y_low", "y_high"]
+    assert np.mean((values.y_low < frame.y) & (frame.y < values.y_high)) >= 0.85
+    assert np.ptp(values[["y_low", "y_high"]], axis=1).mean() == pytest.approx(4 * 0.1, rel=0.25)
+    assert door.main(["predict", str(found / "out"), str(found / "gas.csv"), "--interval"]) == 2  # it is exact
+    assert "leave it out" in capsys.readouterr().err
+
+
 def test_five_rows_are_enough_for_a_guess() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0, 5.0], "y": [2.0, 4.0, 6.0, 8.0, 10.0]})
     assert equivalent(discover(frame, "y", seconds=10, jobs=1).chosen.expression, parse("2*x0"), ROWS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from expressions.measurements import Measurements
 from expressions.parsing import parse
 from reports.discovery import Discovery
+from reports.discovery_parts.intervals import front_intervals
 from reports.discovery_parts.page import page
 from reports.discovery_parts.plots import Sheet, sensitivities
 from reports.discovery_parts.shown import ShownEquations
 from reports.html_parts.axes import Frame, Scale, tick_label
 from searches.pareto_front import Candidate, ParetoFront
-from tests.test_discovery import HOSTILE, discovery
+from tests.test_discovery import HOSTILE, discovery, noisy
 
 VOID = {"meta", "br", "wbr"}
 SAFE = {
@@ -94,6 +97,29 @@ def test_a_page_of_an_ordinary_table() -> None:
     assert "<title>P" in text
     assert "<title>8.314*n*T_K/V\nerror 2.5e-31, 9 nodes</title>" in text
     assert text == page(discovery(), ShownEquations.of_discovery(discovery()))
+
+
+def test_bands_are_drawn_around_a_curve_where_constants_have_intervals() -> None:
+    text = checked(noisy())
+    assert text.count('class="band"') == 2 * 3  # of a measurement and of the law, for each variable
+    [half] = re.findall(r"a new measurement lies within ± (\S+) of the equation with 95 % confidence", text)
+    assert float(half) == pytest.approx(1.96 * 0.2, rel=0.2)
+    assert 'class="band"' not in checked(replace(noisy(), intervals=()))
+    assert "new measurement" not in checked(discovery())
+
+
+def test_a_band_that_leaves_the_plot_is_cut() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.1, 10.0, 60)[:, None]
+    made = with_equation("2.0*x0**-3.0", x, 2.0 * x[:, 0] ** -3.0 + 0.5 * rng.normal(size=60))
+    assert made.train is not None
+    intervals = front_intervals(made.front, made.chosen, Measurements.of(*made.train))
+    text = checked(replace(made, intervals=intervals))
+    bands = re.findall(r'class="band" d="M(.*?)Z"', text)
+    assert bands
+    heights = [float(place.split()[1]) for band in bands for place in band.split("L")]
+    assert min(heights) >= 12.0
+    assert max(heights) <= 300.0 - 40.0
 
 
 def test_a_million_rows_make_no_larger_page() -> None:

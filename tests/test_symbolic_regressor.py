@@ -116,7 +116,7 @@ def test_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = quick(guesses=["n*T_K/V"], progress=True)
     model.fit(GAS, PRESSURE)
     table = model.equations_
-    assert list(table.columns) == ["picked", "complexity", "loss", "r2", "equation", "latex"]
+    assert list(table.columns) == ["picked", "complexity", "loss", "r2", "equation", "latex", "intervals"]
     assert table[table.picked].equation.item() == LAW
     assert table.loss.is_monotonic_decreasing
     assert table.complexity.is_monotonic_increasing
@@ -169,7 +169,8 @@ def test_a_weight_of_two_is_the_row_twice_and_a_weight_of_zero_is_no_row() -> No
     order = RNG.permutation(np.repeat(np.arange(60), weights))
     repeated = quick().fit(X[order], noisy[order])
     assert np.array_equal(weighted.predict(X), repeated.predict(X))
-    assert weighted.equations_.equals(repeated.equations_)
+    one, other = (model.equations_.drop(columns="intervals") for model in (weighted, repeated))
+    assert one.equals(other)
     with pytest.raises(ValueError, match="at least one non-zero"):
         quick().fit(X, noisy, sample_weight=np.zeros(60))
 
@@ -408,3 +409,96 @@ def test_a_set_of_operators_has_one_order() -> None:
 def test_operators_of_ones_own_alone_are_added_to_the_default_ones() -> None:
     assert operator_names({"half": lambda a: a / 2}) == (*operator_names(None), "half")
     assert operator_names({"half": lambda a: a / 2, "add": None}) == ("add", "half")
+
+
+# --- intervals --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def line() -> SymbolicRegressor:
+    """A straight line with a tenth of noise, which is row 1 of the equations."""
+    x = np.random.default_rng(3).uniform(0, 2, (50, 1))
+    y = 2.0 * x[:, 0] + 1.0 + 0.1 * np.random.default_rng(4).normal(size=50)
+    model = quick(guesses=["2*x0 + 1"], max_evaluations=1, operators=["add", "mul"]).fit(x, y)
+    [place] = [k for k, fit in enumerate(model._fits[0].candidates) if len(fit.expression.constants) == 2]
+    model.line = place  # type: ignore[attr-defined]
+    model.rows = x, y  # type: ignore[attr-defined]
+    return model
+
+
+def test_constants_have_intervals_that_linear_regression_has(line: SymbolicRegressor) -> None:
+    x, y = line.rows
+    columns = np.column_stack([x, np.ones(50)])
+    middle, [squares], *_ = np.linalg.lstsq(columns, y)
+    half = 2.0106347546964454 * np.sqrt(np.diag(np.linalg.inv(columns.T @ columns)) * squares / 48)
+    expected = {round(float(m), 2): (m - h, m + h) for m, h in zip(middle, half, strict=True)}
+    for ends in line.equations_.intervals[line.line]:
+        [own] = [expected[m] for m in expected if own_middle(ends) == pytest.approx(m, abs=0.02)]
+        assert ends == pytest.approx(own, abs=0.002)
+    assert line.latex(line.line, intervals=True).count(r"\pm") == 2
+    assert r"\pm" not in line.latex(line.line)
+
+
+def own_middle(ends: tuple[float, float]) -> float:
+    return (ends[0] + ends[1]) / 2.0
+
+
+def test_new_measurements_lie_in_their_interval_and_the_law_in_that_of_the_curve(line: SymbolicRegressor) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0, 2, (2_000, 1))
+    law = 2.0 * x[:, 0] + 1.0
+    low, high = line.predict_interval(x, index=line.line).T
+    measured = law + 0.1 * rng.normal(size=2_000)
+    assert 0.9 < np.mean((low < measured) & (measured < high)) < 0.99
+    narrow = line.predict_interval(x, curve=True, index=line.line)
+    assert (np.ptp(narrow, axis=1) < 0.5 * (high - low)).all()
+    assert np.mean((narrow[:, 0] < law) & (law < narrow[:, 1])) > 0.5
+    half = np.ptp(line.predict_interval(x, 0.5, index=line.line), axis=1)
+    assert (half < 0.5 * (high - low)).all()
+    with pytest.raises(ValueError, match="level=95"):
+        line.predict_interval(x, 95)
+
+
+def test_intervals_are_computed_when_they_are_asked_for(line: SymbolicRegressor, gas: SymbolicRegressor) -> None:
+    fresh = quick(max_evaluations=1).fit(*line.rows)
+    assert "intervals" not in vars(fresh._fits[0])
+    assert len(fresh.equations_.intervals) == len(fresh.equations_)
+    exact = gas.equations_
+    assert exact.intervals[exact.index[exact.picked][0]] == []
+    assert np.array_equal(gas.predict_interval(GAS)[:, 0], gas.predict(GAS))
+
+
+def test_files_and_pickles_hold_the_intervals_without_the_rows(line: SymbolicRegressor) -> None:
+    x, _ = line.rows
+    for again in (SymbolicRegressor.from_json(line.to_json()), pickle.loads(pickle.dumps(line))):
+        assert again.equations_.intervals.tolist() == line.equations_.intervals.tolist()
+        assert np.array_equal(again.predict_interval(x), line.predict_interval(x))
+        assert again._fits[0].measurements is None
+
+
+def test_weights_are_inverse_variances_but_for_a_factor() -> None:
+    """A row twice is two measurements; a row of weight 2 is one, of half the variance."""
+    rng = np.random.default_rng(6)
+    x = rng.uniform(0, 2, (40, 1))
+    spread = np.where(x[:, 0] < 1.0, 0.01, 1.0)
+    y = 2.0 * x[:, 0] + spread * rng.normal(size=40)
+
+    def widths(*rows: Any) -> np.ndarray:
+        model = quick(guesses=["2*x0"], max_evaluations=1, operators=["mul"]).fit(*rows)
+        [place] = [k for k, each in enumerate(model._fits[0].candidates) if len(each.expression.tokens) == 3]
+        return np.ptp(model._fits[0].intervals[place].ends, axis=1)
+
+    plain, twice = widths(x, y), widths(np.repeat(x, 2, axis=0), np.repeat(y, 2))
+    assert widths(x, y, spread**-2.0) < 0.1 * plain
+    assert widths(x, y, 7.0 * spread**-2.0) == pytest.approx(widths(x, y, spread**-2.0), rel=1e-6)
+    assert twice == pytest.approx(plain * np.sqrt(39 / 79) * 1.9904502 / 2.0226909, rel=1e-4)
+
+
+def test_several_targets_have_an_interval_each() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.uniform(0, 2, (40, 1))
+    y = np.column_stack([2.0 * x[:, 0], np.zeros(40)]) + rng.normal(size=(40, 2)) * [0.1, 0.0]
+    found = quick(max_evaluations=1).fit(x, y).predict_interval(x)
+    assert found.shape == (40, 2, 2)
+    assert (np.ptp(found[:, 0], axis=1) > 0.2).all()
+    assert (found[:, 1] == 0).all()

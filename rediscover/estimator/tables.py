@@ -11,8 +11,10 @@ import pandas as pd
 
 from expressions.complexity import complexity
 from expressions.constant_fitting import fit_constants
+from expressions.constant_intervals import ConstantIntervals
 from expressions.constant_rounding import readable
 from expressions.expression import Expression
+from expressions.interval_text import resolved
 from rediscover.estimator.target_fit import TargetFit, mean_square
 from reports.typeset.mathml import mathml
 
@@ -37,11 +39,22 @@ def equations_table(fits: Sequence[TargetFit], names: Sequence[str]) -> pd.DataF
             "r2": 1.0 - candidate.validation_nmse,
             "equation": shown.infix(names),
             "latex": shown.latex(names, digits=15),
+            "intervals": _ends(intervals),
         }
         for fit in fits
-        for place, (candidate, shown, loss) in enumerate(zip(fit.candidates, fit.shown, fit.losses, strict=True))
+        for place, (candidate, shown, loss, intervals) in enumerate(
+            zip(fit.candidates, fit.shown, fit.losses, fit.intervals, strict=True)
+        )
     ]
     return pd.DataFrame(rows)
+
+
+def _ends(intervals: ConstantIntervals | None) -> list[tuple[float, float]]:
+    """Ends of the interval of every constant, with the digits that they resolve."""
+    if intervals is None:
+        return []
+    rows = zip(intervals.constants.tolist(), intervals.ends.tolist(), strict=True)
+    return [resolved(value, *ends)[1:] for value, ends in rows]
 
 
 def score_table(

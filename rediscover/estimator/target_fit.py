@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from expressions.complexity import complexity
+from expressions.constant_intervals import ConstantIntervals
 from expressions.constant_rounding import readable
 from expressions.expression import Expression
 from expressions.limits import MAX_TOKENS
+from expressions.measurements import Measurements
 from expressions.numbering import plain, restored
 from expressions.parsing import too_large
 from expressions.schema import tokens
+from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, text, whole
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.search_result import SearchResult
@@ -38,6 +42,8 @@ class TargetFit:
         low, high, mean: smallest, largest and mean value of the target.
         stopped: reason for the end of the search.
         evaluations: computations of one equation on the search rows.
+        measurements: rows that intervals are computed from when they are asked for; None: none are left.
+        known: intervals as a file holds them; None: none are known.
     """
 
     name: str
@@ -50,10 +56,18 @@ class TargetFit:
     mean: float
     stopped: str
     evaluations: int
+    measurements: Measurements | None = field(default=None, compare=False, repr=False)
+    known: tuple[ConstantIntervals | None, ...] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
-        cls, name: str, result: SearchResult, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None
+        cls,
+        name: str,
+        result: SearchResult,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        weights: np.ndarray | None,
+        count: int,
     ) -> TargetFit:
         """The fit that a search ends with.
 
@@ -63,6 +77,7 @@ class TargetFit:
             inputs: values of the columns on all rows. `[rows, columns]`
             target: values of the target on all rows. `[rows]`
             weights: weights of the rows; None: all alike. `[rows]`
+            count: number of rows as they were given, equal ones counted one by one.
         """
         front = list(result.front)
         picked = pick(ParetoFront(front))
@@ -77,6 +92,7 @@ class TargetFit:
             mean=float(np.average(target, weights=weights)),
             stopped=result.stopped,
             evaluations=result.evaluations,
+            measurements=Measurements.of(inputs, target, weights, count=count),
         )
 
     @classmethod
@@ -85,6 +101,50 @@ class TargetFit:
         equation = Expression.constant(value)
         only = Candidate(equation, complexity(equation), 0.0, 0.0)
         return cls(name, (only,), 0, (equation,), (0.0,), value, value, value, "exact", 0)
+
+    @cached_property
+    def intervals(self) -> tuple[ConstantIntervals | None, ...]:
+        """Intervals of every equation; None where it is exact, or nothing is known. `[equations]`"""
+        if self.measurements is None:
+            return self.known or (None,) * len(self.candidates)
+        return tuple(self._measured(place) for place in range(len(self.candidates)))
+
+    def _measured(self, place: int) -> ConstantIntervals | None:
+        assert self.measurements is not None
+        if self.candidates[place].exact:
+            return None
+        found = self.measurements.intervals(self.candidates[place].expression)
+        return found if found.noise > 0 else None
+
+    def margins(self, place: int, inputs: np.ndarray, level: float, curve: bool) -> np.ndarray:
+        """Half widths of the interval around an equation's values: 0 where it is exact, NaN of what is not known.
+
+        Args:
+            place: place of the equation in the front.
+            inputs: values of the columns. `[rows, columns]`
+            level: probability that an interval is to hold the true value.
+            curve: whether of the mean of many measurements, not of a single one.
+        """
+        candidate, intervals = self.candidates[place], self.intervals[place]
+        if candidate.exact:
+            return np.zeros(len(inputs))
+        if intervals is None:
+            return np.full(len(inputs), np.nan)
+        intervals = replace(intervals, level=level)
+        return (intervals.curve if curve else intervals.measurement)(candidate.expression, inputs)
+
+    def latex(self, place: int, names: Sequence[str], intervals: bool) -> str:
+        """An equation in LaTeX, with the digits that the data support.
+
+        Args:
+            place: place of the equation in the front.
+            names: names of the features.
+            intervals: whether constants have their intervals, where these are known.
+        """
+        known = self.intervals[place] if intervals else None
+        if known is None:
+            return self.shown[place].latex(names, digits=15)
+        return self.shown[place].with_constants(known.constants).latex(names, 15, known.ends.tolist())
 
     def values(self, place: int, inputs: np.ndarray) -> tuple[np.ndarray, int]:
         """Values of an equation, and on how many rows it is not defined.
@@ -102,7 +162,7 @@ class TargetFit:
 
     def plain(self) -> dict[str, Any]:
         """The fit as numbers, texts, lists and mappings, which JSON holds."""
-        rows = zip(self.candidates, self.shown, self.losses, strict=True)
+        rows = zip(self.candidates, self.shown, self.losses, self.intervals, strict=True)
         return {
             "name": self.name,
             "chosen": self.chosen,
@@ -116,8 +176,9 @@ class TargetFit:
                     "price": candidate.price,
                     "rounding": candidate.rounding,
                     "loss": loss,
+                    "intervals": plain_intervals(intervals),
                 }
-                for candidate, shown, loss in rows
+                for candidate, shown, loss, intervals in rows
             ],
             "range": [self.low, self.high, self.mean],
             "stopped": self.stopped,
@@ -160,6 +221,9 @@ class TargetFit:
             mean=mean,
             stopped=str(found["stopped"]),
             evaluations=int(found["evaluations"]),
+            known=tuple(
+                restored_intervals(row.get("intervals"), e) for e, row in zip(equations, rows, strict=True)
+            ),
         )
 
 
@@ -184,7 +248,8 @@ FIT = record(
                     "price": optional(number(0.0)),
                     "rounding": number(0.0),
                     "loss": number(0.0, infinite=True),
-                }
+                },
+                {"intervals": INTERVALS},
             ),
             least=1,
             most=10_000,

@@ -6,12 +6,14 @@ escaped, and the page stays below 500 kB for a table of any length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from expressions.expression import Expression
+import numpy as np
+
 from foundation.terminal import printable
 from reports.discovery_parts import plots
-from reports.discovery_parts.intervals import MEANING
+from reports.discovery_parts.intervals import LEVEL, MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.html_parts.escaping import escape
@@ -28,6 +30,10 @@ _MOST_NOTES = 50
 _LONGEST_EQUATION, _LONGEST_NAME = 1_500, 120  # characters
 _TYPESET_TOKENS = 60  # of an equation of the front's table
 _TYPESET_TOTAL = 150_000  # characters of all of them
+_BANDS = (
+    " If it is the law, a new measurement lies in the light band, and the law itself in the dark one, with "
+    f"{100 * LEVEL:.0f} % confidence at each place."
+)
 
 
 def page(discovery: Discovery, shown: ShownEquations) -> str:
@@ -118,17 +124,34 @@ def _rows(discovery: Discovery) -> list[str]:
         f"<h3>Rows</h3><div class='pair'>{plots.prediction_plot(sheet, target)}"
         f"{plots.residual_plot(sheet, target)}</div>",
         f'<p class="note">{drawn} {legend}{left_out}</p>',
-        *_variables(expression, sheet, [_name(each) for each in discovery.features], target),
+        *_within(discovery, sheet),
+        *_variables(discovery, sheet, [_name(each) for each in discovery.features], target),
     ]
 
 
-def _variables(expression: Expression, sheet: plots.Sheet, names: Sequence[str], target: str) -> list[str]:
+def _within(discovery: Discovery, sheet: plots.Sheet) -> list[str]:
+    """How near to the equation a new measurement is to be expected."""
+    intervals = discovery.intervals_of(discovery.chosen)
+    if intervals is None:
+        return []
+    halves = intervals.measurement(discovery.chosen.expression, sheet.inputs)
+    half = float(np.median(halves[np.isfinite(halves)])) if np.isfinite(halves).any() else math.nan
+    if not math.isfinite(half):
+        return []
+    return [
+        f'<p class="note">If this is the law, a new measurement lies within ± {half:.2g} of the equation with '
+        f"{100 * intervals.level:.0f} % confidence (median of the rows that are drawn).</p>"
+    ]
+
+
+def _variables(discovery: Discovery, sheet: plots.Sheet, names: Sequence[str], target: str) -> list[str]:
     """What each variable does: its share, and the equation along the most telling ones."""
+    expression, intervals = discovery.chosen.expression, discovery.intervals_of(discovery.chosen)
     found = plots.sensitivities(expression, sheet.inputs)
     if not found:
         return []
     slices = [
-        plots.slice_plot(expression, sheet, each.variable, names[each.variable], target)
+        plots.slice_plot(expression, sheet, each.variable, names[each.variable], target, intervals)
         for each in found[:_MOST_SLICES]
         if each.share >= _LEAST_SHARE
     ]
@@ -137,7 +160,7 @@ def _variables(expression: Expression, sheet: plots.Sheet, names: Sequence[str],
         '<p class="note">Mean of |∂f/∂x| times the standard deviation of x, as a share of the sum.</p>',
         f"<h3>Along one variable</h3><div class='pair'>{''.join(slices)}</div>",
         '<p class="note">The line is the equation with all other variables at their medians; a dot is its value '
-        "plus the residual of a row.</p>",
+        f"plus the residual of a row.{_BANDS if intervals is not None else ''}</p>",
     ]
 
 

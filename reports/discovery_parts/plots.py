@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expressions.constant_intervals import ConstantIntervals
 from expressions.expression import Expression
 from expressions.gradient import gradient
 from reports.discovery_parts.result import Discovery
@@ -160,8 +161,25 @@ def sensitivity_plot(found: Sequence[Sensitivity], names: Sequence[str]) -> str:
     return f'<svg class="curves" viewBox="{box}" role="img" aria-label="sensitivity">{"".join(parts)}</svg>'
 
 
-def slice_plot(expression: Expression, sheet: Sheet, variable: int, name: str, target: str) -> str:
-    """The equation along one variable, the others at their medians, and the residuals around it."""
+def slice_plot(
+    expression: Expression,
+    sheet: Sheet,
+    variable: int,
+    name: str,
+    target: str,
+    intervals: ConstantIntervals | None = None,
+) -> str:
+    """The equation along one variable, the others at their medians, the residuals around it, and its bands.
+
+    Args:
+        expression: equation.
+        sheet: rows that are drawn.
+        variable: position of the variable among the inputs.
+        name: name of the variable.
+        target: name of the target.
+        intervals: intervals of the constants, which give a wide band for a new measurement and a narrow one for
+            the law; None: there is no band.
+    """
     column = sheet.inputs[:, variable]
     middle = np.median(sheet.inputs, axis=0)
     places = Scale.around(column.tolist(), _DECADES)
@@ -173,6 +191,9 @@ def slice_plot(expression: Expression, sheet: Sheet, variable: int, name: str, t
     drawn = np.isfinite(dots)
     if not drawn.any() or not np.isfinite(curve).any():
         return ""
+    bands = (
+        [] if intervals is None else [intervals.measurement(expression, along), intervals.curve(expression, along)]
+    )
     values = [*curve[np.isfinite(curve)].tolist(), *dots[drawn].tolist()]
     frame = Frame(
         Scale.around(column.tolist(), _DECADES, 0.03), Scale.around(values, _DECADES, 0.04), 420, 300, left=72
@@ -183,6 +204,7 @@ def slice_plot(expression: Expression, sheet: Sheet, variable: int, name: str, t
         f"{target} along {name}",
         [
             *frame.axes(name, target, 5),
+            *(part for half in bands for part in _band(frame, points, curve, half)),
             *_two_kinds(frame, shown, column[drawn], dots[drawn]),
             *(_line(frame, points[part], curve[part], "curve") for part in _finite_parts(curve)),
         ],
@@ -215,6 +237,29 @@ def _dots(frame: Frame, x: np.ndarray, y: np.ndarray, colour: str) -> str:
 def _line(frame: Frame, x: Iterable[float], y: Iterable[float], kind: str) -> str:
     points = " ".join(f"{frame.across(a):.1f},{frame.down(b):.1f}" for a, b in zip(x, y, strict=True))
     return f'<polyline class="{kind}" points="{points}"/>'
+
+
+def _band(frame: Frame, x: np.ndarray, middle: np.ndarray, half: np.ndarray) -> list[str]:
+    """Areas between a curve minus and plus some half widths, cut where they leave the plot."""
+    with np.errstate(all="ignore"):
+        low, high = middle - half, middle + half
+    return [
+        _area(frame, x[part].tolist(), low[part].tolist(), high[part].tolist())
+        for part in _finite_parts(low + high)
+    ]
+
+
+def _area(frame: Frame, x: list[float], low: list[float], high: list[float]) -> str:
+    forth = [f"{frame.across(a):.1f} {_inside(frame, b):.1f}" for a, b in zip(x, high, strict=True)]
+    back = [f"{frame.across(a):.1f} {_inside(frame, b):.1f}" for a, b in zip(x[::-1], low[::-1], strict=True)]
+    return f'<path class="band" d="M{"L".join([*forth, *back])}Z"/>'
+
+
+def _inside(frame: Frame, y: float) -> float:
+    """Vertical place of a value, that of the nearer edge for a value outside of the plot."""
+    if frame.y.logarithmic and not y > 0:
+        return float(frame.height - frame.bottom)
+    return min(max(frame.down(y), float(frame.top)), float(frame.height - frame.bottom))
 
 
 def _mark(frame: Frame, candidate: Candidate, error: float, text: str, chosen: bool) -> str:

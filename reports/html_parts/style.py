@@ -65,6 +65,7 @@ math{font-size:1.15rem}.formula{padding:1rem 1.2rem;background:var(--tint);borde
 .curves .dots.c0{stroke:var(--c0)}.curves .dots.c1{stroke:var(--c1)}
 .curves .line{stroke:var(--soft);stroke-width:1;fill:none;stroke-dasharray:4 3}
 .curves .curve{stroke:var(--ink);stroke-width:2;fill:none}
+.curves .band{fill:var(--soft);opacity:.18;stroke:none}
 .curves .mark{fill:var(--c0)}.curves .mark.chosen{fill:var(--c1)}
 .curves .bar{fill:var(--c0)}.curves text.name{fill:var(--ink)}
 """
