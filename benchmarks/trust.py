@@ -171,6 +171,11 @@ def report(records: Sequence[Record]) -> Report:
                 list(_of_held(with_law)),
             ),
             Grid(
+                f"{method}: right structure picked, and no constant too many",
+                ["noise", "n", *RULES],
+                list(_bare(with_law)),
+            ),
+            Grid(
                 f"{method}: picks with constants that the law does not need",
                 ["noise", "n", *RULES],
                 list(_spurious(with_law)),
@@ -245,6 +250,14 @@ def _of_held(results: Sequence[dict[str, Any]]) -> list[list[str]]:
         held = [result for result in noisy if any(entry["right"] for entry in result["front"])]
         shares = [_share(pick["right"] for pick in _picks(held, rule)) for rule in RULES]
         rows.append([noise, str(len(held)), *shares])
+    return rows
+
+
+def _bare(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for noise, noisy in _by_noise(results):
+        shares = [_share(pick["right"] and not pick["spurious"] for pick in _picks(noisy, rule)) for rule in RULES]
+        rows.append([noise, str(len(noisy)), *shares])
     return rows
 
 

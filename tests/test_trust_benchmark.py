@@ -258,7 +258,8 @@ def test_shares_are_of_tables_with_a_law_and_by_noise() -> None:
     chosen = grids[0].columns.index("chosen")
     assert grids[0].rows[-1][: chosen + 1] == ["all", "all", "3", "67 %", "33 %"]
     assert grids[1].rows[-1][:3] == ["all", "2", "50 %"]
-    assert [row[:2] for row in grids[3].rows] == [["a law beyond the operators", "1"]]
+    assert grids[2].rows[-1][:3] == ["all", "3", "33 %"]
+    assert [row[:2] for row in grids[4].rows] == [["a law beyond the operators", "1"]]
 
 
 def test_words_stand_for_tables_of_a_set() -> None:
