@@ -1,0 +1,143 @@
+"""Rational functions under noise: a few sizes of one, fitted to the target itself.
+
+With numerator and denominator as sums of monomials, v*q - p is linear in the coefficients, but its noise is that
+of v times q: rows are divided by the last q (C. K. Sanathanan and J. Koerner, "Transfer function synthesis as a
+ratio of two complex polynomials", IEEE Transactions on Automatic Control 8, 1963). That also has noise in its
+columns, so the last steps are those of Gauss and Newton: v in the columns becomes the last p / q. The last of
+them, in monomials of the variables themselves, is a regression from which monomials are eliminated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from searches.direct.elimination import Fit, compressed
+from searches.direct.monomials import power_products
+
+__all__ = ["Fraction", "noisy_fractions"]
+
+_ROWS_A_COLUMN = 4
+_HIGHEST = 3  # degree
+_REWEIGHTED, _NEWTON = 3, 4  # steps
+_FLAT = 1.1  # factor on the lowest error within which fewer monomials do as well
+_NOISY = 0.7  # error relative to the spread, above which nothing is explained
+_SMALLEST = 0.05  # divisor relative to its median size: a pole is no weight
+_PINS = 3  # monomials of the divisor whose coefficient is tried as 1
+_SIZES, _MOST_TERMS = 2, 8
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A rational function.
+
+    Attributes:
+        above: monomials of the numerator. `[terms, variables]`
+        below: monomials of the divisor. `[terms, variables]`
+        numerator: coefficients of the first. `[terms]`
+        divisor: coefficients of the second. `[terms]`
+    """
+
+    above: np.ndarray
+    below: np.ndarray
+    numerator: np.ndarray
+    divisor: np.ndarray
+
+
+def noisy_fractions(
+    inputs: np.ndarray, values: np.ndarray, exponents: np.ndarray, basis: np.ndarray
+) -> Iterator[Fraction]:
+    """Rational functions of a few sizes; none where a polynomial of as many monomials does as well.
+
+    Args:
+        inputs: values of the variables. `[rows, variables]`
+        values: target. `[rows]`
+        exponents: monomials by rising degree. `[monomials, variables]`
+        basis: values of them in an orthogonal basis. `[rows, monomials]`
+    """
+    rows, spread = len(values), float(values.std())
+    found: list[tuple[float, int, np.ndarray, np.ndarray]] = []
+    for degree in range(1, _HIGHEST + 1):
+        count = int(np.count_nonzero(exponents.sum(axis=1) <= degree))
+        if 2 * count * _ROWS_A_COLUMN > rows or degree > exponents.sum(axis=1).max():
+            break
+        fitted, divisor = _fitted(basis[:, :count], values)
+        error = float(np.sqrt(np.square(values - fitted).sum() / (rows - 2 * count + 1))) / spread
+        if np.isfinite(error):
+            found.append((error, count, fitted, divisor))
+    if not found:
+        return
+    lowest = min(error for error, *_ in found)
+    place = next(k for k, one in enumerate(found) if one[0] <= _FLAT * lowest)
+    error, count, fitted, divisor = found[place]
+    if error > _NOISY or place == len(found) - 1:  # without noise, more monomials would still do better
+        return
+    if _FLAT * error > _polynomial_error(basis, values, 2 * count) / spread:
+        return
+    yield from _sizes(power_products(inputs, exponents[:count]), exponents[:count], values, fitted, divisor)
+
+
+def _polynomial_error(basis: np.ndarray, values: np.ndarray, count: int) -> float:
+    """Standard error of a polynomial of so many monomials at most."""
+    columns = basis[:, :count]
+    left = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+    return float(np.sqrt(np.square(left).sum() / (len(values) - columns.shape[1])))
+
+
+def _fitted(columns: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of p / q, and of q. Each `[rows]`"""
+    divisor, fitted = np.ones_like(values), values
+    for step in range(_REWEIGHTED + _NEWTON):
+        if step >= _REWEIGHTED:
+            last = fitted
+            goal = values - last + last * columns[:, 0] / divisor
+        else:
+            last = values
+            goal = values * columns[:, 0] / divisor
+        scaled = columns / divisor[:, None]
+        design = np.hstack([scaled, -last[:, None] * scaled[:, 1:]])
+        weights = _least_squares(design, goal)
+        count = columns.shape[1]
+        divisor = columns[:, 0] + columns[:, 1:] @ weights[count:]
+        floor = _SMALLEST * float(np.median(np.abs(divisor)))
+        divisor = np.where(np.abs(divisor) < floor, np.where(divisor < 0, -floor, floor), divisor)
+        fitted = columns @ weights[:count] / divisor
+    return fitted, divisor
+
+
+def _least_squares(design: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Coefficients of columns that do not depend on one another. `[columns]`"""
+    q, r = np.linalg.qr(design)
+    return np.asarray(solve_triangular(r, q.T @ goal, check_finite=False))
+
+
+def _sizes(
+    powers: np.ndarray, exponents: np.ndarray, values: np.ndarray, fitted: np.ndarray, divisor: np.ndarray
+) -> Iterator[Fraction]:
+    """Fractions of as many monomials as the Bayesian information criterion chooses, and of fewer."""
+    count = len(exponents)
+    scaled = powers / divisor[:, None]
+    parts = np.linalg.lstsq(powers, divisor, rcond=None)[0] * np.sqrt(np.mean(np.square(powers), axis=0))
+    best: tuple[float, int, list[Fit]] | None = None
+    for pin in np.argsort(-np.abs(parts))[:_PINS].tolist():
+        design = np.hstack([scaled, -fitted[:, None] * np.delete(scaled, pin, axis=1)])
+        fits = compressed(design, values - fitted + fitted * scaled[:, pin]).cheapest(_SIZES, _MOST_TERMS)
+        cost = fits[0].error * len(values) ** (len(fits[0].columns) / len(values))
+        if best is None or cost < best[0]:
+            best = cost, pin, list(fits)
+    if best is None:
+        return
+    _, pin, fits = best
+    for fit in fits:
+        numerator = fit.columns < count
+        others = np.delete(np.arange(count), pin)[fit.columns[~numerator] - count]
+        if numerator.any() and len(others):
+            yield Fraction(
+                exponents[fit.columns[numerator]],
+                exponents[np.append(others, pin)],
+                fit.coefficients[numerator],
+                np.append(fit.coefficients[~numerator], 1.0),
+            )

@@ -1,0 +1,212 @@
+"""Polynomials: of high degree in few variables, or of low degree in many, behind an operator or none.
+
+1. All monomials up to a total degree, in a basis that is orthogonal over the range of the rows, are one
+   least-squares problem for the target and for what is left of it after inverting one operator. The target is a
+   polynomial where its error falls to rounding at some degree.
+2. Where the monomials are too many for the rows, they are chosen greedily, each with all that divide it:
+   orthogonal matching pursuit (Pati, Rezaiifar and Krishnaprasad 1993) over sets that are closed below.
+3. What is a polynomial needs only a few of the monomials of the variables themselves: the others are eliminated
+   (`searches.direct.elimination`).
+4. What falls to the level of noise at some degree and then no further may be a polynomial with noise: monomials
+   are eliminated down to the number that the Bayesian information criterion chooses, and a few below.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+
+from expressions.expression import Expression
+from searches.direct.elimination import compressed
+from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
+from searches.direct.short_numbers import shortened
+from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
+
+__all__ = ["find", "inverted_targets", "row_weights"]
+
+_ROWS = 12  # at least
+_HIGHEST = 10  # degree
+_COLUMNS = 0.6  # of the rows, at most, in a fit that is to tell something
+_CANDIDATES = 1500  # monomials of a greedy choice
+_ROUNDING = 1e-16  # error relative to the target, below which there is none
+_SMALL = 1e-11  # the same, below which a target may be a polynomial without noise
+_LEVEL = 8.0  # factor on an error within which it is the same but for rounding
+_FALL = 1e5  # of the error at the last degree, without which many monomials are an approximation
+_FEW = 1 / 3  # share of the monomials that says as much
+_GREEDY = 2  # targets whose monomials are chosen greedily, beside the first
+_PICKED = 0.08  # monomials of a greedy choice at a time, for each that is chosen already
+_NEARLY = 0.3  # of the largest gain, from which a monomial is picked with the best
+_PATIENCE = 25  # monomials of a greedy choice within which the error must fall …
+_PROGRESS = 0.8  # … to this share
+_FLAT = 1.1  # factor on the lowest error of noise within which a lower degree does as well
+_NOISY = 0.9  # error above which nothing is explained
+_SIZES, _MOST_TERMS = 3, 12  # of polynomials with noise
+
+
+def find(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float = math.inf
+) -> Iterator[Expression]:
+    """Polynomials that explain the target, see `searches.direct.kinds.Find`."""
+    varying = np.flatnonzero(np.ptp(inputs, axis=0) > 0)
+    if len(target) < _ROWS or not len(varying) or not {"add", "mul"} <= set(operators):
+        return
+    table = _Table(inputs[:, varying], varying, inputs.shape[1])
+    targets = inverted_targets(target, operators)
+    dense = table.dense_errors(targets)
+    greedy = np.argsort(dense[:, -1], kind="stable")[:_GREEDY].tolist()
+    for number, (one, errors) in enumerate(zip(targets, dense, strict=True)):
+        if time.perf_counter() > ends:
+            return
+        found = table.support(one.values, errors, number == 0 or number in greedy)
+        law = None if found is None else table.law(one.values, *found)
+        if law is not None:
+            yield one.restored(law)
+            return
+        if number == 0:
+            yield from table.noisy(one.values, errors)
+
+
+def inverted_targets(target: np.ndarray, operators: Collection[str]) -> list[InvertedTarget]:
+    """The target, and what is left of it after inverting one operator of one argument."""
+    plain = InvertedTarget((), target, np.ones_like(target))
+    available = {*operators, *(["inv"] if "div" in operators else [])}
+    none = np.empty((0, len(target)))
+    return [plain, *inverted_once(plain, available, Divisors([], none, none))]
+
+
+def row_weights(sizes: np.ndarray) -> np.ndarray:
+    """Weights of rows whose rounding grows with the size of what is summed there. `[rows]`"""
+    floor = 1e-3 * float(np.sqrt(np.mean(np.square(sizes)))) or 1.0
+    return 1.0 / (np.abs(sizes) + floor)
+
+
+class _Table:
+    """Rows of which several targets may be polynomials.
+
+    Args:
+        inputs: values of the variables that vary. `[rows, variables]`
+        variables: numbers of these variables. `[variables]`
+        width: number of variables of the table.
+    """
+
+    def __init__(self, inputs: np.ndarray, variables: np.ndarray, width: int) -> None:
+        self.inputs, self.variables, self.width = inputs, variables, width
+        self.rows = len(inputs)
+        self.most = int(_COLUMNS * self.rows)
+        self.degree = self._highest_degree(self.most)
+        self.exponents = monomials(len(variables), self.degree)
+        self.of_degree = self.exponents.sum(axis=1)
+
+    def _highest_degree(self, most: int) -> int:
+        """Largest total degree up to which there are at most so many monomials."""
+        count = len(self.variables)
+        return max((d for d in range(_HIGHEST + 1) if math.comb(count + d, d) <= most), default=0)
+
+    # --- which monomials ----------------------------------------------------------------------------------------
+
+    def dense_errors(self, targets: Sequence[InvertedTarget]) -> np.ndarray:
+        """Errors of all monomials up to each degree, relative to the target's spread. `[targets, degrees]`"""
+        basis = np.linalg.qr(legendre(self.inputs, self.exponents))[0]
+        values = np.stack([one.values for one in targets], axis=1)
+        shares = basis.T @ values
+        left = np.square(values - basis @ shares).sum(axis=0)
+        counts = np.searchsorted(self.of_degree, np.arange(self.degree + 1), side="right")
+        parts = np.add.reduceat(np.square(shares), np.append(0, counts[:-1]), axis=0)
+        beyond = np.cumsum(parts[::-1], axis=0)[::-1] - parts + left  # [degrees, targets]
+        spread = np.square(values - values.mean(axis=0)).sum(axis=0) / self.rows
+        errors = np.sqrt(np.maximum(beyond, 0.0) / (self.rows - counts)[:, None] / spread).T
+        return np.asarray(np.maximum(errors, _ROUNDING))
+
+    def support(self, values: np.ndarray, errors: np.ndarray, greedy: bool) -> tuple[np.ndarray, float] | None:
+        """Monomials of which a target may be the sum, and by what the last of them divide the error.
+
+        None where it is no polynomial. `[monomials, variables]`
+        """
+        if errors[-1] <= _SMALL:
+            degree = int(np.flatnonzero(errors <= _LEVEL * errors[-1])[0])
+            fall = float(errors[degree - 1] / errors[degree]) if degree else math.inf
+            return self._needed(self.exponents[self.of_degree <= degree], values), fall
+        degree = self._highest_degree(_CANDIDATES)
+        if not (greedy and errors[-1] <= _NOISY) or degree <= self.degree:
+            return None
+        chosen = self._chosen(values, monomials(len(self.variables), degree))
+        return None if chosen is None else (self._needed(chosen[0], values), chosen[1])
+
+    def _chosen(self, values: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, float] | None:
+        """A set of monomials, closed below, whose error is small, and by what the last of them divide it."""
+        columns = legendre(self.inputs, candidates)
+        columns /= np.linalg.norm(columns, axis=0)
+        total = float(np.linalg.norm(values - values.mean()))
+        new = np.flatnonzero(candidates.sum(axis=1) <= 1)
+        chosen = np.zeros(len(candidates), dtype=bool)
+        basis, left, apart = np.empty((self.rows, 0)), values, np.ones(len(candidates))
+        errors: list[float] = [math.inf] * _PATIENCE  # after so many columns
+        while basis.shape[1] + len(new) <= self.most:
+            added = columns[:, new]
+            for _ in range(2):  # once is not orthogonal to rounding
+                added = added - basis @ (basis.T @ added)
+            added = np.linalg.qr(added)[0]
+            basis = np.hstack([basis, added])
+            chosen[new] = True
+            left = left - basis @ (basis.T @ left)
+            error = float(np.linalg.norm(left)) / total
+            if error <= _SMALL:
+                return candidates[chosen], errors[-1] / max(error, _ROUNDING)
+            errors += [error] * (basis.shape[1] - len(errors) + _PATIENCE)
+            if error > _PROGRESS * errors[-1 - _PATIENCE]:
+                return None
+            apart -= np.square(added.T @ columns).sum(axis=0)
+            gains = np.where(chosen, 0.0, np.square(left @ columns) / np.maximum(apart, 1e-3))
+            best = np.argsort(-gains)[: 1 + int(_PICKED * basis.shape[1])]
+            picked = np.zeros(len(candidates), dtype=bool)
+            picked[best[gains[best] >= _NEARLY * gains[best[0]]]] = True
+            new = np.flatnonzero(below(candidates, picked) & ~chosen)
+        return None
+
+    def _needed(self, support: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """The monomials that divide one whose coefficient is not 0, which the orthogonal basis tells best."""
+        design = compressed(legendre(self.inputs, support), values)
+        fit = design.fit(design.independent())
+        rounding = _ROUNDING * float(np.abs(values).max())
+        needed = np.abs(fit.coefficients) > _LEVEL * np.maximum(fit.spreads, rounding)
+        support = support[fit.columns]
+        return support[below(support, needed)] if needed.any() else support
+
+    # --- laws ---------------------------------------------------------------------------------------------------
+
+    def law(self, values: np.ndarray, support: np.ndarray, fall: float) -> Expression | None:
+        """The polynomial; None where it needs so many monomials that it is only an approximation."""
+        design = power_products(self.inputs, support)
+        columns = np.arange(len(support))
+        weights = row_weights(values)
+        for _ in range(3):  # the weights of the rows become those of the terms
+            weighted = compressed(design[:, columns] * weights[:, None], values * weights)
+            fit = weighted.eliminated(_LEVEL**2)
+            columns = columns[fit.columns]
+            weights = row_weights(np.abs(design[:, columns]) @ np.abs(fit.coefficients))
+        weighted = compressed(design[:, columns] * weights[:, None], values * weights)
+        fit = weighted.fit(np.arange(len(columns)))
+        if not (fall > _FALL or len(columns) <= _FEW * len(support)):
+            return None
+        short = shortened(fit.coefficients, fit.spreads)
+        left = float(np.square((design[:, columns] @ short - values) * weights).sum())
+        return self._expression(support[columns], short if left <= _LEVEL**2 * fit.error else fit.coefficients)
+
+    def noisy(self, values: np.ndarray, errors: np.ndarray) -> Iterator[Expression]:
+        """Polynomials of several sizes, where the error is that of noise from some degree on."""
+        lowest = float(errors.min())
+        degree = int(np.flatnonzero(errors <= _FLAT * lowest)[0])
+        if not _SMALL < lowest < _NOISY or not 0 < degree < self.degree:
+            return
+        support = self.exponents[self.of_degree <= degree]
+        design = compressed(power_products(self.inputs, support), values)
+        for fit in design.cheapest(_SIZES, _MOST_TERMS):
+            yield self._expression(support[fit.columns], fit.coefficients)
+
+    def _expression(self, support: np.ndarray, coefficients: np.ndarray) -> Expression:
+        exponents = np.zeros((len(support), self.width), dtype=int)
+        exponents[:, self.variables] = support
+        return polynomial(exponents, coefficients)
