@@ -17,6 +17,7 @@ from expressions.expression import Expression
 from modules.pretrained import CVAE_SMALL
 from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
+from searches.common.shifted_columns import ShiftedColumns
 from searches.latent_space.equation_map import MapFile
 from searches.pareto_front import Candidate, ParetoFront, node_price
 from searches.portfolio import PortfolioSettings, Progress, search
@@ -123,8 +124,15 @@ def _fitted_to_all(
 ) -> ParetoFront:
     """The front with the constants that fit all rows best; what is exact stays as it is."""
     inexact = [candidate for candidate in front if not candidate.exact]
+    equations = [candidate.expression for candidate in inexact]
+    shift = ShiftedColumns.of(inputs)
     fitted = fit_constants(
-        [candidate.expression for candidate in inexact], inputs, target, iterations=_STEPS, weights=weights
+        equations,
+        inputs,
+        target,
+        iterations=_STEPS,
+        weights=weights,
+        fixed=[shift.are_centres(equation) for equation in equations] if shift else None,
     )
     task = RegressionTask(
         inputs[train],

@@ -14,8 +14,9 @@ import numpy as np
 
 from expressions.expression import Expression
 from searches.common.refinement import Refinement, finish_seconds
+from searches.common.shifted_columns import ShiftedColumns
 from searches.common.whole_table import WholeTable
-from searches.direct.first_equations import first_equations
+from searches.direct.first_equations import equations_of_far_columns, first_equations
 from searches.links.settings import LinkRegressionSettings
 from searches.search_result import SearchResult
 
@@ -49,6 +50,12 @@ def search(
     """
     begun = time.perf_counter()
     settings = settings or LinkRegressionSettings()
+    shift = ShiftedColumns.of(inputs)
+    own: list[Expression] = []
+    if shift:
+        own = equations_of_far_columns(inputs, target, settings.operators, settings.search_rows)
+        inputs = shift.shifted(inputs)
+        validation = None if validation is None else (shift.shifted(validation[0]), validation[1])
     table = WholeTable(inputs, target, validation=validation)
     task = table.task(search_rows=settings.search_rows, seed=seed)
     ends = math.inf if settings.seconds is None else begun + settings.seconds - table.scoring_seconds
@@ -57,6 +64,7 @@ def search(
     equations = first_equations(
         task.search_inputs, task.search_target, settings.operators, settings.equations, seconds
     )
+    equations += map(shift.taken, own)
     best: dict[int, tuple[float, Expression]] = {}
     for equation, error in zip(equations, task.screen(equations).tolist(), strict=True):
         if error < best.get(len(equation), (np.inf,))[0]:
@@ -71,11 +79,11 @@ def search(
     front = refinement.front(best, [mean], seconds=ends - time.perf_counter())
     front, notes = table.scored(front, task, ends + table.scoring_seconds - time.perf_counter())
     return SearchResult(
-        front=front,
+        front=shift.restored_front(front),
         history=[],
         seconds=time.perf_counter() - begun,
         evaluations=len(equations) + task.evaluations,
         stopped="exact" if any(candidate.exact for candidate in front) else "done",
         counts={"equations": len(equations)},
-        notes=notes,
+        notes=(*notes, *shift.notes),
     )

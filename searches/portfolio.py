@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.parallel import ProcessKilledError
 from searches.common.refinement import Refinement
+from searches.common.shifted_columns import ShiftedColumns
 from searches.common.whole_table import WholeTable
+from searches.direct.first_equations import equations_of_far_columns
 from searches.latent_space.equation_map import EquationMap, MapFile
 from searches.pareto_front import node_price
 from searches.portfolio_members.allocation import Allocation
@@ -44,6 +47,7 @@ _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit
 _SHORTEST_FINISH = 0.3
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
+_OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
 _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
@@ -94,6 +98,14 @@ def search(
     """
     begun = time.perf_counter()
     settings = settings or PortfolioSettings()
+    shift = ShiftedColumns.of(inputs)
+    if shift:
+        ends = math.inf if settings.seconds is None else begun + _OWN_SHARE * settings.seconds
+        own = equations_of_far_columns(inputs, target, settings.operators, settings.search_rows, ends)
+        seeds = [shift.taken(equation) for equation in (*seeds, *own)]
+        inputs = shift.shifted(inputs)
+        validation = None if validation is None else (shift.shifted(validation[0]), validation[1])
+        on_progress = None if on_progress is None else _restoring(on_progress, shift)
     whole = WholeTable(
         inputs, target, validation=validation, weights=weights, validation_weights=validation_weights
     )
@@ -101,7 +113,13 @@ def search(
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
-    return run.result(stopped)
+    result = run.result(stopped)
+    return replace(result, front=shift.restored_front(result.front), notes=(*result.notes, *shift.notes))
+
+
+def _restoring(told: Callable[[Progress], None], shift: ShiftedColumns) -> Callable[[Progress], None]:
+    """A function that is told of equations of the table's own columns."""
+    return lambda progress: told(replace(progress, front=shift.restored_front(progress.front)))
 
 
 class _Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.kind_problems import polynomials, power_laws, rationals
+from benchmarks.kind_problems import offsets, polynomials, power_laws, rationals
 from datamodules.tables.problems import Problem
 
 __all__ = ["KIND_PROBLEMS"]
@@ -17,5 +17,6 @@ KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
     "polynomials": polynomials.problem,
     "rationals": rationals.problem,
     "power_laws": power_laws.problem,
+    "offsets": offsets.problem,
 }
 """Name of a kind -> function of number and seed."""

@@ -21,6 +21,7 @@ from expressions.parsing import too_large
 from expressions.schema import tokens
 from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, text, whole
+from searches.common.shifted_intervals import intervals_beside_centres
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.search_result import SearchResult
 
@@ -113,7 +114,7 @@ class TargetFit:
         assert self.measurements is not None
         if self.candidates[place].exact:
             return None
-        found = self.measurements.intervals(self.candidates[place].expression)
+        found = intervals_beside_centres(self.measurements, self.candidates[place].expression)
         return found if found.noise > 0 else None
 
     def margins(self, place: int, inputs: np.ndarray, level: float, curve: bool) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from expressions.constant_intervals import ConstantIntervals
 from expressions.interval_text import interval_text, resolved
 from expressions.measurements import Measurements
+from searches.common.shifted_intervals import intervals_beside_centres
 from searches.pareto_front import Candidate
 
 __all__ = ["LEVEL", "MEANING", "front_intervals", "interval_texts", "resolved_numbers"]
@@ -43,7 +44,7 @@ def front_intervals(
 def _known(candidate: Candidate, measurements: Measurements) -> ConstantIntervals | None:
     if candidate.exact:
         return None
-    intervals = measurements.intervals(candidate.expression, LEVEL)
+    intervals = intervals_beside_centres(measurements, candidate.expression, LEVEL)
     return intervals if intervals.noise > 0 else None
 
 

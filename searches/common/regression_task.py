@@ -15,6 +15,7 @@ from expressions.goodness_of_fit import nmse
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
 from searches.common.resolution import Resolution, allowance
+from searches.common.shifted_columns import is_far
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate
 
 __all__ = ["RegressionTask", "held_out_error"]
@@ -23,6 +24,7 @@ _FINAL_ROWS = 4_000  # rows of the last fit: ten constants gain nothing from mor
 _CHUNK_ELEMENTS = 1 << 20  # values computed at a time: 4 MB of float32, which the outer cache holds
 _PLAIN_SQUARES = (1e-30, 1e37)  # sums of squares that float32 holds with all its digits
 _PLAIN_FLOAT32 = (1e-12, 1e12)  # largest magnitudes of a column of which float32 holds the cube, too
+_PLAIN_TARGET = (1e-30, 1e30)  # magnitudes of a target's largest value of which float32 holds ten decades below
 _ROUNDING = 1e-15  # range over magnitude, below which held-out targets have one value
 _ROWS_A_CONSTANT = 3  # with fewer rows for each of its constants, an equation meets any rows
 _FAR = 10.0  # mean over standard deviation beyond which float32 would lose a digit to the mean
@@ -104,7 +106,10 @@ class RegressionTask:
         )
         sizes = np.concatenate([np.abs(column).max(axis=0) for column in columns])
         plain = (sizes == 0) | ((sizes > _PLAIN_FLOAT32[0]) & (sizes < _PLAIN_FLOAT32[1]))
-        return np.dtype(np.float32 if plain.all() else np.float64)
+        largest = float(np.abs(self.search_target).max())  # an equation that is complete has values of this size
+        plain_target = _PLAIN_TARGET[0] < largest < _PLAIN_TARGET[1]
+        far = any(is_far(column) for column in self.search_inputs.T)
+        return np.dtype(np.float32 if plain.all() and plain_target and not far else np.float64)
 
     def _fitted_scale(self) -> tuple[float, float]:
         """Offset and unit of the target that constants are fitted to; none without linear scaling.

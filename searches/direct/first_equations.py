@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection
+from contextlib import suppress
 
 import numpy as np
 
 from expressions.expression import Expression
+from searches.common.chosen_rows import evenly_spread
+from searches.common.shifted_columns import ShiftedColumns
 from searches.direct.kinds import KINDS
 from searches.links.stepwise import EXACT
 from searches.links.sums import linked_sums
 
-__all__ = ["direct_equations", "first_equations"]
+__all__ = ["direct_equations", "equations_of_far_columns", "first_equations"]
 
+_OF_FAR_COLUMNS = 10  # equations
 _SHORT = 15  # tokens up to which an exact equation is taken without a look for a shorter one
 
 
@@ -36,7 +40,9 @@ def first_equations(
     found = direct_equations(inputs, target, operators, ends)
     if not any(error <= EXACT and len(equation) <= _SHORT for equation, error in found.items()):
         left = None if seconds is None else max(0.0, ends - time.perf_counter())
-        for equation in linked_sums(inputs, target, operators, most, left):
+        shift = ShiftedColumns.of(inputs)
+        plain = shift.shifted(inputs) if shift else inputs
+        for equation in map(shift.restored, linked_sums(plain, target, operators, most, left)):
             found.setdefault(equation, _error(equation, inputs, target))
     ranked = sorted(found, key=lambda equation: (max(found[equation], EXACT), len(equation)))
     return ranked[:most]
@@ -53,18 +59,53 @@ def direct_equations(
         operators: names of the operators that may occur.
         ends: time (`time.perf_counter`) after which nothing new is begun.
     """
+    shift = ShiftedColumns.of(inputs)
+    if not shift:
+        return _found_by_kinds(inputs, target, operators, ends)
+    shifted = _found_by_kinds(shift.shifted(inputs), target, operators, ends)
+    found = {shift.restored(equation): error for equation, error in shifted.items()}
+    if not any(error <= EXACT for error in found.values()):  # a law of the column's own numbers, as of kelvins
+        found |= _found_by_kinds(inputs, target, operators, ends)
+    return found
+
+
+def _found_by_kinds(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
+) -> dict[Expression, float]:
+    """The same of the columns as they are, however far from 0. Arguments as for `direct_equations`."""
     found: dict[Expression, float] = {}
     with np.errstate(all="ignore"):  # what is not finite on a row is left out
         for find in KINDS.values():
             if time.perf_counter() > ends:
                 break
-            for equation in find(inputs, target, operators, ends):
-                error = _error(equation, inputs, target)
-                if math.isfinite(error):
-                    found[equation] = error
+            with suppress(np.linalg.LinAlgError, ArithmeticError):  # numbers beyond what a kind can compute with
+                for equation in find(inputs, target, operators, ends):
+                    error = _error(equation, inputs, target)
+                    if math.isfinite(error):
+                        found[equation] = error
             if any(error <= EXACT for error in found.values()):  # a law of one kind is none of another
                 break
     return found
+
+
+def equations_of_far_columns(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], rows: int, ends: float = math.inf
+) -> list[Expression]:
+    """The best laws of columns as they are, however far from 0: of kelvins, however little these vary.
+
+    Args:
+        inputs: values of the variables; no equations where they are not finite. `[rows, variables]`
+        target: values of the target. `[rows]`
+        operators: names of the operators that may occur.
+        rows: number of rows that are looked at.
+        ends: time (`time.perf_counter`) after which nothing new is begun.
+    """
+    some = evenly_spread(len(target), rows)
+    inputs, target = np.asarray(inputs, np.float64)[some], np.asarray(target, np.float64)[some]
+    if not (np.isfinite(inputs).all() and np.isfinite(target).all() and np.ptp(target) > 0):
+        return []
+    found = _found_by_kinds(inputs, target, operators, ends)
+    return sorted(found, key=lambda equation: (max(found[equation], EXACT), len(equation)))[:_OF_FAR_COLUMNS]
 
 
 def _error(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:

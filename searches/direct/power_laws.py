@@ -248,9 +248,9 @@ def _written(
         terms.append(writer.product(factors))
     values = [term(inputs) for term in terms] + ([np.ones(len(inputs))] if offset else [])
     matrix = np.column_stack(values)
-    if not np.isfinite(matrix).all():
-        return None
     size = np.abs(matrix).max(axis=0)
+    if not np.isfinite(size).all() or not size.all():
+        return None
     solved = np.linalg.lstsq(matrix / size, target, rcond=None)[0] / size
     parts = [writer.scaled(float(c), term) for c, term in zip(solved, terms, strict=False)]
     if offset:
