@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from expressions.expression import Expression
-from searches.direct import polynomials, power_laws, rationals, waves
+from searches.direct import heavy_tails, polynomials, power_laws, rationals, waves
 
 __all__ = ["KINDS", "Find"]
 
@@ -23,6 +23,7 @@ best of some sizes, in any order. Columns may be of any scale and offset, and ma
 KINDS: dict[str, Find] = {
     "power_laws": power_laws.find,
     "polynomials": polynomials.find,
+    "heavy_tails": heavy_tails.find,
     "rationals": rationals.find,
     "waves": waves.find,
 }
