@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from expressions.measurements import Measurements
 from expressions.parsing import parse
-from reports.discovery_parts.intervals import interval_texts, intervals_of
 from searches.common.regression_task import RegressionTask
 from searches.common.shifted_columns import ShiftedColumns
+from searches.common.shifted_intervals import intervals_beside_centres
 from searches.direct.first_equations import first_equations
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.link_regression import search as regress
@@ -149,6 +150,8 @@ def test_intervals_are_those_of_the_law_without_the_centre() -> None:
     inputs = table(SECONDS)
     target = 3.0 * (inputs[:, 0] - SECONDS) + 2.0 + np.random.default_rng(0).normal(size=len(inputs))
     equation = parse("3*(x0 - 1700000000) + 2")
-    texts = interval_texts(equation.constants.tolist(), intervals_of(equation, (inputs, target)))
-    assert len(texts) == 2
-    assert not any("any other" in text for text in texts)
+    found = intervals_beside_centres(Measurements.of(inputs, target), equation)
+    assert found.ends[1].tolist() == [SECONDS, SECONDS]
+    assert found.ends[0, 0] < 3.0 < found.ends[0, 1] < 3.1
+    assert 1.0 < found.ends[2, 0] < 2.0 < found.ends[2, 1] < 3.0
+    assert np.isfinite(found.curve(equation, inputs)).all()

@@ -1,8 +1,8 @@
 """Products of one to five factors whose values span ten orders of magnitude and more: few rows rule them.
 
-Factors are exponentials of a variable, of its inverse and of its square, powers of magnitudes, powers of a variable
-that comes close to 0, sums and differences, and sines. Of every five problems, the last has a factor that is
-exponential in a product or a quotient of two variables.
+Factors are exponentials of a variable, of its inverse and of its square, powers of magnitudes, powers of a
+variable that comes close to 0, sums and differences, and sines. Of every five problems, the last has a factor that
+is a function of two variables.
 """
 
 from __future__ import annotations
