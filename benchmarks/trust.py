@@ -160,9 +160,12 @@ _METHODS: dict[str, Callable[[NoisyTable, Cell], dict[str, Any]]] = {"auto": _au
 def report(records: Sequence[Record]) -> Report:
     """Rules beside each other, by noise and rows; then what is picked where there is no law."""
     grids: list[Grid] = []
+    used: list[str] = []
     for method, found in group(records, lambda r: r.cell.method).items():
         results = [record.result for record in good(found)]
         with_law = [result for result in results if _has_law(result)]
+        worked = decimals(median(result["cpu_seconds"] for result in results), 1)
+        used.append(f"{method}: {worked} seconds of the processor for a search, in the median of {len(results)}.")
         grids += [
             Grid(f"{method}: right structure picked", [*_HEADINGS, *RULES], list(_picked(with_law))),
             Grid(
@@ -186,7 +189,7 @@ def report(records: Sequence[Record]) -> Report:
                 list(_without(results)),
             ),
         ]
-    return Report(grids or [Grid("Trust", [*_HEADINGS, *RULES], [])], [*_NOTES, *failures(records)])
+    return Report(grids or [Grid("Trust", [*_HEADINGS, *RULES], [])], [*_NOTES, *used, *failures(records)])
 
 
 _HEADINGS = ["noise", "rows", "n", "on the front"]
