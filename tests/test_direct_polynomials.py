@@ -13,6 +13,7 @@ from expressions.operators import FIRST_VARIABLE, operator
 from expressions.parsing import parse
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
+from searches.direct.noisy_polynomials import noisy_sums
 from searches.direct.polynomials import find
 from searches.direct.short_numbers import shortened, text_lengths
 from searches.evolution.settings import DEFAULT_OPERATORS
@@ -192,10 +193,25 @@ def test_elimination_keeps_the_columns_that_are_needed() -> None:
     assert fit.columns.tolist() == [7, 30]
     np.testing.assert_allclose(fit.coefficients, [2, -0.5], atol=1e-8)
     assert (np.abs(fit.coefficients - [2, -0.5]) < 6 * fit.spreads).all()
-    noisy = target + 0.1 * rng.normal(size=200)
-    sizes = [len(one.columns) for one in compressed(design, noisy).cheapest(3, 12)]
-    assert sizes[0] in (2, 3, 4)
-    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_sums_under_noise_have_the_columns_of_the_law() -> None:
+    rng = np.random.default_rng(3)
+    design = rng.normal(size=(200, 400))
+    target = 2 * design[:, 7] - 0.5 * design[:, 30] + 0.1 * rng.normal(size=200)
+    [best] = noisy_sums(design, target, 0.02)
+    assert sorted(best[0].tolist()) == [7, 30]
+    np.testing.assert_allclose(np.sort(best[1]), [-0.5, 2], atol=0.05)
+    assert [len(columns) for columns, _ in noisy_sums(design, target, 10.0)] == [2, 1]
+    assert not list(noisy_sums(design, target, 0.005))  # it leaves more than that
+
+
+def test_an_exchange_makes_good_for_a_first_choice() -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(size=(2, 200))
+    design = np.column_stack([first, second, first + second + 0.3 * rng.normal(size=200)])
+    target = first + second + 0.01 * rng.normal(size=200)
+    assert [0, 1] in [sorted(columns.tolist()) for columns, _ in noisy_sums(design, target, 1.0)]
 
 
 def test_numbers_are_rounded_within_their_spread_alone() -> None:

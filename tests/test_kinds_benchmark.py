@@ -13,7 +13,7 @@ from benchmarks.kind_problems.registry import KIND_PROBLEMS
 from benchmarks.suites import suite
 
 SETTINGS = kinds.SUITE.settings | {"seconds": 0.5}
-SOME = (0, 1, 2, 3, 57)
+SOME = (0, 1, 2, 3, 64, 70)
 
 
 @pytest.mark.parametrize("kind", KIND_PROBLEMS)
@@ -26,7 +26,7 @@ def test_a_number_and_a_seed_give_one_problem_with_finite_rows(kind: str) -> Non
         inputs, target = problem.sample(400, np.random.default_rng(1))
         assert inputs.shape == (400, len(problem.variables))
         assert np.isfinite(target).all()
-        assert np.ptp(target) > 0
+        assert np.ptp(target) > 1e-9 * np.abs(target).max()
 
 
 def test_a_block_is_answered_and_reported() -> None:

@@ -16,7 +16,8 @@ from expressions.parsing import parse
 __all__ = ["problem"]
 
 _DEGREE, _TERMS, _VARIABLES = 3, 3, 4  # at most
-_LOOKED_AT = 2000  # rows that tell whether a divisor keeps its sign
+_CONSTANT = 1e-9  # range relative to the size, below which values are all one
+_LOOKED_AT = 2000  # rows that tell what a function is like
 
 
 def problem(number: int, seed: int) -> Problem:
@@ -29,7 +30,7 @@ def problem(number: int, seed: int) -> Problem:
         if number % 4 != 3 and _changes_sign(below, rng.uniform(low, high, (_LOOKED_AT, variables))):
             continue
         found = posed("rationals", number, f"({above})/({below})", low, high)
-        if is_a_question(found):
+        if _varies(found) and is_a_question(found):
             return found
 
 
@@ -39,6 +40,12 @@ def _part(rng: np.random.Generator, variables: int, least_degree: int) -> str:
     degree = int(rng.integers(least_degree, _DEGREE + 1))
     terms = int(rng.integers(1, _TERMS + 1))
     return polynomial(rng, chosen, degree, min(terms, degree + 1))
+
+
+def _varies(posed: Problem) -> bool:
+    """Whether more than a constant is left once numerator and divisor are divided by one another."""
+    values = posed.sample(_LOOKED_AT, np.random.default_rng(0))[1]
+    return bool(np.ptp(values) > _CONSTANT * np.abs(values).max())
 
 
 def _changes_sign(text: str, inputs: np.ndarray) -> bool:

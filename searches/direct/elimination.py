@@ -9,7 +9,6 @@ left is better conditioned.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +17,7 @@ from scipy.linalg import solve_triangular
 __all__ = ["Compressed", "Fit", "compressed"]
 
 _RENEWED = 0.25  # share of the columns that are left out before the factor is computed anew
-_PATH = 12  # columns of which one is left out at a time while all sizes are looked at
 _DEPENDENT = 1e-14  # length of what others do not give of a column of length 1, below which there is nothing
-_PRICE = 0.5  # of a coefficient in units of the logarithm of the number of rows
 
 
 @dataclass(frozen=True)
@@ -87,28 +84,6 @@ class Compressed:
             if not out or len(chosen) == 1:
                 return self.fit(chosen)
             chosen = np.delete(chosen, out[: len(chosen) - 1])
-
-    def cheapest(self, sizes: int, most: int) -> Sequence[Fit]:
-        """Fits of a few sizes: that of the lowest Bayesian information criterion (Schwarz 1978), and smaller ones.
-
-        Args:
-            sizes: number of fits.
-            most: largest number of columns.
-        """
-        chosen = self.independent()
-        path: list[Fit] = [self.fit(chosen)] if len(chosen) <= most else []
-        while len(chosen) > 1:
-            coefficients, inverse, _ = self._solved(chosen)
-            out = _least_needed(coefficients, inverse, math.inf)
-            chosen = np.delete(chosen, out[: max(1, len(chosen) // _PATH)])
-            if len(chosen) <= most:
-                path.append(self.fit(chosen))
-        costs = [
-            0.5 * math.log(max(fit.error, 1e-300)) + _PRICE * len(fit.columns) * math.log(self.rows) / self.rows
-            for fit in path
-        ]
-        best = int(np.argmin(costs))
-        return path[best : best + sizes]
 
     def _solved(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Coefficients, the inverse of the triangular factor, and the sum of squares that is left."""

@@ -4,19 +4,21 @@ With numerator and denominator as sums of monomials, v*q - p is linear in the co
 of v times q: rows are divided by the last q (C. K. Sanathanan and J. Koerner, "Transfer function synthesis as a
 ratio of two complex polynomials", IEEE Transactions on Automatic Control 8, 1963). That also has noise in its
 columns, so the last steps are those of Gauss and Newton: v in the columns becomes the last p / q. The last of
-them, in monomials of the variables themselves, is a regression from which monomials are eliminated.
+them, in monomials of the variables themselves, is a regression on as few of them as a polynomial would need
+(`searches.direct.noisy_polynomials`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from searches.direct.elimination import Fit, compressed
 from searches.direct.monomials import power_products
+from searches.direct.noisy_polynomials import Sum, noisy_sums
 
 __all__ = ["Fraction", "noisy_fractions"]
 
@@ -27,7 +29,7 @@ _FLAT = 1.1  # factor on the lowest error within which fewer monomials do as wel
 _NOISY = 0.7  # error relative to the spread, above which nothing is explained
 _SMALLEST = 0.05  # divisor relative to its median size: a pole is no weight
 _PINS = 3  # monomials of the divisor whose coefficient is tried as 1
-_SIZES, _MOST_TERMS = 2, 8
+_SIZES = 2
 
 
 @dataclass(frozen=True)
@@ -117,27 +119,32 @@ def _least_squares(design: np.ndarray, goal: np.ndarray) -> np.ndarray:
 def _sizes(
     powers: np.ndarray, exponents: np.ndarray, values: np.ndarray, fitted: np.ndarray, divisor: np.ndarray
 ) -> Iterator[Fraction]:
-    """Fractions of as many monomials as the Bayesian information criterion chooses, and of fewer."""
+    """Fractions of as many monomials as the information criterion chooses, and of fewer."""
     count = len(exponents)
     scaled = powers / divisor[:, None]
     parts = np.linalg.lstsq(powers, divisor, rcond=None)[0] * np.sqrt(np.mean(np.square(powers), axis=0))
-    best: tuple[float, int, list[Fit]] | None = None
+    best: tuple[float, int, list[Sum]] | None = None
     for pin in np.argsort(-np.abs(parts))[:_PINS].tolist():
         design = np.hstack([scaled, -fitted[:, None] * np.delete(scaled, pin, axis=1)])
-        fits = compressed(design, values - fitted + fitted * scaled[:, pin]).cheapest(_SIZES, _MOST_TERMS)
-        cost = fits[0].error * len(values) ** (len(fits[0].columns) / len(values))
+        goal = values - fitted + fitted * scaled[:, pin]
+        sums = list(noisy_sums(design, goal, math.inf))
+        if not sums:
+            continue
+        columns, factors = sums[0]
+        error = float(np.square(design[:, columns] @ factors - goal).sum())
+        cost = len(values) * math.log(max(error, 1e-300)) + len(columns) * math.log(len(values))
         if best is None or cost < best[0]:
-            best = cost, pin, list(fits)
+            best = cost, pin, sums
     if best is None:
         return
-    _, pin, fits = best
-    for fit in fits:
-        numerator = fit.columns < count
-        others = np.delete(np.arange(count), pin)[fit.columns[~numerator] - count]
-        if numerator.any() and len(others):
+    _, pin, sums = best
+    for columns, factors in sums[:_SIZES]:
+        above = columns < count
+        others = np.delete(np.arange(count), pin)[columns[~above] - count]
+        if above.any() and len(others):
             yield Fraction(
-                exponents[fit.columns[numerator]],
+                exponents[columns[above]],
                 exponents[np.append(others, pin)],
-                fit.coefficients[numerator],
-                np.append(fit.coefficients[~numerator], 1.0),
+                factors[above],
+                np.append(factors[~above], 1.0),
             )

@@ -7,8 +7,8 @@
    orthogonal matching pursuit (Pati, Rezaiifar and Krishnaprasad 1993) over sets that are closed below.
 3. What is a polynomial needs only a few of the monomials of the variables themselves: the others are eliminated
    (`searches.direct.elimination`).
-4. What falls to the level of noise at some degree and then no further may be a polynomial with noise: monomials
-   are eliminated down to the number that the Bayesian information criterion chooses, and a few below.
+4. Where a few monomials explain as much as all of them, the target may be a polynomial with noise
+   (`searches.direct.noisy_polynomials`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from expressions.expression import Expression
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
+from searches.direct.noisy_polynomials import noisy_sums
 from searches.direct.short_numbers import shortened
 from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 
@@ -41,9 +42,9 @@ _PICKED = 0.08  # monomials of a greedy choice at a time, for each that is chose
 _NEARLY = 0.3  # of the largest gain, from which a monomial is picked with the best
 _PATIENCE = 25  # monomials of a greedy choice within which the error must fall …
 _PROGRESS = 0.8  # … to this share
-_FLAT = 1.1  # factor on the lowest error of noise within which a lower degree does as well
+_NOISY_CANDIDATES = 500  # monomials of which a target with noise may be the sum
+_LIKE_ALL = 1.2  # factor on the error of all monomials up to a degree, within which a few do as well
 _NOISY = 0.9  # error above which nothing is explained
-_SIZES, _MOST_TERMS = 3, 12  # of polynomials with noise
 
 
 def find(
@@ -196,15 +197,14 @@ class _Table:
         return self._expression(support[columns], short if left <= _LEVEL**2 * fit.error else fit.coefficients)
 
     def noisy(self, values: np.ndarray, errors: np.ndarray) -> Iterator[Expression]:
-        """Polynomials of several sizes, where the error is that of noise from some degree on."""
+        """Polynomials of a few sizes, where few monomials do nearly as well as all of them."""
         lowest = float(errors.min())
-        degree = int(np.flatnonzero(errors <= _FLAT * lowest)[0])
-        if not _SMALL < lowest < _NOISY or not 0 < degree < self.degree:
+        if not _SMALL < lowest < _NOISY:
             return
-        support = self.exponents[self.of_degree <= degree]
-        design = compressed(power_products(self.inputs, support), values)
-        for fit in design.cheapest(_SIZES, _MOST_TERMS):
-            yield self._expression(support[fit.columns], fit.coefficients)
+        candidates = monomials(len(self.variables), self._highest_degree(_NOISY_CANDIDATES))
+        allowed = (_LIKE_ALL * lowest * float(values.std())) ** 2
+        for columns, factors in noisy_sums(power_products(self.inputs, candidates), values, allowed):
+            yield self._expression(candidates[columns], factors)
 
     def _expression(self, support: np.ndarray, coefficients: np.ndarray) -> Expression:
         exponents = np.zeros((len(support), self.width), dtype=int)
