@@ -20,6 +20,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foundation.errors import UserError
+from foundation.files import MissingFileError, read_regular
+from foundation.schema import FormatError, choice, mapping_of, number, plain, record, text, whole
+
 Settings = dict[str, int | float | str]
 
 OK, FAILED, NOT_INSTALLED = "ok", "failed", "not installed"
@@ -65,18 +69,43 @@ class Record:
     seconds: float = 0.0
 
 
+_LARGEST_LEDGER = 1 << 30  # bytes
+_NAME = text(1_000)
+_CELL = record(
+    {
+        "suite": _NAME,
+        "method": _NAME,
+        "problem": _NAME,
+        "seed": whole(),
+        "settings": mapping_of(plain, most=1_000),
+    },
+    {"out": text(10_000)},
+)
+_RECORD = record(
+    {"cell": _CELL, "status": choice(OK, FAILED)},
+    {"result": mapping_of(plain, most=10_000), "reason": text(10_000), "seconds": number(0.0)},
+)
+
+
 class Ledger:
-    """Finished cells in a file of JSON lines. A torn last line, left by a crash, is ignored."""
+    """Finished cells in a file of JSON lines. A torn line, left by a crash, is no JSON, and is ignored.
+
+    Args:
+        path: path of the file, which need not exist.
+
+    Raises:
+        UserError: the path is a link or no regular file, or a whole line of it is no record of a cell.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._records: dict[str, Record] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    entry = json.loads(line)
-                    record = Record(**{**entry, "cell": Cell(**entry["cell"])})
-                    self._records[record.cell.key] = record
+        with contextlib.suppress(MissingFileError):
+            content = read_regular(path, most=_LARGEST_LEDGER).decode("utf-8", errors="replace")
+            for number_of_line, line in enumerate(content.split("\n"), 1):
+                found = _record_of(line, f"{path}, line {number_of_line},")
+                if found is not None:
+                    self._records[found.cell.key] = found
 
     def find(self, cell: Cell) -> Record | None:
         """The record of a cell, None when it was not finished."""
@@ -99,6 +128,23 @@ class Ledger:
         torn = self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if torn else "") + line + "\n")
+
+
+def _record_of(line: str, place: str) -> Record | None:
+    """The record of a line; None where the line was torn.
+
+    Raises:
+        UserError: it is whole, but no record.
+    """
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    try:
+        fields = _RECORD(entry)
+    except FormatError as error:
+        raise UserError(f"{place} is no record of a benchmark ({error}): remove the line") from error
+    return Record(**{**fields, "cell": Cell(**fields["cell"])})
 
 
 def run_cells(

@@ -8,22 +8,28 @@ that a straight line through all variables meets, or that does not depend on one
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.tables.problems import Problem, Uniform
-from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
-from foundation.files import replace_file
+from expressions.limits import MAX_TOKENS
+from expressions.schema import program
+from foundation.errors import UserError
+from foundation.files import read_regular, replace_file
+from foundation.schema import FormatError, json_content, list_of, number, record, text, whole
 
-__all__ = ["VARIABLES", "generated_problems", "name_of"]
+__all__ = ["VARIABLES", "generated_problems", "name_of", "read_problems"]
 
 VARIABLES = (2, 3, 4, 5, 6)
 _ROWS = 300
 _SHORTEST, _LONGEST = 5, 20  # tokens of a skeleton
 _LINEAR = 1e-6  # squared error of a straight line, over the variance, below which a formula is one
 _IDLE = 1e-8  # the same of the formula with a column in another order, below which the column does not matter
+_LARGEST_FILE = 64 << 20  # bytes
+_MOST_VARIABLES = 100
 _SPARE = 1.5  # problems that are drawn for each one that is wanted
 
 
@@ -44,8 +50,26 @@ def generated_problems(count: int, seed: int, folder: Path) -> dict[str, Problem
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps([_plain(problem) for problem in _draw(count, seed)], indent=0))
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {name_of(number): _problem(name_of(number), plain) for number, plain in enumerate(stored)}
+    return read_problems(path, count)
+
+
+def read_problems(path: Path, count: int) -> dict[str, Problem]:
+    """The problems of a file, by name.
+
+    Args:
+        path: path of the file.
+        count: number of problems that it must hold.
+
+    Raises:
+        UserError: the file is a link, no regular file or too large, or is not what `generated_problems` writes.
+    """
+    try:
+        stored = json_content(read_regular(path, most=_LARGEST_FILE), list_of(_problem, least=count, most=count))
+    except FormatError as error:
+        raise UserError(
+            f"{path} holds no problems of this program ({error}): delete it, and the next run draws them again"
+        ) from error
+    return {name_of(number): replace(problem, name=name_of(number)) for number, problem in enumerate(stored)}
 
 
 def _draw(count: int, seed: int) -> list[Problem]:
@@ -97,17 +121,38 @@ def _plain(problem: Problem) -> dict[str, object]:
     }
 
 
-def _problem(name: str, plain: dict[str, list[float]]) -> Problem:
-    truth = Expression([int(token) for token in plain["tokens"]], plain["constants"])
-    variables = tuple(f"x{column}" for column in range(len(plain["low"])))
+_BOUNDS = list_of(number(-1e100, 1e100), least=1, most=_MOST_VARIABLES)
+_FIELDS = record(
+    {
+        "formula": text(10_000),
+        "tokens": list_of(whole(), most=MAX_TOKENS),
+        "constants": list_of(number(), most=MAX_TOKENS),
+        "low": _BOUNDS,
+        "high": _BOUNDS,
+    }
+)
+
+
+def _problem(value: object) -> Problem:
+    """Check for what `_plain` has written, which becomes the problem, yet without its name."""
+    plain = _FIELDS(value)
+    low, high = tuple(plain["low"]), tuple(plain["high"])
+    truth = program([plain["tokens"], plain["constants"]])
+    variables = tuple(f"x{column}" for column in range(len(low)))
+    if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
+        raise FormatError("has a range whose ends are not in order", "")
+    if max(truth.variables, default=-1) >= len(low):
+        raise FormatError(f"has a formula of other variables than its {len(low)} ranges", "")
+    if truth.infix(variables) != plain["formula"]:  # its numbers mean other operators in this version
+        raise FormatError(f"has a program that is {truth.infix(variables)[:100]}, not its 'formula'", "")
     return Problem(
-        name=name,
+        name="",
         suites=("generated",),
-        formula=truth.infix(variables),
+        formula=plain["formula"],
         variables=variables,
         target_name="y",
         truth=truth,
-        source=Uniform(tuple(plain["low"]), tuple(plain["high"])),
+        source=Uniform(low, high),
         train_rows=_ROWS,
         test_rows=_ROWS,
     )

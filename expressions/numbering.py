@@ -16,12 +16,23 @@ from typing import Any
 import numpy as np
 
 from expressions.expression import Expression
+from expressions.limits import MAX_TOKENS
 from expressions.operators import FIRST_VARIABLE, OPERATORS, TOKEN
+from expressions.schema import program, tokens
 from foundation.errors import UserError
+from foundation.schema import FormatError, list_of, mapping_of, number, record, whole
 
 __all__ = ["NumberingError", "check_numbers", "numbers_of", "plain", "renumbered", "restored"]
 
+_LARGEST = 2**15 - 1  # tokens are 16-bit integers
 _VARIABLES = "x0"  # no operator may be called so
+_STORED = record(
+    {
+        "tokens": tokens,
+        "constants": list_of(number(), most=MAX_TOKENS),
+        "numbers": mapping_of(whole(1, _LARGEST), most=1_000),
+    }
+)
 
 
 class NumberingError(UserError):
@@ -52,10 +63,10 @@ def check_numbers(numbers: object, source: str, remedy: str) -> None:
     Raises:
         NumberingError: the numbers are missing or damaged, or another operator has one of them here.
     """
-    for name, number in _known(numbers, source, remedy).items():
-        if number != _number(name):
+    for name, theirs in _known(numbers, source, remedy).items():
+        if theirs != _number(name):
             raise NumberingError(
-                f"{source} gives {name} the number {number}, this version {_number(name)}: {remedy}"
+                f"{source} gives {name} the number {theirs}, this version {_number(name)}: {remedy}"
             )
 
 
@@ -75,8 +86,8 @@ def renumbered(tokens: np.ndarray, numbers: object, source: str, remedy: str) ->
     first = known.pop(_VARIABLES)
     found = np.where(tokens >= first, tokens - first + FIRST_VARIABLE, tokens)
     strangers = (tokens > 0) & (tokens < first)
-    for name, number in known.items():
-        here = tokens == number
+    for name, theirs in known.items():
+        here = tokens == theirs
         found[here] = _number(name)
         strangers &= ~here
     if strangers.any():
@@ -101,9 +112,14 @@ def restored(found: object, source: str, remedy: str) -> Expression:
         NumberingError: as `renumbered`.
     """
     stored: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
-    tokens = np.array(stored.get("tokens", ()), dtype=np.int64)
-    tokens = renumbered(tokens, stored.get("numbers"), source, remedy)
-    return Expression(tokens, stored["constants"])
+    if "numbers" not in stored:
+        _known(None, source, remedy)
+    try:
+        fields = _STORED(stored)
+        theirs = np.array(fields["tokens"], dtype=np.int64)
+        return program([renumbered(theirs, fields["numbers"], source, remedy).tolist(), fields["constants"]])
+    except FormatError as error:
+        raise NumberingError(f"{source} is not one of this program ({error}): {remedy}") from error
 
 
 def _number(name: str) -> int:
@@ -117,7 +133,7 @@ def _known(numbers: object, source: str, remedy: str) -> dict[str, int]:
         NumberingError: as `renumbered`.
     """
     found: Mapping[Any, Any] = numbers if isinstance(numbers, Mapping) else {}
-    if _VARIABLES not in found or any(type(number) is not int for number in found.values()):
+    if _VARIABLES not in found or not all(type(n) is int and 0 < n <= _LARGEST for n in found.values()):
         raise NumberingError(
             f"{source} does not name the operators of its programs, as versions before did not: {remedy}"
         )

@@ -9,10 +9,12 @@ import numpy as np
 
 from expressions.expression import Expression
 from expressions.limits import MAX_TOKENS
+from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE
 from expressions.parsing import parse, too_large
+from expressions.sampling import PAD
 from foundation.schema import Check, FormatError, list_of, number, row_of, whole
 
-__all__ = ["equation", "program", "tokens"]
+__all__ = ["check_programs", "equation", "program", "tokens"]
 
 _LARGEST_TOKEN = 2**15 - 1  # tokens are 16-bit integers
 
@@ -36,6 +38,32 @@ def program(value: Any) -> Expression:
     if reason := too_large(expression):
         raise FormatError(f"is no equation for this program ({reason})", "")
     return expression
+
+
+def check_programs(programs: np.ndarray, variables: int | np.ndarray) -> None:
+    """Make sure that every row of an array is a program.
+
+    Args:
+        programs: numbers of the programs, padded behind with -1. `[programs, longest]`
+        variables: number of variables that the programs may have, or that each may have. `[programs]`
+
+    Raises:
+        FormatError: a row is no program, or has other operators or variables.
+    """
+    padding = programs == PAD
+    variable = programs >= FIRST_VARIABLE
+    arity = ARITY[np.where(padding, CONSTANT, np.clip(programs, -1, FIRST_VARIABLE))].astype(np.int64)
+    known = padding | (programs >= 0) & (arity >= 0)
+    known &= ~variable | (programs < FIRST_VARIABLE + np.reshape(variables, (-1, 1)))
+    missing = 1 + np.cumsum(np.where(padding, 0, arity - 1), axis=1)  # arguments that are yet to come
+    ends = (~padding).sum(axis=1)
+    before_the_end = np.arange(programs.shape[1]) < ends[:, None] - 1
+    good = (
+        known.all(axis=1) & (ends > 0) & (padding == (np.arange(programs.shape[1]) >= ends[:, None])).all(axis=1)
+    )
+    good &= (missing[:, -1:] == 0).all(axis=1) & ((missing > 0) | ~before_the_end).all(axis=1)
+    if not good.all():
+        raise FormatError(f"is no program in its row {int(np.flatnonzero(~good)[0])}", "")
 
 
 def equation(names: Sequence[str] | None = None) -> Check:

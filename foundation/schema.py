@@ -18,6 +18,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import UserError
@@ -36,8 +37,10 @@ __all__ = [
     "mapping_of",
     "number",
     "optional",
+    "plain",
     "record",
     "row_of",
+    "tensor",
     "text",
     "truth",
     "whole",
@@ -49,6 +52,7 @@ Check = Callable[[Any], Any]
 LARGEST_WHOLE = 2**53
 """Largest whole number of a file, but where a check says otherwise: any program reads it exactly."""
 
+_LONGEST, _DEEPEST = 1_000_000, 12  # of lists, mappings and texts that nothing is known about
 _SHOWN = 60  # characters of a value in an error sentence
 
 
@@ -173,6 +177,31 @@ def optional(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
+def plain(value: Any) -> Any:
+    """Check for what JSON can hold, of any kind, but not endless: facts that are shown and not computed with."""
+    _check_plain(value, _DEEPEST)
+    return value
+
+
+def _check_plain(value: Any, deepest: int) -> None:
+    if value is None or isinstance(value, bool | float):
+        return
+    if isinstance(value, int):
+        if abs(value) > 10**300:
+            raise _wrong(value, "a smaller number")
+    elif isinstance(value, str):
+        text(_LONGEST)(value)
+    elif isinstance(value, list | tuple | Mapping):
+        if not deepest or len(value) > _LONGEST:
+            raise FormatError("is too long, or nested too deeply", "")
+        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if isinstance(value, Mapping):
+                text(1_000)(key)
+            _inside(partial(_check_plain, deepest=deepest - 1), entry, key)
+    else:
+        raise _wrong(value, "a number, a text, a list or a mapping")
+
+
 # --- several values ---------------------------------------------------------------------------------------------
 
 
@@ -269,6 +298,40 @@ def array(kind: str, *shape: int | None, finite: bool = True) -> Check:
             here = f"an array {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else _shown(value)
             raise FormatError(f"is {here}", f"an array of {sizes}")
         if finite and value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise FormatError("has numbers that are not finite", "")
+        return value
+
+    return check
+
+
+def tensor(kinds: str, *shape: int | None, finite: bool = False) -> Check:
+    """Check for a tensor of torch, dense and with a value of its own in every place that it names.
+
+    Args:
+        kinds: letters of the allowed kinds of its type, as in `numpy.dtype.kind`: `f`, `i`, `u`, `b`.
+        shape: length of every dimension, None: any length; Ellipsis alone: any shape.
+        finite: whether its numbers must be finite.
+    """
+
+    def check(value: Any) -> Any:
+        import torch
+
+        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_quantized:
+            raise _wrong(value, "a tensor")
+        found = "f" if value.is_floating_point() else "c" if value.is_complex() else "b"
+        if found == "b" and value.dtype is not torch.bool:
+            found = "i" if value.dtype.is_signed else "u"
+        here = f"is a tensor {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        if found not in kinds or value.numel() > value.untyped_storage().nbytes() // value.element_size():
+            raise FormatError(here, "one of such numbers")
+        if shape != (...,) and (
+            value.ndim != len(shape)
+            or any(size not in (None, length) for size, length in zip(shape, value.shape, strict=True))
+        ):
+            raise FormatError(
+                here, f"one of {' x '.join('any' if n is None else str(n) for n in shape) or 'no axis'}"
+            )
+        if finite and not bool(value.isfinite().all()):
             raise FormatError("has numbers that are not finite", "")
         return value
 

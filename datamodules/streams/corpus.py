@@ -26,7 +26,9 @@ from datamodules.streams.corpus_files import (
     read_index,
     shard_folder,
 )
+from foundation.array_files import ArrayFileError, map_npy
 from foundation.errors import UserError
+from foundation.files import FileError
 
 __all__ = ["Corpus", "CorpusLoader"]
 
@@ -112,13 +114,11 @@ class _Shard:
         }
         try:
             self._arrays = {
-                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in TYPES
+                name: map_npy(folder / f"{name}.npy", kind, int(self._offsets[name][-1]))
+                for name, kind in TYPES.items()
             }
-        except (OSError, ValueError):
+        except (FileError, ArrayFileError):
             raise damaged(folder) from None
-        for name, kind in TYPES.items():
-            if self._arrays[name].shape != (self._offsets[name][-1],) or self._arrays[name].dtype != kind:
-                raise damaged(folder)
 
     def read(self, place: int) -> dict[str, np.ndarray]:
         """Copies of the arrays of a batch."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,16 +25,30 @@ from datamodules.settings.streams import PoolSettings
 from datamodules.streams.skeleton_pool import SPLITS, SkeletonPool, benchmark_fingerprints, draw_pool
 from expressions.numbering import numbers_of, renumbered
 from expressions.sampling import PAD
+from expressions.schema import check_programs
 from expressions.skeleton import structure_of
+from foundation.array_files import ArrayFileError, read_npz
 from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import locked, writing
+from foundation.files import FileError, MissingFileError, locked, writing
+from foundation.schema import FormatError, array, choice, json_content, mapping_of, plain, record, whole
 from foundation.terminal import warn
 
 __all__ = ["KeptSkeletons", "keep_skeletons", "read_skeletons", "structures_of"]
 
 FORMAT = "rediscover skeletons 2"
 _UNNAMED = "rediscover skeletons 1"  # programs without the names of their operators
+_HEADER = record(
+    {
+        "format": choice(FORMAT, _UNNAMED),
+        "programs": whole(1),
+        "settings": mapping_of(plain, most=1_000),
+        "drawn": whole(),
+        "excluded": whole(),
+    },
+    {"numbers": plain},
+)
+_BYTES_A_TOKEN, _LARGEST_REST = 8, 4 << 20  # two programs, places of values and a number of columns; the header
 _PART = 16_384  # programs that are drawn together, at most
 _DRAWING = 13  # tells these generators apart from the stream's
 _PROGRAMS_A_SECOND = 2_000.0  # of a core, about
@@ -180,29 +193,59 @@ def read_skeletons(path: str | Path, programs: int, settings: PoolSettings) -> K
         UserError: There is no such file, it is damaged or another kind of file, it holds other skeletons, or
             operators that this version does not have.
     """
+    largest = _LARGEST_REST + programs * settings.longest * _BYTES_A_TOKEN
     try:
-        with np.load(path, allow_pickle=False) as file:
-            header: dict[str, Any] = json.loads(file["header"].tobytes())
-            tokens, structures = file["tokens"], file["structures"]
-            values = file["fixed"][file["values"]]
-            columns = file["columns"].astype(np.int64)
-        counts = int(header["drawn"]), int(header["excluded"])
-        whole = header["format"] in (FORMAT, _UNNAMED) and tokens.shape == values.shape == structures.shape
-        whole &= columns.shape == tokens.shape[:1] and tokens.shape[1:] == (settings.longest,)
-        whole &= tokens.dtype == structures.dtype == np.int16 and len(tokens) > 0
-    except FileNotFoundError:
+        arrays = read_npz(Path(path).resolve(), most=largest)
+        header: dict[str, Any] = json_content(array("u", None)(arrays.get("header")).tobytes(), _HEADER)
+    except MissingFileError:
         raise UserError(f"data.skeletons={path} is not there: prepare_data() draws it") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
-        whole = False
-    if not whole:
-        raise UserError(f"data.skeletons={path} is damaged, or no file of skeletons: choose another file")
+    except (FileError, ArrayFileError, FormatError) as error:
+        raise _refused(path, error) from error
     _check_settings(path, header, {"programs": programs, **_header_settings(settings)})
-    numbers, remedy = header.get("numbers"), "delete it, and the next run draws it anew"
-    tokens, structures = (
-        renumbered(programs_of, numbers, f"data.skeletons={path}", remedy) for programs_of in (tokens, structures)
-    )
+    source, remedy = f"data.skeletons={path}", "delete it, and the next run draws it anew"
+    for name in {"tokens", "structures"} & arrays.keys():
+        arrays[name] = renumbered(arrays[name], header.get("numbers"), source, remedy)
+    try:
+        return _kept(arrays, header, settings)
+    except FormatError as error:
+        raise _refused(path, error) from error
+
+
+def _kept(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any], settings: PoolSettings) -> KeptSkeletons:
+    """The skeletons of a file, every one of which is a program.
+
+    Raises:
+        FormatError: an array is missing, or is not what `_write` writes.
+    """
+    padded = array("i", None, settings.longest)
+    checks = {
+        "tokens": padded,
+        "structures": padded,
+        "values": array("u", None, settings.longest),
+        "columns": array("u", None),
+        "fixed": array("f", None, finite=False),
+    }
+    found = record(checks, open_end=True)(arrays)
+    tokens, structures, place = found["tokens"], found["structures"], found["values"]
+    columns = found["columns"].astype(np.int64)
+    if not 0 < len(tokens) == len(structures) == len(place) == len(columns):
+        raise FormatError("has arrays of different lengths", "")
+    if (columns < 1).any() or (columns > settings.variables).any():
+        raise FormatError("is not a number of columns for each", "").inside(".columns")
+    if (place >= len(found["fixed"])).any() or np.isinf(found["fixed"]).any():
+        raise FormatError("are not places in 'fixed', or infinite", "").inside(".values")
+    for name, programs in (("tokens", tokens), ("structures", structures)):
+        try:
+            check_programs(programs, columns)
+        except FormatError as error:
+            raise error.inside(f".{name}") from None
     lengths = (tokens != PAD).sum(axis=1)
-    return KeptSkeletons(SkeletonPool(tokens, values, columns, lengths, *counts), structures)
+    pool = SkeletonPool(tokens, found["fixed"][place], columns, lengths, header["drawn"], header["excluded"])
+    return KeptSkeletons(pool, structures)
+
+
+def _refused(path: str | Path, reason: Exception) -> UserError:
+    return UserError(f"data.skeletons={path} is damaged, or no file of skeletons ({reason}): choose another file")
 
 
 def _check_settings(path: str | Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

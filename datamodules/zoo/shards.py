@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,16 @@ import torch
 from torch import Tensor
 
 from datamodules.zoo.settings import ZooSettings
+from foundation.array_files import ArrayFileError, map_npy
 from foundation.errors import UserError
+from foundation.files import FileError, read_regular
+from foundation.schema import FormatError, json_content, number, record
 
 __all__ = ["SHARD", "ShardedRows", "Shards", "shard_folder"]
 
 SHARD = 2048  # networks; less than a second of work
+_FACTS = record({"cpu_seconds": number(0.0)})
+_LARGEST_FACTS = 10_000  # bytes
 _FILES = {"weights": np.float32, "ids": np.uint8, "r2": np.float32}
 
 
@@ -45,56 +49,71 @@ class Shards:
 
     def __init__(self, folder: Path, settings: ZooSettings, split: str, count: int) -> None:
         self.folder = folder
-        columns = {"weights": settings.shape.size, "ids": settings.vocabulary.longest + 2}
+        self._rows = {"weights": (settings.shape.size,), "ids": (settings.vocabulary.longest + 2,)}
+        self._names = len(settings.vocabulary)
         self._arrays: dict[str, list[np.ndarray]] = {name: [] for name in _FILES}
         self.cpu_seconds = 0.0
-        for number in range(math.ceil(count / SHARD)):
-            shard = shard_folder(folder, split, number)
+        for place in range(math.ceil(count / SHARD)):
+            shard = shard_folder(folder, split, place)
             for name, array in self._opened(shard).items():
-                wanted = (SHARD, columns[name]) if name in columns else (SHARD,)
-                if array.shape != wanted or array.dtype != _FILES[name]:
-                    raise _damaged(shard)
                 self._arrays[name].append(array)
         self.r2 = np.concatenate(self._arrays["r2"])[:count]
         self.accepted = np.flatnonzero(self.r2 >= settings.floor)
 
     def _opened(self, shard: Path) -> dict[str, np.ndarray]:
+        """The files of a shard, mapped into memory; its equations and scores are checked at once."""
         try:
-            self.cpu_seconds += float(
-                json.loads((shard / "facts.json").read_text(encoding="utf-8"))["cpu_seconds"]
-            )
-            return {name: np.load(shard / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _FILES}
-        except (OSError, ValueError, KeyError, TypeError):
+            facts = json_content(read_regular(shard / "facts.json", most=_LARGEST_FACTS), _FACTS)
+            arrays = {
+                name: map_npy(shard / f"{name}.npy", kind, SHARD, *self._rows.get(name, ()))
+                for name, kind in _FILES.items()
+            }
+        except (FileError, ArrayFileError, FormatError):
             raise _damaged(shard) from None
+        if (arrays["ids"] >= self._names).any() or (arrays["r2"] > 1.0).any():
+            raise _damaged(shard)
+        self.cpu_seconds += facts["cpu_seconds"]
+        return arrays
 
     def column(self, name: str) -> ShardedRows:
         """The rows of one file, `weights` or `ids`, of the networks that were accepted."""
-        return ShardedRows(self._arrays[name], self.accepted)
+        return ShardedRows(self.folder, self._arrays[name], self.accepted)
 
 
 class ShardedRows:
     """Rows of many files as if they were one tensor, as `BatchLoader` needs it.
 
     Args:
+        folder: folder of the zoo, for errors.
         parts: arrays, one a shard.
         rows: numbers of the rows that there are, counted over all shards.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray], rows: np.ndarray) -> None:
-        self.parts, self.rows = parts, rows
+    def __init__(self, folder: Path, parts: Sequence[np.ndarray], rows: np.ndarray) -> None:
+        self.folder, self.parts, self.rows = folder, parts, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        """Some rows, in this order. `[n] -> [n, ...]`; ids are int64."""
+        """Some rows, in this order. `[n] -> [n, ...]`; ids are int64.
+
+        Raises:
+            UserError: a network that reaches the floor has weights that are not finite.
+        """
         shards, places = np.divmod(self.rows[indices.numpy()], SHARD)
         gathered = np.empty((len(shards), *self.parts[0].shape[1:]), dtype=self.parts[0].dtype)
         for shard in np.unique(shards):
             here = shards == shard
             gathered[here] = self.parts[shard][places[here]]
-        tensor = torch.from_numpy(gathered)
-        return tensor.long() if gathered.dtype == np.uint8 else tensor
+        if gathered.dtype == np.uint8:
+            return torch.from_numpy(gathered).long()
+        if not np.isfinite(gathered).all():  # looked at here: all of them together are gigabytes
+            raise UserError(
+                f"{self.folder} holds networks whose weights are not finite: delete it, and the next run "
+                "makes it again"
+            )
+        return torch.from_numpy(gathered)
 
 
 def _damaged(shard: Path) -> UserError:

@@ -18,8 +18,11 @@ from torch import Tensor
 
 from foundation.errors import UserError
 from foundation.files import replace_file
+from foundation.schema import FormatError, json_content, mapping_of, plain
 
 __all__ = ["WeightsFile", "read_weights_file", "write_weights_file"]
+
+_FACTS = mapping_of(plain, most=1_000)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ def write_weights_file(
         card: facts about the weights, JSON values: data, steps, measures.
         half: whether float32 is written as float16, which halves the file.
     """
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     if half:
-        plain = {name: value.half() if value.dtype == torch.float32 else value for name, value in plain.items()}
+        kept = {name: value.half() if value.dtype == torch.float32 else value for name, value in kept.items()}
     words = {"format": kind, "settings": json.dumps(dict(settings)), "card": json.dumps(dict(card))}
-    replace_file(path, save(plain, words))
+    replace_file(path, save(kept, words))
 
 
 def read_weights_file(
@@ -84,13 +87,15 @@ def read_weights_file(
             words = file.metadata() or {}
             if words.get("format") != kind:
                 raise UserError(f"{path} {wrong_kind}")
-            settings, card = (json.loads(words.get(name, "null")) for name in ("settings", "card"))
+            settings, card = (json_content(words.get(name, "null"), _FACTS) for name in ("settings", "card"))
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if not isinstance(card, dict) or not fits(settings, shapes):
+            if not fits(settings, shapes):
                 raise UserError(f"{path} is damaged, its weights do not fit its own settings: give another file")
             tensors = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is no weights file, or a damaged one: give another file") from error
+    except FormatError as error:
+        raise UserError(f"{path} is damaged, its header is wrong ({error}): give another file") from error
     kinds = (torch.float32, torch.float16, torch.int64)  # the latter are counts
     if not all(value.dtype in kinds and bool(value.isfinite().all()) for value in tensors.values()):
         raise UserError(
