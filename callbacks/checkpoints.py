@@ -12,9 +12,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from foundation.files import writing
+from foundation.schema import Check, mapping_of, optional, record, tensor, text
 from runs.directory import BEST, LAST, before
 
 __all__ = ["BestCheckpoint", "EpochCheckpoint", "WholeCheckpoints"]
+
+_SCORE = optional(tensor("f"))
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -120,6 +123,19 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             auto_insert_metric_name=False,
             save_weights_only=True,
+        )
+
+    def state_check(self, model: LightningModule) -> Check:
+        """Check for what `state_dict` returned."""
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        scores = ("best_model_score", "kth_value")
+        return record(
+            {
+                **dict.fromkeys(paths, text()),
+                **dict.fromkeys(scores, _SCORE),
+                "best_k_models": mapping_of(_SCORE, most=1),
+            },
+            {"current_score": _SCORE, "monitor": optional(text()), "dirpath": optional(text())},
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

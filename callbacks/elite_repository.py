@@ -41,6 +41,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
 from foundation.files import replace_file
+from foundation.schema import Check, FormatError, empty_or, list_of, number, record, row_of, tensor, text, whole
 from foundation.terminal import say
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elite_errors import EliteErrors
@@ -54,6 +55,9 @@ from searches.gumbel_structures.elite_equations import elite_equations
 from searches.pareto_front import Candidate, ParetoFront, pick
 
 __all__ = ["EliteRepository"]
+
+_COUNT = whole(0, 10**15)
+_MOST_IMPROVEMENTS = 10_000_000
 
 
 class EliteRepository(EquationSearch):
@@ -104,13 +108,15 @@ class EliteRepository(EquationSearch):
             raise UserError(
                 "a repository of elites is for modules.gmeql_paper.GMEQLPaper: choose model=gmeql_paper"
             )
-        self.elites = InstanceRepository(
-            pl_module.restarts, self.settings.size, self.settings.exponent, pl_module.elite_fields
-        )
+        self.elites = self._repository(pl_module)
         self._lowest = np.full(pl_module.restarts, np.inf, dtype=np.float32)
         self._told = self._lowest.copy()
         self._curve, self._improvements, self._seconds = [], [], 0.0
         pl_module.elites = self.elites
+
+    def _repository(self, model: GMEQLPaper) -> InstanceRepository:
+        """A new one for a model."""
+        return InstanceRepository(model.restarts, self.settings.size, self.settings.exponent, model.elite_fields)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up what a checkpoint held, on the device of the fit."""
@@ -200,6 +206,28 @@ class EliteRepository(EquationSearch):
             "seconds": self._seconds,
         }
 
+    def state_check(self, model: LightningModule) -> Check:
+        """Check for what `state_dict` returned, of a model of the same sizes; it is empty before the fit."""
+        learner = _model(model)
+        restart = whole(0, learner.restarts - 1)
+        improvement = {
+            "restart": restart,
+            "iteration": _COUNT,
+            "instances": _COUNT,
+            "mae": number(0.0),
+            "equation": text(1_000_000),
+        }
+        check = record(
+            {
+                "elites": self._repository(learner).state_check(),
+                "curve": list_of(row_of(restart, _COUNT, number(0.0)), most=_MOST_IMPROVEMENTS),
+                "improvements": list_of(record(improvement), most=_MOST_IMPROVEMENTS),
+                "told": tensor("f", learner.restarts),
+                "seconds": number(0.0, 1e9),
+            }
+        )
+        return empty_or(check)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until there is a repository to put it in."""
         self._restored = state_dict or None
@@ -208,8 +236,11 @@ class EliteRepository(EquationSearch):
         assert self.elites is not None
         try:
             self.elites.load_state_dict(state["elites"])
-        except ValueError as error:
-            raise UserError(f"{error}: resume with the search.size that the run was started with") from error
+        except FormatError as error:
+            raise UserError(
+                f"the checkpoint's repository is another one ({error}): resume with the search.size that the run "
+                "was started with"
+            ) from error
         self._curve = [(int(r), int(n), float(e)) for r, n, e in state["curve"]]
         self._improvements = [dict(entry) for entry in state["improvements"]]
         self._lowest, self._told = self.elites.lowest.copy(), state["told"].numpy().copy()

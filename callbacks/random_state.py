@@ -7,7 +7,31 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from foundation.schema import Check, FormatError, list_of, number, optional, record, row_of, tensor, whole
+
 __all__ = ["RandomState"]
+
+_WORDS = 624  # of a Mersenne Twister
+_WORD = whole(0, 2**32 - 1)
+
+
+def _of_torch(value: Any) -> torch.Tensor:
+    state: torch.Tensor = tensor("u", None)(value)
+    try:
+        torch.Generator().set_state(state.clone())
+    except (RuntimeError, TypeError) as error:
+        raise FormatError("is no state of a generator of torch", "") from error
+    return state
+
+
+_RANK = record(
+    {
+        "torch": _of_torch,
+        "cuda": list_of(tensor("u", None), most=1_000),
+        "numpy": row_of(list_of(_WORD, least=_WORDS, most=_WORDS), whole(0, _WORDS), whole(0, 1), number()),
+        "python": row_of(whole(3, 3), list_of(_WORD, least=_WORDS + 1, most=_WORDS + 1), optional(number())),
+    }
+)
 
 
 class RandomState(Callback):
@@ -33,6 +57,10 @@ class RandomState(Callback):
             states = [{} for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(states, _capture())
         return {"ranks": states}
+
+    def state_check(self, model: LightningModule) -> Check:
+        """Check for what `state_dict` returned, which the generators take."""
+        return record({"ranks": list_of(_RANK, least=1, most=100_000)})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the states until training is about to draw from them."""

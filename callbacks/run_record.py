@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from foundation.schema import Check, number, record
 from reports.optional import optional
 from runs.attempts import merge_metrics
 from runs.directory import BEST, CHECKPOINTS, LAST
@@ -95,6 +96,10 @@ class RunRecord(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The seconds that the fit has taken so far, over all attempts."""
         return {"fit_seconds": self._fit_seconds + time.perf_counter() - self._began}
+
+    def state_check(self, model: LightningModule) -> Check:
+        """Check for what `state_dict` returned."""
+        return record({"fit_seconds": number(0.0, 1e9)})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""

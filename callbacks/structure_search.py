@@ -34,7 +34,7 @@ from expressions.numbering import check_numbers, numbers_of
 from foundation.durations import duration
 from foundation.errors import Interrupted, UserError
 from foundation.files import replace_file
-from foundation.schema import FormatError
+from foundation.schema import Check, FormatError, empty_or, record, tensor
 from foundation.terminal import say
 from modules.gmeql import GMEQL, Elites
 from reports.finding_plots import draw_curves, draw_fit
@@ -96,12 +96,24 @@ class StructureSearch(EquationSearch):
         state = self.course.state()
         return state | {name: torch.from_numpy(state[name]) for name in _ARRAYS} | {"numbers": numbers_of()}
 
+    def state_check(self, model: LightningModule) -> Check:
+        """Check for the kinds of what `state_dict` returned; the search checks the rest once it has its data."""
+        arrays: dict[str, Check] = {
+            "structures": tensor("i", None, len(_model(model).space.choices)),
+            "used": tensor("b", None, len(_model(model).space.choices)),
+            "seen": tensor("i", None),
+        }
+        others = dict.fromkeys(("course", "history", "best", "elites", "numbers"), _anything)
+        return empty_or(record({**arrays, **others}))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the data are there.
 
         Raises:
             UserError: its programs are of operators that have other numbers here, or no names.
         """
+        if not state_dict:  # of a fit that had not begun
+            return
         check_numbers(state_dict.get("numbers"), "the checkpoint's search", "fit again, without resume")
         self._restored = state_dict
 
@@ -321,6 +333,10 @@ class StructureSearch(EquationSearch):
             log.generations(finding.label, finding.history)
             log.improvements(self.course.history)
             log.findings(self.run_dir, [finding], names, plots)
+
+
+def _anything(value: Any) -> Any:
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ __all__ = [
     "FormatError",
     "array",
     "choice",
+    "empty_or",
     "json_content",
     "list_of",
     "mapping_of",
@@ -202,6 +203,11 @@ def _check_plain(value: Any, deepest: int) -> None:
         raise _wrong(value, "a number, a text, a list or a mapping")
 
 
+def empty_or(check: Check) -> Check:
+    """Check for an empty mapping, or what another check lets pass."""
+    return lambda value: {} if isinstance(value, Mapping) and not value else check(value)
+
+
 # --- several values ---------------------------------------------------------------------------------------------
 
 
@@ -304,12 +310,13 @@ def array(kind: str, *shape: int | None, finite: bool = True) -> Check:
     return check
 
 
-def tensor(kinds: str, *shape: int | None, finite: bool = False) -> Check:
+def tensor(kinds: str, *shape: int | None, any_shape: bool = False, finite: bool = False) -> Check:
     """Check for a tensor of torch, dense and with a value of its own in every place that it names.
 
     Args:
         kinds: letters of the allowed kinds of its type, as in `numpy.dtype.kind`: `f`, `i`, `u`, `b`.
-        shape: length of every dimension, None: any length; Ellipsis alone: any shape.
+        shape: length of every dimension; None: any length.
+        any_shape: whether any shape is allowed, in place of `shape`.
         finite: whether its numbers must be finite.
     """
 
@@ -324,7 +331,7 @@ def tensor(kinds: str, *shape: int | None, finite: bool = False) -> Check:
         here = f"is a tensor {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
         if found not in kinds or value.numel() > value.untyped_storage().nbytes() // value.element_size():
             raise FormatError(here, "one of such numbers")
-        if shape != (...,) and (
+        if not any_shape and (
             value.ndim != len(shape)
             or any(size not in (None, length) for size, length in zip(shape, value.shape, strict=True))
         ):

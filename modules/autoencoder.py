@@ -122,10 +122,14 @@ class Autoencoder(LightningModule):
                 target = datamodule.target_statistics(self.settings.target_scaling)
             self.set_statistics(datamodule.input_statistics(self.settings.scaling), target)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with fused steps; with `schedule=cosine`, the learning rate falls to zero over the whole fit."""
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A new optimiser: Adam with fused steps."""
         fused = self.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=fused)
+        return torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, fused=fused)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser; with `schedule=cosine`, the learning rate falls to zero over the whole fit."""
+        optimizer = self.optimizer()
         if self.settings.schedule == "constant":
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))

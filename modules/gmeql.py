@@ -182,6 +182,10 @@ class GMEQL(LightningModule):
         return nothing, nothing.bool()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser, at a constant learning rate."""
+        return self.optimizer()
+
+    def optimizer(self) -> torch.optim.Optimizer:
         """Plain gradient descent: Adam would move a choice that is seldom seen as far as a frequent one."""
         return torch.optim.SGD(self.parameters(), lr=self.settings.learning_rate)
 

@@ -285,6 +285,10 @@ class GMEQLPaper(LightningModule):
             datamodule.repeat_table(self.settings.epoch_iterations)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser, at constant learning rates."""
+        return self.optimizer()
+
+    def optimizer(self) -> torch.optim.Optimizer:
         """One Adam, whose groups differ in their learning rates."""
         groups = [
             {"params": [self.online_logits, self.offline_logits], "lr": self.settings.learning_rate},

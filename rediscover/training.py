@@ -131,25 +131,28 @@ def _run(job: Job, first: bool) -> None:
         build_trainer,
         check_devices,
     )
-    from rediscover.wiring.checkpoint_reading import check_fit, take_weights
+    from rediscover.wiring.checkpoint_reading import check_fit, check_model, take_weights
     from rediscover.wiring.loggers import build_loggers, closing
     from rediscover.wiring.processes import together
     from rediscover.wiring.quiet import keep_quiet
 
     keep_quiet()
     check_devices(config)
+    if checkpoint is not None:
+        check_model(checkpoint, config.model["_target_"])  # the data may take long
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_data(config)
     model = build_model(config, datamodule)
+    search, record = build_search(config, run_dir), RunRecord(run_dir, writes=first)
+    callbacks = build_callbacks(config, run_dir, record, search)
     first_step = 0
     if checkpoint is not None and config.resume is not None:
-        first_step = check_fit(checkpoint, model, config.trainer.max_epochs)
+        first_step = check_fit(checkpoint, model, config.trainer.max_epochs, callbacks)
     elif checkpoint is not None:
         take_weights(checkpoint, model)
-    search, record = build_search(config, run_dir), RunRecord(run_dir, writes=first)
-    trainer = build_trainer(config, run_dir, build_callbacks(config, run_dir, record, search), loggers=[])
+    trainer = build_trainer(config, run_dir, callbacks, loggers=[])
     run_id = _begin(job, record)  # everything has been built: only now is anything written down
     trainer.loggers = build_loggers(config, run_dir, first_step, run_id, writes=first)
     with closing(trainer), together(trainer):
@@ -181,8 +184,8 @@ def _begin(job: Job, record: RunRecord) -> str | None:
 
 def _take_best(config: DictConfig, run_dir: Path, model: LightningModule) -> None:
     """Put the weights of the best epoch into the model, where one was asked for."""
-    from rediscover.wiring.checkpoint_reading import read_checkpoint
+    from rediscover.wiring.checkpoint_reading import take_weights
 
     best = None if config.checkpoint.monitor is None else whole_checkpoint(run_dir, BEST)
     if best is not None:
-        model.load_state_dict(read_checkpoint(best)["state_dict"])
+        take_weights(best, model)

@@ -111,7 +111,8 @@ def check_checkpoint_file(path: str | Path) -> Path:
         raise RunDirectoryError(f"there is no checkpoint {path}: give the path of a .ckpt file")
     try:
         with zipfile.ZipFile(file) as archive:
-            whole = archive.testzip() is None
+            size = sum(entry.file_size for entry in archive.infolist())
+            whole = size <= file.stat().st_size and archive.testzip() is None  # torch compresses nothing
     except Exception:  # whatever a torn file makes of it
         whole = False
     if not whole:

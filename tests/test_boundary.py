@@ -25,6 +25,7 @@ from rediscover.wiring.building import check_devices
 from rediscover.wiring.checkpoint_reading import check_fit
 from rediscover.wiring.long_tables import reading_line
 from runs.directory import RunDirectoryError
+from tests.stored_checkpoints import resumable
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -185,8 +186,7 @@ def test_fewer_epochs_than_done_are_refused(tmp_path: Path) -> None:
     from modules.autoencoder import Autoencoder
 
     model = Autoencoder(in_features=2)
-    state = {"state_dict": model.state_dict(), "global_step": 7, "epoch": 3, "optimizer_states": []}
-    torch.save(state, tmp_path / "last.ckpt")
+    torch.save(resumable(model, epoch=3, global_step=7), tmp_path / "last.ckpt")
     for allowed in (None, -1, 3, 4):
         assert check_fit(tmp_path / "last.ckpt", model, allowed) == 7
     with pytest.raises(RunDirectoryError, match="3 epochs behind it, more than"):

@@ -51,8 +51,12 @@ class AveragedModule(LightningModule):
         """The network that is trained."""
         raise NotImplementedError
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW in one fused step; a warm-up and a cosine."""
+    def optimizer(self, fused: bool = False) -> torch.optim.Optimizer:
+        """AdamW, in which only matrices decay.
+
+        Args:
+            fused: whether all parameters are moved in one step.
+        """
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
         for name, parameter in self.learned.named_parameters():
@@ -62,12 +66,11 @@ class AveragedModule(LightningModule):
             {"params": matrices, "weight_decay": self.settings.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.98),
-            fused=self.device.type in ("cpu", "cuda") and self._scaler() is None,
-        )
+        return torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.98), fused=fused)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser, in one fused step where that goes; a warm-up and a cosine."""
+        optimizer = self.optimizer(self.device.type in ("cpu", "cuda") and self._scaler() is None)
         schedule = learning_rate_schedule(self.settings.warmup_steps, self._total_steps() or self._share_of_time())
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

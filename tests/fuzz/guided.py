@@ -9,12 +9,13 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import atheris
 
 from tests.fuzz.mutations import mutated
-from tests.fuzz.trial import Course, one_input
+from tests.fuzz.trial import Course, chosen_readers, one_input
 
 __all__ = ["fuzz"]
 
@@ -27,33 +28,58 @@ _ONE_CONTENT_SECONDS = 30
 _LONGEST_CONTENT = 65_536
 
 
-def fuzz(name: str, seconds: float, seed: int) -> None:
-    """Fuzz a reader, then end the process, with exit code 1 where anything failed.
+def fuzz(chosen: Sequence[str], seconds: float, seed: int) -> int:
+    """Fuzz some readers, one after another, each in a process of its own.
 
-    Only our own modules are instrumented, as they are imported: the time to begin and to read one content are
-    seconds and milliseconds, which with torch and SymPy instrumented they are not. The valid file is read inside,
-    so that what a reader imports late is instrumented as well.
+    Only our own modules are instrumented, as they are imported: beginning takes seconds, and reading one content
+    milliseconds, which with torch and SymPy instrumented they do not.
 
     Args:
-        name: name of the reader.
-        seconds: time of the fuzzing, counted from the first content.
+        chosen: names of the readers, or `all`.
+        seconds: time of the fuzzing of a reader on a core, counted from the first content.
         seed: random seed for the changes.
+
+    Returns:
+        The number of readers that failed.
     """
     signal.setitimer(signal.ITIMER_PROF, START_UP_SECONDS)
-    with atheris.instrument_imports(include=OWN), contextlib.redirect_stderr(io.StringIO()):
+    with _instrumented():
         from tests.fuzz.readers import READERS
+    failed = 0
+    for name in chosen_readers(chosen, READERS):
+        child = os.fork()  # libFuzzer ends its process, and what is imported needs no second import
+        if not child:
+            signal.setitimer(signal.ITIMER_PROF, START_UP_SECONDS)
+            _fuzz_one(Course(name, READERS[name]), seconds, seed)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code not in (0, 1):
+            print(f"{name}: ended by {code}, in its start-up or by a content that took too long", flush=True)
+        failed += code != 0
+    return failed
 
-        course = Course(name, READERS[name])
+
+def _instrumented() -> contextlib.ExitStack:
+    """Instrument what is imported inside, without a line for every module."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+    stack.enter_context(atheris.instrument_imports(include=OWN))
+    return stack
+
+
+def _fuzz_one(course: Course, seconds: float, seed: int) -> None:
+    """Fuzz a reader, then end the process, with exit code 1 where anything failed."""
+    name = course.name
+    with _instrumented():  # the valid file is read inside, for what a reader imports late
         valid = course.reader.valid()
         one_input(course.reader, valid)
     signal.setitimer(signal.ITIMER_PROF, 0)
     corpus = Path(f"fuzz-corpus-{name}")
     corpus.mkdir(exist_ok=True)
     (corpus / "valid").write_bytes(valid)
-    end = time.monotonic() + seconds
+    end = time.process_time() + seconds
 
     def take(content: bytes) -> None:
-        if time.monotonic() > end:  # libFuzzer's own end runs nothing of Python
+        if time.process_time() > end:  # libFuzzer's own end runs nothing of Python
             print(course, flush=True)
             sys.stderr.flush()
             os._exit(1 if course.failures else 0)

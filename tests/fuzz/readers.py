@@ -14,16 +14,27 @@ from typing import Any
 import numpy as np
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import save
+from safetensors.torch import load, save
 
+from benchmarks.cells import OK, Cell, Ledger, Record
+from benchmarks.generated_problems import read_problems
+from benchmarks.report import number, status_note
+from datamodules.streams.corpus_files import FORMAT, Content, missing_shards, read_header
 from datamodules.zoo.network_file import read_network
 from expressions.canonical_form import canonical
 from expressions.equation_learner.architecture import Architecture
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.numpy_source import numpy_source
 from expressions.parsing import parse
+from expressions.skeleton import INTEGERS
+from expressions.vocabulary import Vocabulary
 from foundation.array_files import read_npz
-from foundation.schema import json_content, list_of, record
+from foundation.schema import json_content, list_of, plain, record
+from modules.networks.equation_map.conditional_vae import ConditionalVAE
+from modules.networks.equation_map.latent_map import LatentMap
+from modules.networks.weights.reader import WeightReader, load_reader, save_reader
+from modules.settings.cvae import MapSize
+from modules.settings.weights_to_tokens import ReaderSize, ReadingTask
 from rediscover import SymbolicRegressor
 from rediscover.wiring.checkpoint_reading import read_checkpoint
 from reports.discovery_parts.model_file import model_json, read_model
@@ -45,6 +56,7 @@ from searches.gumbel_structures.proposers import RandomProposer
 from searches.gumbel_structures.settings import StructureSearchSettings
 from searches.pareto_front import Candidate, ParetoFront
 from searches.search_result import SearchResult
+from tests.fuzz import stored
 
 __all__ = ["READERS", "Reader"]
 
@@ -119,7 +131,7 @@ def estimator() -> bytes:
 
 def use_estimator(content: bytes) -> object:
     model = SymbolicRegressor.from_json(content.decode(errors="replace"))
-    return model.predict(INPUTS[:, :1]), model.equations_, model.latex()
+    return model.predict(np.resize(INPUTS, (30, model.n_features_in_))), model.equations_, model.latex()
 
 
 # --- searches ---------------------------------------------------------------------------------------------------
@@ -259,6 +271,106 @@ def metrics() -> bytes:
     return b"epoch,step,train/loss\n0,10,0.5\n1,20,\n2,30,0.25\n"
 
 
+# --- what is kept between runs ----------------------------------------------------------------------------------
+
+
+@cache
+def map_weights() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    sizes = {"width": 8, "queries": 2, "heads": 2, "encoder_layers": 1, "equation_layers": 1, "decoder_layers": 1}
+    vocabulary = Vocabulary(["add", "sin"], 2, integers=INTEGERS)
+    network = ConditionalVAE(vocabulary, 5, MapSize.of({**sizes, "prefix": 1, "latents": 2}))
+    return parts_of(written("map.safetensors", lambda path: LatentMap(network).save(path, {"steps": 1})))
+
+
+def use_map(path: Path) -> object:
+    found = LatentMap.load(path)
+    return found.decode(np.zeros((1, found.latents)), 1), found.prior([(INPUTS[:, :1], TARGET)])
+
+
+@cache
+def reader_weights() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    size = {"width": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "encoder_width": 8, "latents": 8}
+    reader = WeightReader(ReadingTask(), ReaderSize.of(size))
+    return parts_of(written("reader.safetensors", lambda path: save_reader(reader, path, {"steps": 1})))
+
+
+def parts_of(content: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The facts of a file of weights, of which single values are changed, and its weights."""
+    length = int.from_bytes(content[:8], "little")
+    words = json.loads(content[8 : 8 + length])["__metadata__"]
+    return {**words, **{name: json.loads(words[name]) for name in ("settings", "card")}}, load(content)
+
+
+def with_weights(
+    parts: Callable[[], tuple[dict[str, Any], dict[str, torch.Tensor]]], read: Callable[[Path], object]
+) -> Reader:
+    """A reader of the facts of a file, beside which the weights stay as they are."""
+
+    def reading(content: bytes) -> object:
+        words = json_content(content, record({}, dict.fromkeys(("format", "settings", "card"), plain)))
+        texts = {name: word if isinstance(word, str) else json.dumps(word) for name, word in words.items()}
+        return from_file("weights.safetensors", read)(save(parts()[1], texts))
+
+    return Reader(lambda: json.dumps(parts()[0]).encode(), reading)
+
+
+def written(name: str, write: Callable[[Path], object]) -> bytes:
+    """The content of a file that a function writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / name)
+        return (Path(folder) / name).read_bytes()
+
+
+CORPUS = Content({"variables": 2, "noise_share": 0.3}, ("<pad>", "<start>", "<end>", "x0"), batch_size=4)
+
+
+def corpus_header() -> bytes:
+    header = {"format": FORMAT, "settings": CORPUS.settings, "vocabulary": CORPUS.vocabulary, "batch_size": 4}
+    return json.dumps({**header, "seed": 0, "epoch_samples": 12, "shard_batches": 2}).encode()
+
+
+def read_corpus(path: Path) -> object:
+    return missing_shards(path.parent, 100, read_header(path.parent, CORPUS))
+
+
+def ledger() -> bytes:
+    cells = [Cell("gp", "ours", "p", seed, {"seconds": 1.0}) for seed in (0, 1)]
+
+    def write(path: Path) -> None:
+        for cell in cells:
+            Ledger(path).add(Record(cell, OK, {"r2": 0.5, "all": [1.0, None]}, seconds=2.0))
+
+    return written("ledger.jsonl", write)
+
+
+def read_ledger(path: Path) -> object:
+    records = Ledger(path).records()
+    return [(record.cell.key, status_note(records), number(record.seconds)) for record in records]
+
+
+def problems() -> bytes:
+    truths = [parse("x0*exp(x1) + 0.5"), parse("sin(x0)")]
+    return json.dumps(
+        [
+            {
+                "formula": truth.infix(("x0", "x1")),
+                "tokens": truth.tokens.tolist(),
+                "constants": truth.constants.tolist(),
+                "low": [0.5, 1.0],
+                "high": [1.0, 2.0],
+            }
+            for truth in truths
+        ]
+    ).encode()
+
+
+def use_problems(path: Path) -> object:
+    with np.errstate(all="ignore"):
+        return [one.truth(INPUTS) for one in read_problems(path, 2).values()]
+
+
 READERS: Mapping[str, Reader] = {
     "equation": Reader(lambda: b"x0*exp(a**2) - 1.5e-3/(1 + max(x0, a))", show_equation),
     "discovery": Reader(discovery, from_file("model.json", read_model)),
@@ -278,7 +390,15 @@ READERS: Mapping[str, Reader] = {
         arrays, from_file("weights.npz", lambda path: (read_npz(path, most=1 << 20), read_network(path, "tanh")))
     ),
     "checkpoint": Reader(checkpoint, from_file("last.ckpt", read_checkpoint)),
+    "resumed": Reader(stored.resumable_checkpoint, stored.go_on),
     "results": Reader(results, from_file("results.json", compare)),
     "metrics": Reader(metrics, from_file("metrics.csv", compare)),
     "settings": Reader(settings, from_file(".hydra/overrides.yaml", read_settings)),
+    "map_weights": with_weights(map_weights, use_map),
+    "reader_weights": with_weights(reader_weights, load_reader),
+    "zoo_shard": Reader(stored.zoo_shard, stored.use_shard),
+    "skeletons": Reader(stored.skeletons, stored.use_skeletons),
+    "corpus_header": Reader(corpus_header, from_file("corpus.json", read_corpus)),
+    "ledger": Reader(ledger, from_file("ledger.jsonl", read_ledger)),
+    "problems": Reader(problems, from_file("problems.json", use_problems)),
 }

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from foundation.errors import UserError
 if TYPE_CHECKING:
     from tests.fuzz.readers import Reader
 
-__all__ = ["Course", "TooMuchError", "one_input", "peak"]
+__all__ = ["Course", "TooMuchError", "chosen_readers", "one_input", "peak"]
 
 SECONDS, MEGABYTES = 1.0, 100
 _MOST_KEPT = 20  # contents that fail, each in a file
@@ -49,6 +50,13 @@ def one_input(reader: Reader, content: bytes) -> bool:
     return accepted
 
 
+def chosen_readers(chosen: Sequence[str], readers: Mapping[str, Reader]) -> list[str]:
+    """Names of the readers that a command means."""
+    if unknown := [name for name in chosen if name not in (*readers, "all")]:
+        sys.exit(f"there is no reader {unknown[0]}: choose all, or some of {', '.join(readers)}")
+    return list(readers) if "all" in chosen else list(chosen)
+
+
 def peak() -> float:
     """Largest memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -72,6 +80,7 @@ class Course:
     accepted: int = 0
     failures: int = 0
     _places: set[tuple[str, int, str]] = field(default_factory=set)
+    _begun: float = field(default_factory=time.process_time)
 
     def take(self, content: bytes) -> bool:
         """Read one content; whether it was accepted. Of the failures in one place, the first is kept in a file."""
@@ -94,5 +103,5 @@ class Course:
     def __str__(self) -> str:
         return (
             f"{self.name}: {self.tried} contents, {self.accepted} accepted, {self.failures} failures in "
-            f"{len(self._places)} places, peak {peak():.0f} MB"
+            f"{len(self._places)} places, {time.process_time() - self._begun:.0f} s of a core, {peak():.0f} MB"
         )

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foundation.schema import Check, FormatError, record, tensor
+
 __all__ = ["InstanceRepository"]
 
 
@@ -158,16 +160,44 @@ class InstanceRepository:
             "fields": {name: values.detach().cpu().clone() for name, values in self.fields.items()},
         }
 
+    def state_check(self) -> Check:
+        """Check for the state of a repository of as many restarts, as large, with the same fields."""
+        sizes = self.restarts, self.size
+        whole_state = record(
+            {
+                "errors": tensor("f", *sizes),
+                "slots": tensor("i", *sizes),
+                "keys": tensor("i", *sizes),
+                "fields": record({name: tensor("f", *values.shape) for name, values in self.fields.items()}),
+            }
+        )
+
+        def check(value: Any) -> dict[str, Any]:
+            state: dict[str, Any] = whole_state(value)
+            errors, slots = state["errors"].numpy(), state["slots"].numpy()
+            filled = np.isfinite(errors)
+            if not (errors[:, 1:] >= errors[:, :-1]).all() or (errors < 0).any() or np.isnan(errors).any():
+                raise FormatError("are not errors that rise", "").inside(".errors")
+            if not (np.sort(slots, axis=1) == np.arange(self.size)).all():
+                raise FormatError("does not have every slot once", "").inside(".slots")
+            for restart, keys in enumerate(state["keys"].numpy()):
+                own = keys[slots[restart, filled[restart]]]
+                if len(set(own.tolist())) != len(own):
+                    raise FormatError("has one equation twice", "").inside(f".keys[{restart}]")
+            for name, values in state["fields"].items():
+                if values.isnan().any():
+                    raise FormatError("has numbers that are none", "").inside(f".fields.{name}")
+            return state
+
+        return check
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state of as many restarts and as large repositories.
 
         Raises:
-            ValueError: it is of other sizes.
+            FormatError: it is of other sizes, or no such state.
         """
-        theirs = {name: tuple(values.shape) for name, values in state["fields"].items()}
-        ours = {name: tuple(values.shape) for name, values in self.fields.items()}
-        if theirs != ours:
-            raise ValueError(f"a repository of {ours} cannot take over the state of one of {theirs}")
+        state = self.state_check()(state)
         self.errors = state["errors"].numpy().copy()
         self.slots = state["slots"].numpy().copy()
         self.keys = state["keys"].numpy().view(np.uint64).copy()
