@@ -16,6 +16,7 @@ from foundation.schema import Check, FormatError, list_of, number, row_of, whole
 
 __all__ = ["check_programs", "equation", "program", "tokens"]
 
+_ROWS_AT_ONCE = 65_536
 _LARGEST_TOKEN = 2**15 - 1  # tokens are 16-bit integers
 
 tokens = list_of(whole(0, _LARGEST_TOKEN), least=1, most=MAX_TOKENS)
@@ -50,20 +51,27 @@ def check_programs(programs: np.ndarray, variables: int | np.ndarray) -> None:
     Raises:
         FormatError: a row is no program, or has other operators or variables.
     """
+    most = np.broadcast_to(variables, len(programs))
+    for begin in range(0, len(programs), _ROWS_AT_ONCE):  # a file may have millions
+        rows = slice(begin, begin + _ROWS_AT_ONCE)
+        good = _are_programs(programs[rows], most[rows, None])
+        if not good.all():
+            raise FormatError(f"is no program in its row {begin + int(np.flatnonzero(~good)[0])}", "")
+
+
+def _are_programs(programs: np.ndarray, variables: np.ndarray) -> np.ndarray:
+    """Which rows are programs of so many variables. `[programs]`"""
     padding = programs == PAD
     variable = programs >= FIRST_VARIABLE
     arity = ARITY[np.where(padding, CONSTANT, np.clip(programs, -1, FIRST_VARIABLE))].astype(np.int64)
     known = padding | (programs >= 0) & (arity >= 0)
-    known &= ~variable | (programs < FIRST_VARIABLE + np.reshape(variables, (-1, 1)))
+    known &= ~variable | (programs < FIRST_VARIABLE + variables)
     missing = 1 + np.cumsum(np.where(padding, 0, arity - 1), axis=1)  # arguments that are yet to come
     ends = (~padding).sum(axis=1)
-    before_the_end = np.arange(programs.shape[1]) < ends[:, None] - 1
-    good = (
-        known.all(axis=1) & (ends > 0) & (padding == (np.arange(programs.shape[1]) >= ends[:, None])).all(axis=1)
-    )
-    good &= (missing[:, -1:] == 0).all(axis=1) & ((missing > 0) | ~before_the_end).all(axis=1)
-    if not good.all():
-        raise FormatError(f"is no program in its row {int(np.flatnonzero(~good)[0])}", "")
+    places = np.arange(programs.shape[1])
+    good = known.all(axis=1) & (padding == (places >= ends[:, None])).all(axis=1)
+    good &= (missing[:, -1:] == 0).all(axis=1) & ((missing > 0) | (places >= ends[:, None] - 1)).all(axis=1)
+    return good
 
 
 def equation(names: Sequence[str] | None = None) -> Check:
