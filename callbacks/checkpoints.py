@@ -12,7 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from foundation.files import writing
-from foundation.schema import Check, mapping_of, optional, record, tensor, text
+from foundation.schema import Check, mapping_of, optional, record, text
+from modules.networks.stored_tensors import tensor
 from runs.directory import BEST, LAST, before
 
 __all__ = ["BestCheckpoint", "EpochCheckpoint", "WholeCheckpoints"]

@@ -41,11 +41,12 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from foundation.errors import UserError
 from foundation.files import replace_file
-from foundation.schema import Check, FormatError, empty_or, list_of, number, record, row_of, tensor, text, whole
+from foundation.schema import Check, FormatError, empty_or, list_of, number, record, row_of, text, whole
 from foundation.terminal import say
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elite_errors import EliteErrors
 from modules.networks.gumbel_max.instance_repository import InstanceRepository
+from modules.networks.stored_tensors import tensor
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
 from reports.optional import optional

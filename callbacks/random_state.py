@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from foundation.schema import Check, FormatError, list_of, number, optional, record, row_of, tensor, whole
+from foundation.schema import Check, FormatError, list_of, number, optional, record, row_of, whole
+from modules.networks.stored_tensors import tensor
 
 __all__ = ["RandomState"]
 

@@ -34,9 +34,10 @@ from expressions.numbering import check_numbers, numbers_of
 from foundation.durations import duration
 from foundation.errors import Interrupted, UserError
 from foundation.files import replace_file
-from foundation.schema import Check, FormatError, empty_or, record, tensor
+from foundation.schema import Check, FormatError, empty_or, record
 from foundation.terminal import say
 from modules.gmeql import GMEQL, Elites
+from modules.networks.stored_tensors import tensor
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
 from reports.optional import optional

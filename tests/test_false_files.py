@@ -25,7 +25,8 @@ from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.parsing import parse
 from expressions.schema import check_programs
 from foundation.errors import UserError
-from foundation.schema import FormatError, plain, tensor
+from foundation.schema import FormatError, plain
+from modules.networks.stored_tensors import tensor
 from modules.networks.weights_file import read_weights_file
 
 ZOO = ZooSettings(widths="1-4-1", floor=0.5, steps=3, passes=2)

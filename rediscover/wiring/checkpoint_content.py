@@ -22,11 +22,11 @@ from foundation.schema import (
     plain,
     record,
     row_of,
-    tensor,
     text,
     truth,
     whole,
 )
+from modules.networks.stored_tensors import tensor
 
 __all__ = ["check_resumable", "check_weights"]
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundation.schema import Check, FormatError, record, tensor
+from foundation.schema import Check, FormatError, record
+from modules.networks.stored_tensors import tensor
 
 __all__ = ["InstanceRepository"]
 
