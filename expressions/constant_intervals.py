@@ -33,8 +33,8 @@ class ConstantIntervals:
     Attributes:
         constants: constants as the rows have them, in the middle of their intervals. `[constants]`
         ends: lower and upper end for each constant; infinite on a side on which the rows give none, NaN where
-            there is nothing to tell from: rows are no more than constants, or the equation is not finite on some
-            row. `[constants, 2]`
+            there is nothing to tell from: rows are no more than constants, or the equation or a derivative of it is not
+            finite on some row. `[constants, 2]`
         covariance: covariance of the fitted constants, in the directions that the rows determine.
             `[constants, constants]`
         noise: standard deviation of the rows' errors; of a typical row, where they have different ones.
@@ -101,6 +101,9 @@ class ConstantIntervals:
     def _variances(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
         """Variances of the equation's values. `[rows]`"""
         slopes = gradient_by_constants(expression, inputs)
+        slopes = np.where(
+            np.isnan(slopes), 0.0, slopes
+        )  # 0/0, as of sqrt(c*x) at 0: the constant does nothing there
         with np.errstate(all="ignore"):
             return np.maximum(np.sum((slopes @ self.covariance) * slopes, axis=1), 0.0)
 
@@ -144,6 +147,8 @@ def constant_intervals(
     if freedom <= 0 or not math.isfinite(fitted.errors[0]):
         return ConstantIntervals.unknown(expression, level)
     profile = _Profile(fitted.expressions[0], inputs, target, weights, None if known_errors else freedom)
+    if not np.isfinite(profile.covariance).all():
+        return ConstantIntervals.unknown(expression, level)
     found = profile.intervals(_quantile(level, math.inf if known_errors else freedom))
     middle = profile.constants if refit else expression.constants
     found += (middle - profile.constants)[:, None]
@@ -291,10 +296,14 @@ class _Profile:
 def _inverse(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The inverse of a Gram matrix in the directions that it determines, and which constants it does not.
 
+    NaN where a derivative is not finite.
+
     Returns:
         `[constants, constants]` and `[constants]` bool.
     """
     scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
+    if not (np.isfinite(gram).all() and np.isfinite(np.outer(scale, scale)).all()):
+        return np.full(gram.shape, np.nan), np.ones(len(gram), dtype=bool)
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     kept = values > _SINGULAR
     found = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T / np.outer(scale, scale)

@@ -83,6 +83,23 @@ def test_no_interval_where_there_are_no_rows_to_spare() -> None:
     assert constant_intervals(parse("x0"), x, np.array([3.0, 5.1])).ends.shape == (0, 2)
 
 
+def test_where_derivatives_overflow_nothing_is_known() -> None:
+    x = 1e200 * np.linspace(1.0, 2.0, 20)[:, None]
+    equation = parse("sin(2.0*x0)")
+    found = constant_intervals(equation, x, equation(x) + 0.1 * np.random.default_rng(9).normal(size=20))
+    assert np.isnan(found.ends).all()
+    assert np.isnan(found.curve(equation, x)).all()
+
+
+def test_a_band_is_known_where_a_derivative_is_nothing_over_nothing() -> None:
+    x = np.linspace(0.0, 1.0, 20)[:, None]
+    equation = parse("sqrt(2.0*x0)")
+    found = constant_intervals(equation, x, equation(x) + 0.01 * np.random.default_rng(9).normal(size=20))
+    band = found.curve(equation, x)
+    assert band[0] == 0.0  # whatever the constant, the equation is 0 there
+    assert (band[1:] > 0).all()
+
+
 def test_known_errors_are_taken_as_they_are() -> None:
     """Of one constant they give the mean by chi square; of relative weights, the residuals tell the width."""
     rng = np.random.default_rng(6)
