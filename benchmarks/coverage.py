@@ -6,6 +6,9 @@ is taken when 1,000 rows with 1 % noise determine all of its constants. A cell d
 many rows and as much noise as its name says; the constants are fitted to it, starting from the true ones, and each
 has its interval.
 
+`interval` is what the project shows; `equal` always takes errors for alike, `sandwich` never does; `bootstrap` is the
+parametric one, on some of the laws.
+
 `equal` errors have one variance on all rows; `growing` errors have a standard deviation in proportion to the
 target's distance from its smallest value, from a fifth of the mean one on; `known` errors do the same, and the
 intervals are told the standard deviations.
@@ -13,12 +16,14 @@ intervals are told the standard deviations.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,20 +31,23 @@ import numpy as np
 from benchmarks.cells import Cell, Record
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median, status_note
 from benchmarks.suites import Suite
-from datamodules.tables.problems import Problem, ProblemError
+from datamodules.tables.problems import Problem, ProblemError, Uniform
 from expressions.constant_fitting import fit_constants
 from expressions.constant_intervals import ConstantIntervals, constant_intervals
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN
 from expressions.parsing import parse
+from foundation.files import replace_file
 
-METHODS = ("interval", "symmetric", "bootstrap")
+METHODS = ("interval", "equal", "sandwich", "bootstrap")
+_UNEQUAL = {"interval": None, "equal": False, "sandwich": True, "bootstrap": None}
 ROWS, NOISE, ERRORS = (20, 100, 1_000), (1, 5, 20), ("equal", "growing", "known")
 _NOMINAL = 0.95
 _INNER, _FACTOR, _OFFSET = 0.7, 0.8, 0.4  # shares of laws with a constant at a variable, in front, and behind
 _LONGEST = 12  # tokens of a skeleton
 _MOST_CONSTANTS = 5
 _SPARE = 3.0  # problems that are drawn for each law that is wanted
+_DRAWN = 1_000  # rows that determine a law's constants
 _LOOSEST = 0.5  # standard error of a constant over itself, on rows that determine it
 _STEPS = 30  # of a fit
 _FRESH = 200  # rows to look at bands on
@@ -49,9 +57,33 @@ _LEAST_SPREAD = 0.2  # of growing errors, as a part of their mean
 # --- tables whose law is known ---
 
 
-@cache
-def laws(count: int, seed: int) -> list[Problem]:
-    """Laws with one to five constants, all of which 1,000 rows with 1 % noise determine."""
+def laws(count: int, seed: int, folder: Path) -> list[Problem]:
+    """Laws with one to five constants, all of which 1,000 rows with 1 % noise determine.
+
+    Args:
+        count: number of laws.
+        seed: random seed for structures, constants and ranges.
+        folder: directory that keeps the laws once they are drawn.
+    """
+    path = folder / f"laws-{count}-seed{seed}.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps([_plain(law) for law in _draw(count, seed)], indent=0).encode())
+    return [_law(*stored) for stored in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _plain(law: Problem) -> list[Any]:
+    assert isinstance(law.source, Uniform)
+    return [law.truth.infix(), law.source.low, law.source.high]
+
+
+def _law(text: str, low: Sequence[float], high: Sequence[float]) -> Problem:
+    variables = tuple(f"x{column}" for column in range(len(low)))
+    source = Uniform(tuple(low), tuple(high))
+    return Problem("law", ("coverage",), text, variables, "y", parse(text), source, _DRAWN, _DRAWN)
+
+
+def _draw(count: int, seed: int) -> list[Problem]:
     from datamodules.settings.streams import PoolSettings
     from datamodules.streams.heldout import heldout_problems
 
@@ -86,7 +118,7 @@ def _is_bounded(law: Problem, seed: int) -> bool:
     if not 0 < len(law.truth.constants) <= _MOST_CONSTANTS:
         return False
     try:
-        inputs, target, _ = table_of(law, 1_000, 1, "equal", np.random.default_rng([seed, 2]))
+        inputs, target, _ = table_of(law, _DRAWN, 1, "equal", np.random.default_rng([seed, 2]))
     except ProblemError:  # it is not defined on enough rows
         return False
     found = constant_intervals(law.truth, inputs, target)
@@ -127,7 +159,9 @@ def run(cell: Cell) -> dict[str, Any]:
     every = 1 if cell.method != "bootstrap" else int(cell.settings["bootstrap_every"])
     started = time.process_time()
     tables = []
-    for number, law in enumerate(laws(int(cell.settings["laws"]), int(cell.settings["law_seed"]))):
+    for number, law in enumerate(
+        laws(int(cell.settings["laws"]), int(cell.settings["law_seed"]), Path(cell.out) / "coverage")
+    ):
         if number % every == 0:
             rng = np.random.default_rng([cell.seed, number, rows, noise, ERRORS.index(errors)])
             tables.append(_measured(cell, law, table_of(law, rows, noise, errors, rng), errors, rng))
@@ -144,18 +178,18 @@ def _measured(
     inputs, target, spread = table
     weights = spread**-2.0 if errors == "known" else None
     measure = partial(constant_intervals, inputs=inputs, target=target, weights=weights)
-    found = measure(law.truth, known_errors=errors == "known")
+    found = measure(law.truth, known_errors=errors == "known", unequal=_UNEQUAL[cell.method])
     [fitted] = fit_constants([law.truth], inputs, target, iterations=_STEPS, weights=weights).expressions
     ends = found.ends
-    if cell.method == "symmetric":
-        half = found.quantile * np.sqrt(np.diag(found.covariance))
-        ends = fitted.constants[:, None] + np.array([-1.0, 1.0]) * half[:, None]
+    half = found.quantile * np.sqrt(np.diag(found.covariance))
+    parabola = np.abs(law.truth.constants - found.constants) <= half
     if cell.method == "bootstrap":
         ends = _bootstrap(fitted, inputs, target, spread, errors, int(cell.settings["resamples"]), rng)
     truth = law.truth.constants
     return {
         "law": law.truth.infix(),
         "held": ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).tolist(),
+        "parabola": parabola.tolist() if cell.method == "interval" else [],
         "below": (truth < ends[:, 0]).tolist(),
         "bounded": np.isfinite(ends).all(axis=1).tolist(),
         "ratio": _ratios(found.ends, ends) if cell.method == "bootstrap" else [],
@@ -226,12 +260,12 @@ def report(records: Sequence[Record]) -> Report:
             if len(cells) > 1:
                 rows.append([f"{method}, {errors}", str(number), "all", *_figures(some)])
     headings = [
-        "method, errors", "rows", "noise", "constants", "held", "truth below", "truth above", "unbounded", "width",
-        "curve", "measurement", "CPU-ms",
+        "method, errors", "rows", "noise", "constants", "held", "parabola", "truth below", "truth above", "unbounded",
+        "width", "curve", "measurement", "CPU-ms",
     ]  # fmt: skip
     notes = [
-        f"Held: share of intervals of {100 * _NOMINAL:.0f} % that hold the true constant. Unbounded: with no end "
-        "on some side. Width: median width over that of the bootstrap. Curve, measurement: share of fresh rows "
+        f"Held: share of intervals of {100 * _NOMINAL:.0f} % that hold the true constant; parabola: the same where "
+        "no profile is followed. Unbounded: with no end on some side. Width: median width over that of the bootstrap. Curve, measurement: share of fresh rows "
         "whose true value, or new measurement, lies in its band. CPU-ms: of a table, its fit included.",
         *failures(records),
     ]
@@ -242,6 +276,7 @@ def _figures(records: Sequence[Record]) -> list[str]:
     done = good(records)
     tables = [table for record in done for table in record.result["tables"]]
     held = [each for table in tables for each in table["held"]]
+    parabola = [each for table in tables for each in table["parabola"]]
     below = [each for table in tables for each in table["below"]]
     bounded = [each for table in tables for each in table["bounded"]]
     bands = [table["band"] for table in tables if table["band"]]
@@ -249,7 +284,7 @@ def _figures(records: Sequence[Record]) -> list[str]:
     milliseconds = 1e3 * sum(record.result["cpu_seconds"] for record in done) / max(len(tables), 1)
     return [
         status_note(records) or f"{len(held):,}",
-        *(_percent(share) for share in (_mean(held), _mean(below), above, 1.0 - _mean(bounded))),
+        *(_percent(share) for share in (_mean(held), _mean(parabola), _mean(below), above, 1.0 - _mean(bounded))),
         decimals(median(ratio for table in tables for ratio in table["ratio"]), 2),
         *(_percent(_mean([band[kind] for band in bands])) for kind in range(2)),
         decimals(milliseconds, 1),

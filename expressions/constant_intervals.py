@@ -22,6 +22,9 @@ _ROUNDS = 12  # looks at a profile for each end of an interval
 _CLOSE = 0.02  # relative deviation of a rise at which an end is found
 _FARTHEST = 1e3  # half widths of the parabola at which a profile has no end
 _LARGEST_STEP, _SMALLEST_STEP = 3.0, 0.1  # factors from one look to the next
+_ROWS_TO_COMPARE = 20  # below which residuals cannot tell whether errors differ
+_UNEQUAL = 9.21  # chi square of two degrees of freedom that chance exceeds in one of 100 cases
+_LEAST_FREE = 1e-3  # part of a row's residual that its own pull on the equation leaves
 _SINGULAR = 1e-10  # eigenvalue of the scaled Gram matrix below which a direction is not determined
 _INVOLVED = 1e-2  # part of a constant in such a direction from which it is not determined itself
 
@@ -33,14 +36,15 @@ class ConstantIntervals:
     Attributes:
         constants: constants as the rows have them, in the middle of their intervals. `[constants]`
         ends: lower and upper end for each constant; infinite on a side on which the rows give none, NaN where
-            there is nothing to tell from: rows are no more than constants, or the equation or a derivative of it is not
-            finite on some row. `[constants, 2]`
+            there is nothing to tell from: rows are no more than constants, or the equation or one of its
+            derivatives is not finite on some row. `[constants, 2]`
         covariance: covariance of the fitted constants, in the directions that the rows determine.
             `[constants, constants]`
         noise: standard deviation of the rows' errors; of a typical row, where they have different ones.
         freedom: degrees of freedom of that estimate; infinite where the errors are known.
         level: probability that an interval is to hold the true value.
         excess: standard deviation of the errors over the one that was given; NaN where none was.
+        unequal: whether errors of different variance were allowed for.
     """
 
     constants: np.ndarray
@@ -50,6 +54,7 @@ class ConstantIntervals:
     freedom: float
     level: float
     excess: float = math.nan
+    unequal: bool = False
 
     @classmethod
     def unknown(cls, expression: Expression, level: float = 0.95) -> ConstantIntervals:
@@ -115,6 +120,7 @@ def constant_intervals(
     *,
     weights: np.ndarray | None = None,
     known_errors: bool = False,
+    unequal: bool | None = None,
     rows: int | None = None,
     refit: bool = True,
     level: float = 0.95,
@@ -134,6 +140,10 @@ def constant_intervals(
         weights: weights of the squared errors, inverse to the errors' variances; None: all alike. `[rows]`
         known_errors: whether the variances are the inverse weights themselves, as they are of standard deviations
             in the target's own unit; else they are so but for one factor, which the residuals tell.
+        unequal: whether to allow for errors whose variances differ, other than by the weights, by the sandwich
+            HC3 (MacKinnon and White, Journal of Econometrics 29, 1985); None: where the residuals show it, and the
+            errors are not known. They show it by a studentised test of their squares against the equation's values
+            and their squares, at 1 % (Koenker, Journal of Econometrics 17, 1981).
         rows: number of measurements that the rows stand for, where some stand for several; None: one each. A row
             that stands for several has so many times the weight.
         refit: whether the constants are fitted once more, so that an interval has its middle where the rows have
@@ -151,13 +161,36 @@ def constant_intervals(
         return ConstantIntervals.unknown(expression, level)
     found = profile.intervals(_quantile(level, math.inf if known_errors else freedom))
     middle = profile.constants if refit else expression.constants
+    residuals = np.asarray(target - profile.fitted(inputs))
+    weight = np.ones(len(target)) if weights is None else weights
+    noise = math.sqrt(float(np.mean(np.square(residuals[weight > 0]))) * counted / freedom)
+    if unequal is None:
+        unequal = not known_errors and _differ(profile.fitted(inputs), np.sqrt(weight) * residuals)
+    covariance = profile.covariance
+    if unequal:
+        covariance = profile.sandwich(residuals, weight, counted)
+        with np.errstate(all="ignore"):
+            wider = np.sqrt(np.diag(covariance) / np.diag(profile.covariance))
+        wider = np.where(np.isfinite(wider), wider, 1.0)[:, None]
+        found = profile.constants[:, None] + wider * (found - profile.constants[:, None])
     found += (middle - profile.constants)[:, None]
-    residuals = np.asarray(target - profile.fitted(inputs))[slice(None) if weights is None else weights > 0]
-    noise = math.sqrt(float(np.mean(np.square(residuals))) * counted / freedom)
     if not known_errors:
-        return ConstantIntervals(middle, found, profile.covariance, noise, freedom, level)
+        return ConstantIntervals(middle, found, covariance, noise, freedom, level, unequal=unequal)
     excess = math.sqrt(profile.squares / freedom)
-    return ConstantIntervals(middle, found, profile.covariance, noise, math.inf, level, excess)
+    return ConstantIntervals(middle, found, covariance, noise, math.inf, level, excess, unequal)
+
+
+def _differ(values: np.ndarray, residuals: np.ndarray) -> bool:
+    """Whether squared residuals go with an equation's values by more than chance."""
+    rows = len(values)
+    if rows < _ROWS_TO_COMPARE:
+        return False
+    squares = np.square(residuals / np.sqrt(np.mean(np.square(residuals))))
+    scaled = (values - values.mean()) / (np.std(values) or 1.0)
+    columns = np.column_stack([np.ones(rows), scaled, np.square(scaled)])
+    left = squares - columns @ np.linalg.lstsq(columns, squares, rcond=None)[0]
+    explained = 1.0 - float(np.sum(np.square(left)) / np.sum(np.square(squares - squares.mean())))
+    return rows * explained > _UNEQUAL
 
 
 @dataclass
@@ -214,8 +247,8 @@ class _Profile:
         gram, self._total = gram_of_constants(fitted, inputs, target, weights, nothing_settled)
         self.squares = float(gram[-1, -1])
         self._variance = 1.0 if freedom is None else self.squares / freedom
-        self._inverse, self._loose = _inverse(gram[:-1, :-1])
-        self.covariance = self._inverse * self._variance
+        self.inverse, self._loose = _inverse(gram[:-1, :-1])
+        self.covariance = self.inverse * self._variance
         """Covariance of the constants, in the directions that the rows determine. `[constants, constants]`"""
 
     def intervals(self, quantile: float) -> np.ndarray:
@@ -232,6 +265,21 @@ class _Profile:
         for end in self._followed(ends, quantile) if len(half) <= _MOST_FOLLOWED else []:
             found[end.constant, int(end.side > 0)] = self.constants[end.constant] + end.side * end.distance
         return found
+
+    def sandwich(self, residuals: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+        """Covariance of the constants by HC3, whatever the variance of each row's error. `[constants, constants]`
+
+        Args:
+            residuals: target minus the equation's values. `[rows]`
+            weights: weights of the squared errors. `[rows]`
+            count: number of measurements that the rows stand for.
+        """
+        slopes = gradient_by_constants(self.fitted, self._data[0])
+        slopes = np.where(np.isnan(slopes), 0.0, slopes)
+        several = count / np.count_nonzero(weights)
+        leverage = weights / several * np.sum((slopes @ self.inverse) * slopes, axis=1)
+        pushed = slopes * (weights * residuals / np.maximum(1.0 - leverage, _LEAST_FREE))[:, None]
+        return np.asarray(self.inverse @ (pushed.T @ pushed / several) @ self.inverse)
 
     def _followed(self, ends: list[_End], quantile: float) -> list[_End]:
         """The ends of constants whose profile is no parabola, moved to where they belong."""
@@ -270,7 +318,7 @@ class _Profile:
         starts = np.empty((2, *held.shape))
         for row, end in enumerate(ends):
             held[row, end.constant] = True
-            along = self._inverse[:, end.constant] / self._inverse[end.constant, end.constant]
+            along = self.inverse[:, end.constant] / self.inverse[end.constant, end.constant]
             starts[0, row] = self.constants + end.side * end.distance * along
             starts[1, row] = starts[0, row] if end.fitted is None else end.fitted
             starts[1, row, end.constant] = starts[0, row, end.constant]
