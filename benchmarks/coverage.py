@@ -6,8 +6,8 @@ is taken when 1,000 rows with 1 % noise determine all of its constants. A cell d
 many rows and as much noise as its name says; the constants are fitted to it, starting from the true ones, and each
 has its interval.
 
-`interval` is what the project shows; `equal` always takes errors for alike, `sandwich` never does; `bootstrap` is the
-parametric one, on some of the laws.
+`interval` is what the project shows; `equal` always takes errors for alike, `sandwich` never does; `bootstrap` is
+the parametric one, on some of the laws.
 
 `equal` errors have one variance on all rows; `growing` errors have a standard deviation in proportion to the
 target's distance from its smallest value, from a fifth of the mean one on; `known` errors do the same, and the
@@ -260,13 +260,14 @@ def report(records: Sequence[Record]) -> Report:
             if len(cells) > 1:
                 rows.append([f"{method}, {errors}", str(number), "all", *_figures(some)])
     headings = [
-        "method, errors", "rows", "noise", "constants", "held", "parabola", "truth below", "truth above", "unbounded",
-        "width", "curve", "measurement", "CPU-ms",
+        "method, errors", "rows", "noise", "constants", "held", "parabola", "truth below", "truth above",
+        "unbounded", "width", "curve", "measurement", "CPU-ms",
     ]  # fmt: skip
     notes = [
-        f"Held: share of intervals of {100 * _NOMINAL:.0f} % that hold the true constant; parabola: the same where "
-        "no profile is followed. Unbounded: with no end on some side. Width: median width over that of the bootstrap. Curve, measurement: share of fresh rows "
-        "whose true value, or new measurement, lies in its band. CPU-ms: of a table, its fit included.",
+        f"Held: share of intervals of {100 * _NOMINAL:.0f} % that hold the true constant; parabola: the same with "
+        "no profile followed. Unbounded: with no end on some side. Width: median width over the bootstrap's. "
+        "Curve, measurement: share of fresh rows whose true value, or new measurement, lies in its band. CPU-ms: "
+        "of a table, its fit included.",
         *failures(records),
     ]
     return Report([Grid("Coverage of intervals", headings, rows)], notes)

@@ -11,7 +11,7 @@ import numpy as np
 from expressions.constant_intervals import ConstantIntervals
 from expressions.expression import Expression
 from expressions.limits import MAX_TOKENS
-from foundation.schema import Check, FormatError, list_of, number, optional, record
+from foundation.schema import Check, FormatError, list_of, number, optional, record, truth
 
 __all__ = ["INTERVALS", "plain_intervals", "restored_intervals"]
 
@@ -27,6 +27,7 @@ INTERVALS = optional(
             "freedom": optional(number(0.0)),
             "level": number(0.0, 1.0),
             "excess": optional(number(0.0)),
+            "unequal": truth,
         }
     )
 )
@@ -51,6 +52,7 @@ def plain_intervals(intervals: ConstantIntervals | None) -> dict[str, Any] | Non
         "freedom": _or_none(intervals.freedom),
         "level": intervals.level,
         "excess": _or_none(intervals.excess),
+        "unequal": intervals.unequal,
     }
 
 
@@ -79,6 +81,7 @@ def restored_intervals(found: Mapping[str, Any] | None, expression: Expression) 
         freedom=math.inf if found["freedom"] is None else found["freedom"],
         level=found["level"],
         excess=math.nan if found["excess"] is None else found["excess"],
+        unequal=found["unequal"],
     )
 
 

@@ -83,6 +83,36 @@ def test_no_interval_where_there_are_no_rows_to_spare() -> None:
     assert constant_intervals(parse("x0"), x, np.array([3.0, 5.1])).ends.shape == (0, 2)
 
 
+def test_of_unequal_errors_they_are_those_of_the_sandwich() -> None:
+    """HC3 of a straight line, written out; equal errors are taken for that in 99 of 100 cases."""
+    rng = np.random.default_rng(10)
+    line, x = parse("2*x0 + 1"), rng.uniform(0, 3, 200)
+    y = 2.0 * x + 1.0 + 0.2 * x * rng.normal(size=200)
+    found = constant_intervals(line, x[:, None], y)
+    assert found.unequal
+    columns = np.stack([x, np.ones(200)], axis=1)
+    inverse = np.linalg.inv(columns.T @ columns)
+    residuals = y - columns @ (inverse @ columns.T @ y)
+    pushed = columns * (residuals / (1.0 - np.sum((columns @ inverse) * columns, axis=1)))[:, None]
+    assert found.covariance == pytest.approx(inverse @ pushed.T @ pushed @ inverse, rel=1e-6)
+    half = found.quantile * np.sqrt(np.diag(found.covariance))
+    assert np.ptp(found.ends, axis=1) == pytest.approx(2.0 * half, rel=1e-6)
+    assert not constant_intervals(line, x[:, None], y, weights=x**-2.0).unequal
+    alike = (constant_intervals(line, x[:, None], columns @ [2.0, 1.0] + rng.normal(size=200)) for _ in range(50))
+    assert sum(each.unequal for each in alike) <= 4
+
+
+def test_of_unequal_errors_a_long_table_says_what_its_part_says() -> None:
+    rng = np.random.default_rng(11)
+    x = rng.uniform(0, 3, (12_000, 1))
+    y = 2.0 * x[:, 0] + 0.2 * x[:, 0] * rng.normal(size=12_000)
+    [slope], *_ = np.linalg.lstsq(x, y)
+    some = Measurements.of(x, y).intervals(parse(f"{float(slope)!r}*x0"))
+    everything = constant_intervals(parse("2*x0"), x, y)
+    assert some.unequal
+    assert np.ptp(some.ends) == pytest.approx(np.ptp(everything.ends), rel=0.1)
+
+
 def test_where_derivatives_overflow_nothing_is_known() -> None:
     x = 1e200 * np.linspace(1.0, 2.0, 20)[:, None]
     equation = parse("sin(2.0*x0)")

@@ -195,7 +195,7 @@ def equation(**changes: Any) -> dict[str, Any]:
 def intervals(**changes: Any) -> dict[str, Any]:
     return {
         "constants": [2.0], "ends": [[1.9, None]], "covariance": [[0.01]], "noise": 0.1, "freedom": None,
-        "level": 0.95, "excess": None,
+        "level": 0.95, "excess": None, "unequal": False,
     } | changes  # fmt: skip
 
 
