@@ -23,7 +23,7 @@ _CLOSE = 0.02  # relative deviation of a rise at which an end is found
 _FARTHEST = 1e3  # half widths of the parabola at which a profile has no end
 _LARGEST_STEP, _SMALLEST_STEP = 3.0, 0.1  # factors from one look to the next
 _ROWS_TO_COMPARE = 20  # below which residuals cannot tell whether errors differ
-_UNEQUAL = 9.21  # chi square of two degrees of freedom that chance exceeds in one of 100 cases
+_UNEQUAL = 4.605  # chi square of two degrees of freedom that chance exceeds in one of 10 cases
 _LEAST_FREE = 1e-3  # part of a row's residual that its own pull on the equation leaves
 _SINGULAR = 1e-10  # eigenvalue of the scaled Gram matrix below which a direction is not determined
 _INVOLVED = 1e-2  # part of a constant in such a direction from which it is not determined itself
@@ -143,7 +143,7 @@ def constant_intervals(
         unequal: whether to allow for errors whose variances differ, other than by the weights, by the sandwich
             HC3 (MacKinnon and White, Journal of Econometrics 29, 1985); None: where the residuals show it, and the
             errors are not known. They show it by a studentised test of their squares against the equation's values
-            and their squares, at 1 % (Koenker, Journal of Econometrics 17, 1981).
+            and their squares, at 10 % (Koenker, Journal of Econometrics 17, 1981).
         rows: number of measurements that the rows stand for, where some stand for several; None: one each. A row
             that stands for several has so many times the weight.
         refit: whether the constants are fitted once more, so that an interval has its middle where the rows have

@@ -84,7 +84,7 @@ def test_no_interval_where_there_are_no_rows_to_spare() -> None:
 
 
 def test_of_unequal_errors_they_are_those_of_the_sandwich() -> None:
-    """HC3 of a straight line, written out; equal errors are taken for that in 99 of 100 cases."""
+    """HC3 of a straight line, written out; equal errors are taken for that in 9 of 10 cases."""
     rng = np.random.default_rng(10)
     line, x = parse("2*x0 + 1"), rng.uniform(0, 3, 200)
     y = 2.0 * x + 1.0 + 0.2 * x * rng.normal(size=200)
@@ -99,7 +99,7 @@ def test_of_unequal_errors_they_are_those_of_the_sandwich() -> None:
     assert np.ptp(found.ends, axis=1) == pytest.approx(2.0 * half, rel=1e-6)
     assert not constant_intervals(line, x[:, None], y, weights=x**-2.0).unequal
     alike = (constant_intervals(line, x[:, None], columns @ [2.0, 1.0] + rng.normal(size=200)) for _ in range(50))
-    assert sum(each.unequal for each in alike) <= 4
+    assert sum(each.unequal for each in alike) <= 12
 
 
 def test_of_unequal_errors_a_long_table_says_what_its_part_says() -> None:
