@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.cells import Cell, Ledger, Record
 from benchmarks.report import Grid, Report, decimals, failures, good, group, median
 from benchmarks.suites import Suite
-from benchmarks.trust_rules import RULES
+from benchmarks.trust_rules import RULES, error_of
 from benchmarks.trust_tables import NOISES, ROWS, SETS, NoisyTable, name_of, noisy_table
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -36,7 +36,7 @@ _LEAST_ROWS = 30  # of the tables whose fronts the summary asks about
 
 def run(cell: Cell) -> dict[str, Any]:
     """Search on one table, and store its front."""
-    from benchmarks.trust_fronts import front_record
+    from benchmarks.trust_fronts import front_record, law_record
 
     table = noisy_table(cell.problem, Path(cell.out) / "trust")
     worked = time.process_time()
@@ -52,6 +52,7 @@ def run(cell: Cell) -> dict[str, Any]:
         "total_squares": float(np.sum(np.square(centred) if weights is None else weights * np.square(centred))),
         "known_errors": weights is not None,
         "front": front_record(found["front"], inputs, target, weights, table),
+        "law": law_record(inputs, target, weights, table, found["front"][0].price),
         "chosen": found["chosen"],
         "cpu_seconds": worked,
         "stopped": found["stopped"],
@@ -174,6 +175,11 @@ def report(records: Sequence[Record]) -> Report:
                 list(_of_held(with_law)),
             ),
             Grid(
+                f"{method}: the law would be picked, of the fronts that lack it, if it stood on them",
+                ["noise", "fronts", *_ANEW],
+                list(_would_be_picked(with_law)),
+            ),
+            Grid(
                 f"{method}: right structure picked, and no constant too many",
                 ["noise", "n", *RULES],
                 list(_bare(with_law)),
@@ -192,6 +198,7 @@ def report(records: Sequence[Record]) -> Report:
     return Report(grids or [Grid("Trust", [*_HEADINGS, *RULES], [])], [*_NOTES, *used, *failures(records)])
 
 
+_ANEW = tuple(rule for rule in RULES if rule != "chosen")  # that can be asked again
 _HEADINGS = ["noise", "rows", "n", "on the front"]
 _NOTES = (
     "right: the structure fits the law to 1e-10 once its constants are fitted to fresh rows without noise, and "
@@ -254,6 +261,32 @@ def _of_held(results: Sequence[dict[str, Any]]) -> list[list[str]]:
         shares = [_share(pick["right"] for pick in _picks(held, rule)) for rule in RULES]
         rows.append([noise, str(len(held)), *shares])
     return rows
+
+
+def _would_be_picked(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Whether the choice or the search is at fault: where the law would win, the search has missed it."""
+    rows = []
+    for noise, noisy in _by_noise([result for result in results if result.get("law")]):
+        lacking = [result for result in noisy if not any(entry["right"] for entry in result["front"])]
+        shares = []
+        for rule in _ANEW:
+            picks = [(front, RULES[rule]({**result, "front": front})) for result, front in _offered(lacking)]
+            shares.append(_share(front[pick]["right"] for front, pick in picks))
+        rows.append([noise, str(len(lacking)), *shares])
+    return rows
+
+
+def _offered(results: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Results with their fronts, on which the law is offered, too."""
+    offered = []
+    for result in results:
+        front: list[dict[str, Any]] = []
+        entries = [*result["front"], result["law"]]
+        for entry in sorted(entries, key=lambda entry: (entry["complexity"], error_of(result, entry))):
+            if not front or error_of(result, entry) < error_of(result, front[-1]):
+                front.append(entry)
+        offered.append((result, front))
+    return offered
 
 
 def _bare(results: Sequence[dict[str, Any]]) -> list[list[str]]:

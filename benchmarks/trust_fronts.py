@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.trust_laws import size_of
 from benchmarks.trust_tables import NoisyTable
 from benchmarks.trust_verdict import Verdict, constants_of, verdicts
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.fitting.reach import gram_of_constants
 from expressions.numbering import plain
+from searches.common.regression_task import RegressionTask
 from searches.pareto_front import Candidate
 
-__all__ = ["front_record"]
+__all__ = ["front_record", "law_record"]
 
 _STEPS = 20  # of the fit of the constants to all rows that the search had
 
@@ -58,6 +60,27 @@ def front_record(
         _entry(candidate, _facts(candidate.expression, *rows), _facts(fitted, *rows, whole=True), verdict)
         for candidate, fitted, verdict in zip(candidates, again, verdicts(expressions, table), strict=True)
     ]
+
+
+def law_record(
+    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, table: NoisyTable, price: float | None
+) -> dict[str, Any] | None:
+    """The entry that the law would have on the front, its constants fitted to the rows; None where it has no form.
+
+    The rows are those of `front_record`. All of them fit and judge, so both of its errors are the same.
+
+    Args:
+        inputs: inputs of the search. `[rows, variables]`
+        target: target of the search. `[rows]`
+        weights: weights of the squared errors; None: all alike. `[rows]`
+        table: table of these rows.
+        price: what a node costs, as the other candidates say, see `searches.pareto_front.Candidate`.
+    """
+    if table.law.truth is None:
+        return None
+    [fitted] = fit_constants([table.law.truth], inputs, target, iterations=_STEPS, weights=weights).expressions
+    task = RegressionTask(inputs, target, weights=weights, node_price=price)
+    return front_record([task.judge(fitted, size_of(fitted))], inputs, target, weights, table)[0]
 
 
 def _entry(

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import trust
 from benchmarks.cells import FAILED, OK, Cell, Ledger, Record, run_cells
 from benchmarks.processor_clock import ProcessorClock
-from benchmarks.trust_fronts import front_record
+from benchmarks.trust_fronts import front_record, law_record
 from benchmarks.trust_laws import NODES, Law, drawn_law, size_of, special_law, template_law
 from benchmarks.trust_rules import RULES, bic, code_length
 from benchmarks.trust_tables import NOISES, ROWS, NoisyTable, name_of, noisy_table
@@ -170,6 +170,7 @@ def result_of(law: str, *front: str, noise: float = 0.1, rows: int = 40, kind: s
         "rows": rows,
         "total_squares": float(np.sum((table.target - table.target.mean()) ** 2)),
         "front": front_record(found, table.inputs, table.target, None, table),
+        "law": law_record(table.inputs, table.target, None, table, None),
         "chosen": 0,
         "cpu_seconds": 3.0,
     }
@@ -259,8 +260,9 @@ def test_shares_are_of_tables_with_a_law_and_by_noise() -> None:
     chosen = grids[0].columns.index("chosen")
     assert grids[0].rows[-1][: chosen + 1] == ["all", "all", "3", "67 %", "33 %"]
     assert grids[1].rows[-1][:3] == ["all", "2", "50 %"]
-    assert grids[2].rows[-1][:3] == ["all", "3", "33 %"]
-    assert [row[:2] for row in grids[4].rows] == [["a law beyond the operators", "1"]]
+    assert grids[2].rows[-1] == ["all", "1", *["100 %"] * 4]  # the law would win where it was not found
+    assert grids[3].rows[-1][:3] == ["all", "3", "33 %"]
+    assert [row[:2] for row in grids[5].rows] == [["a law beyond the operators", "1"]]
 
 
 def test_words_stand_for_tables_of_a_set() -> None:
