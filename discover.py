@@ -206,6 +206,9 @@ def network_parser(program: str) -> argparse.ArgumentParser:
 def run_network(given: argparse.Namespace) -> None:
     """Read the network, print its equations."""
     from foundation.terminal import say
+    from foundation.weight_files import check_network_file
+
+    check_network_file(given.file)  # before torch is imported
     from rediscover.network_reading import read_network
 
     say(read_network(given.file, activation=given.activation))

@@ -13,6 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from configs.classes import check_class
+from configs.devices import check_devices_can_be_there
+from configs.named_files import check_named_files
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, CheckpointSettings, LoggerSettings, RunSettings, TrainerSettings
 from configs.systems import SYSTEMS, name_of, tables
@@ -54,12 +56,14 @@ def check_config(config: DictConfig) -> None:
         raise ConfigError("resume and ckpt_path are two ways to go on: give one of them")
     for group in ("model", "data", "search"):
         _check_group(group, plain[group])
+    _check_layers(plain["model"])
     _check_system(plain)
     _check_end(config)
     _check_search(plain["search"], name_of("data", plain["data"]["_target_"]))
     _check_table(config.data, single=name_of("model", config.model.get("_target_")) not in _IN_DOUBLE)
     _check_problem(config.data)
     _check_network(config)
+    check_named_files(name_of("model", plain["model"]["_target_"]), plain)
 
 
 def _check_sections(plain: Mapping[str, Any]) -> None:
@@ -97,6 +101,7 @@ def _check_trainer(options: Mapping[str, Any]) -> None:
         if name in options:
             raise ConfigError(f"trainer.{name} is for the run to decide: leave it out; {instead}")
     TrainerSettings.of(options)
+    check_devices_can_be_there(options)
 
 
 def _check_system(plain: Mapping[str, Any]) -> None:
@@ -143,15 +148,23 @@ def _check_group(group: str, options: Mapping[str, Any]) -> None:
         settings.of({name: values.pop(name) for name in names if name in values})
 
 
+def _check_layers(options: Mapping[str, Any]) -> None:
+    """The functions of an equation learner must be there."""
+    if "layers" not in options:
+        return
+    from expressions.equation_learner.architecture import Architecture, ArchitectureError
+
+    try:
+        Architecture(options["layers"], features=1)
+    except ArchitectureError as error:
+        raise ConfigError(f"model.layers: {error}") from error
+
+
 def _check_network(config: DictConfig) -> None:
     """What the one network that is to be read lacks."""
     network = config.data.get("network")
     if network is None:
         return
-    if not Path(str(network)).is_file():
-        raise ConfigError(
-            f"data.network={network} does not exist: give a safetensors file, or a state_dict saved by torch"
-        )
     if config.model.get("init") == "scratch" and config.ckpt_path is None:
         raise ConfigError(
             "data.network needs a trained reader: give ckpt_path=FILE, or leave out model.init=scratch"

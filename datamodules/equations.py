@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 
 from datamodules.loading.numbered_batches import Batch, NumberedBatches
 from datamodules.settings.equations import EquationsSettings
-from datamodules.settings.streams import OPERATOR_NAMES, StreamSettings
+from datamodules.settings.streams import OPERATOR_NAMES
 from datamodules.streams.corpus import Corpus, CorpusLoader
 from datamodules.streams.corpus_files import Content
 from datamodules.streams.corpus_freezing import freeze
@@ -87,7 +87,7 @@ class Equations(LightningDataModule):
     @property
     def _content(self) -> Content:
         """The settings that a corpus must share, by the names of the arguments."""
-        return Content(self.settings.part(StreamSettings).content(), self.vocabulary.names, self.batch_size)
+        return Content.of(self.settings)
 
     def train_dataloader(self) -> StreamLoader | CorpusLoader:
         """The stream, or the corpus; Lightning tells it the epoch."""

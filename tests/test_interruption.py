@@ -180,18 +180,20 @@ def test_compare_calls_an_interrupted_run_that(tmp_path: Path, capsys: pytest.Ca
 def test_nothing_is_left_of_what_did_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def refuse(folder: Path) -> None:
+    def refuse(folder: Path, sweep: bool = False) -> None:
+        with pytest.raises(UserError), nothing_left(folder):
+            begin(folder, sweep)
+
+    def begin(folder: Path, sweep: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with claimed(folder):
-            pass
-        with pytest.raises(UserError), nothing_left(folder):
-            raise UserError("no")
+            if sweep:
+                (folder.parent / "multirun.yaml").touch()
+        raise UserError("no")
 
     refuse(tmp_path / "logs" / "gmeql" / "now")
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "logs" / "gmeql").mkdir(parents=True)
-    (tmp_path / "logs" / "gmeql" / "multirun.yaml").touch()
-    refuse(tmp_path / "logs" / "gmeql" / "now")
+    refuse(tmp_path / "logs" / "gmeql" / "now", sweep=True)
     assert list(tmp_path.iterdir()) == []
     refuse(tmp_path)  # hydra.run.dir=.
     (tmp_path / "mine").mkdir()
@@ -217,6 +219,25 @@ def test_what_is_refused_late_or_in_a_sweep_leaves_nothing(tmp_path: Path, comma
         ended = command(*arguments)
         assert ended.code == 2, ended.err
         assert list(tmp_path.iterdir()) == [], arguments
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.run.dir=mine/own"],
+        ["hydra.run.dir=mine/own/deep/run"],
+        ["-m", "seed=1,2", "hydra.sweep.dir=mine/own"],
+        ["-m", "seed=1,2", "hydra.sweep.dir=mine", "hydra.sweep.subdir=own"],
+    ],
+    ids=" ".join,
+)
+def test_a_refused_command_leaves_the_users_empty_folders(
+    arguments: list[str], tmp_path: Path, command: Callable
+) -> None:
+    (tmp_path / "mine" / "own").mkdir(parents=True)
+    ended = command(*arguments, "logger=csv", "data.max_rows=10000000", "model.latents=0")
+    assert ended.code == 2, ended.err
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["mine", "mine/own"]
 
 
 def test_compare_passes_by_what_never_began(tmp_path: Path) -> None:

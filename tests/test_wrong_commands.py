@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig, OmegaConf
 
 from configs.complaints import GROUPS, choices_of, explain, suggestion
+from configs.devices import STRATEGIES, DeviceError, check_devices_can_be_there
 from configs.registry import SETTINGS
 from configs.run_settings import OWN_OF_A_RUN, RunSettings, TrainerSettings
 from configs.synonyms import SYNONYMS
 from configs.systems import SYSTEMS, name_of, tables
 from configs.validation import check_config
 from configs.words import WordError, checked_words
+from datamodules.settings.equations import EquationsSettings
+from datamodules.settings.network_weights import NetworkWeightsSettings
+from datamodules.streams.corpus_files import Content
 from foundation.errors import UserError
 from foundation.folders import FolderError, check_folder
+from foundation.weight_files import safetensors_words, weights_kind
+from modules.pretrained import CVAE_SMALL, WEIGHTS_TO_TOKENS_SMALL
 from rediscover.training import compose
 from runs.command_line import spelled_out
 
@@ -91,6 +100,31 @@ WRONG: dict[str, str] = {
     "hydra.run.dir=FILE/x": "hydra.run.dir=FILE/x is no directory",
     "hydra.run.dir=": "names no directory",
     "hydra.sweep.dir=FILE -m seed=1,2": "hydra.sweep.dir=FILE is no directory",
+    "hydra.run.dir=/proc/x": "hydra.run.dir=/proc/x cannot be written to",
+    "trainer=ddp trainer.strategy=dpp": "trainer.strategy=dpp is none that Lightning has; did you mean ddp?",
+    "trainer=ddp trainer.strategy=deepspeed_stage_2": "needs the package deepspeed, which is not installed",
+    "trainer.accelerator=tpu": "needs the package torch_xla, which is not installed",
+    "+trainer.precision=transformer-engine": "needs the package transformer_engine",
+    "model=gmeql model.layers=[id,foo]": "model.layers: 'foo' in the layer 'foo' is not a function",
+    "model=gmeql_paper model.layers=[add*900]": "must have 1 to 200 nodes",
+    # files and folders that cannot be used
+    "model=cvae init=nowhere.pt": "or the path of a file of weights",
+    "model=cvae init=FOLDER": "or the path of a file of weights",
+    "model=cvae init=FILE": "model.init=FILE is no weights file, or a damaged one",
+    "model=weights_to_tokens init=FILE": "model.init=FILE is no weights file, or a damaged one",
+    "model=weights_to_tokens data.network=nowhere.pt": "data.network=nowhere.pt does not exist",
+    "model=weights_to_tokens data.network=FOLDER": "data.network=FOLDER is a folder: give a safetensors file",
+    "model=weights_to_tokens data.network=FILE": "data.network=FILE cannot be read safely",
+    "model=weights_to_tokens data.cache=FILE": "data.cache=FILE is no directory",
+    "model=cvae data.corpus=FILE": "data.corpus=FILE is no directory",
+    "model=cvae data.corpus=.": "data.corpus=. holds other things than a corpus",
+    "model=cvae data.corpus=/proc/x": "data.corpus=/proc/x cannot be written to",
+    "model=cvae data.skeletons=FILE": "data.skeletons=FILE is damaged, or no file of skeletons",
+    "model=cvae data.skeletons=FOLDER": "data.skeletons=FOLDER is a folder",
+    "model=cvae data.skeletons=FILE/x": "data.skeletons=FILE/x is no directory",
+    "search.archive=FILE": "FILE is no archive",
+    "search.archive=FOLDER": "is a folder, and not a regular file",
+    "search.archive=FILE/x": "the archive FILE/x cannot be written",
     # what does not go together
     "model=gmeql search=gp": "search=gp explains model=autoencoder, not model=gmeql: choose search=structures",
     "model=autoencoder search=elites": "explains model=gmeql_paper, not model=autoencoder: choose search=gp",
@@ -235,6 +269,79 @@ def test_the_trainers_arguments_are_known_one_by_one() -> None:
     assert set(trainer_keys()) | set(OWN_OF_A_RUN) == arguments
     assert not set(trainer_keys()) & set(OWN_OF_A_RUN)
     pl.Trainer(logger=False, **{n: v for n, v in TrainerSettings().as_mapping().items() if n != "accelerator"})
+
+
+def test_the_strategies_are_lightnings() -> None:
+    known = set(StrategyRegistry.available_strategies())
+    assert known <= set(STRATEGIES)
+    assert set(STRATEGIES) - known <= {"auto"}
+
+
+@pytest.mark.parametrize(
+    ("torch", "system", "hidden", "driver", "wanted", "words"),
+    [
+        ("2.13.0+cpu", "linux", None, True, "gpu", "this torch is built for the CPU alone"),
+        ("2.13.0", "linux", "", True, "cuda", "CUDA_VISIBLE_DEVICES hides all GPUs"),
+        ("2.13.0", "linux", None, False, "gpu", "no driver of a GPU"),
+        ("2.13.0", "linux", None, True, "mps", "only Apple's machines have it"),
+        ("2.13.0", "darwin", None, False, "cuda", "no CUDA"),
+        ("2.13.0", "linux", "1", True, "gpu", None),
+        ("2.13.0", "win32", None, False, "gpu", None),
+        ("2.13.0", "darwin", None, False, "gpu", None),
+        ("2.13.0", "darwin", None, False, "mps", None),
+        ("2.13.0+cpu", "linux", None, False, "auto", None),
+        ("2.13.0+cpu", "linux", None, False, "cpu", None),
+    ],
+)
+def test_devices_that_cannot_be_there_are_known_without_torch(
+    torch: str, system: str, hidden: str | None, driver: bool, wanted: str, words: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("configs.devices._torch_version", lambda: torch)
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("configs.devices.DRIVERS", ("/",) if driver else ())
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    if words is None:
+        check_devices_can_be_there({"accelerator": wanted})
+    else:
+        with pytest.raises(DeviceError, match=words):
+            check_devices_can_be_there({"accelerator": wanted})
+
+
+def test_weights_of_another_model_are_known_by_their_header(folder: Path) -> None:
+    for model, weights, other in (
+        ("cvae", WEIGHTS_TO_TOKENS_SMALL, "weights_to_tokens"),
+        ("weights_to_tokens", CVAE_SMALL, "cvae"),
+    ):
+        with pytest.raises(UserError, match=f"holds weights of model={other}: give a file of this model"):
+            check_config(own_keys(compose([f"model={model}", f"model.init='{weights}'"])))
+    check_config(own_keys(compose(["model=cvae", f"model.init='{CVAE_SMALL}'"])))
+    (folder / "header.safetensors").write_bytes((9).to_bytes(8, "little") + b"{" + b"x" * 20)
+    assert weights_kind(folder / "header.safetensors") == "safetensors"
+    assert safetensors_words(folder / "header.safetensors") is None
+    (folder / "short.safetensors").write_bytes((99).to_bytes(8, "little") + b"{" + b"x" * 20)
+    assert weights_kind(folder / "short.safetensors") is None
+
+
+def test_what_is_there_need_not_be_writable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = ["model=cvae", "data.corpus=corpus", "logger=csv"]
+    options: Any = OmegaConf.to_container(own_keys(compose(corpus)).data, resolve=True)
+    content = Content.of(EquationsSettings.of({key: value for key, value in options.items() if key != "_target_"}))
+    header = {
+        "format": "rediscover corpus 1", "settings": content.settings, "vocabulary": list(content.vocabulary),
+        "batch_size": content.batch_size, "seed": 0, "epoch_samples": 1, "shard_batches": 1,
+    }  # fmt: skip
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "corpus.json").write_text(json.dumps(header))
+    zoo = NetworkWeightsSettings().name
+    (folder / "cache" / zoo).mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    check_config(own_keys(compose(corpus)))
+    check_config(own_keys(compose(["model=weights_to_tokens", "data.cache=cache", "logger=csv"])))
+    with pytest.raises(UserError, match=r"data\.variables"):
+        check_config(own_keys(compose([*corpus, "data.variables=3"])))
 
 
 def test_an_unknown_preset_is_left_to_hydra() -> None:

@@ -19,12 +19,25 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.settings.equations import EquationsSettings
+from datamodules.settings.streams import OPERATOR_NAMES, StreamSettings
+from expressions.skeleton import INTEGERS
+from expressions.vocabulary import Vocabulary
 from foundation.errors import UserError
 from foundation.files import FileError, check_plain_folder, read_regular
 from foundation.schema import FormatError, choice, json_content, list_of, mapping_of, record, text
 from foundation.schema import whole as whole_number
 
-__all__ = ["Content", "checksum", "damaged", "missing_shards", "read_header", "read_index", "shard_folder"]
+__all__ = [
+    "Content",
+    "check_is_ours",
+    "checksum",
+    "damaged",
+    "missing_shards",
+    "read_header",
+    "read_index",
+    "shard_folder",
+]
 
 FORMAT = "rediscover corpus 1"
 HEADER, INDEX, LOCK = "corpus.json", "index.json", ".lock"
@@ -68,6 +81,23 @@ class Content:
     settings: Mapping[str, Any]
     vocabulary: Sequence[str]
     batch_size: int
+
+    @classmethod
+    def of(cls, settings: EquationsSettings) -> Content:
+        """Description of the samples that settings lead to."""
+        vocabulary = Vocabulary(list(OPERATOR_NAMES), settings.variables, INTEGERS)
+        return cls(settings.part(StreamSettings).content(), vocabulary.names, settings.batch_size)
+
+
+def check_is_ours(folder: Path) -> None:
+    """Make sure that a folder holds a corpus, or nothing but what a process left that was killed as it began one.
+
+    Raises:
+        UserError: the folder holds other things.
+    """
+    others = [path for path in folder.iterdir() if not path.name.startswith((LOCK, f"{HEADER}."))]
+    if others and not (folder / HEADER).exists():  # in this order: a header is written before anything else
+        raise UserError(f"data.corpus={folder} holds other things than a corpus: choose an empty folder")
 
 
 def read_header(folder: Path, content: Content) -> dict[str, Any]:

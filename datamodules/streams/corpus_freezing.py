@@ -28,6 +28,7 @@ from datamodules.streams.corpus_files import (
     LOCK,
     TYPES,
     Content,
+    check_is_ours,
     checksum,
     missing_shards,
     read_header,
@@ -102,7 +103,7 @@ def freeze(
             return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_is_ours(folder)
+        check_is_ours(folder)
         with locked(folder / LOCK, f"freezing {folder}") as alone:
             if not (folder / HEADER).exists():
                 own = {"seed": seed, "epoch_samples": epoch_samples}
@@ -119,13 +120,6 @@ def freeze(
         raise UserError(
             f"data.corpus={folder} cannot be written ({error.strerror}): choose another folder, or make room"
         ) from error
-
-
-def _check_is_ours(folder: Path) -> None:
-    """A folder without a header must hold nothing but what a process left that was killed while it began."""
-    others = [path for path in folder.iterdir() if not path.name.startswith((LOCK, f"{HEADER}."))]
-    if others and not (folder / HEADER).exists():  # in this order: a header is written before anything else
-        raise UserError(f"data.corpus={folder} holds other things than a corpus: choose an empty folder")
 
 
 def _begin(folder: Path, content: Content, own: Mapping[str, int]) -> None:

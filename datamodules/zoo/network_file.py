@@ -21,6 +21,7 @@ from datamodules.zoo.onnx_network import LARGEST_FILE, MOST_WEIGHTS, PROBES, Net
 from foundation.array_files import check_unpacked_size, read_npz
 from foundation.errors import UserError
 from foundation.files import read_regular
+from foundation.weight_files import no_file
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
 __all__ = ["NetworkFileError", "read_network"]
@@ -48,10 +49,9 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
         UserError: there is no such activation.
     """
     path = Path(path)
-    if not path.is_file():
-        raise NetworkFileError(
-            f"{path} does not exist: give a safetensors file, a state_dict saved by torch, or ONNX"
-        )
+    wrong = no_file(path)
+    if wrong is not None:
+        raise NetworkFileError(f"{path} {wrong}: give a safetensors file, a state_dict saved by torch, or ONNX")
     found, outputs = read_graph(path) if path.suffix == ".onnx" else (_tensors(path), None)
     tensors = [(name, value) for name, value in found.items() if value.ndim > 0]
     if sum(value.numel() for _, value in tensors) > MOST_WEIGHTS:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from foundation.settings import Settings, SettingsError, setting
 from modules.settings.averaged import AveragedTrainingSettings
 
-__all__ = ["CVAESettings", "MapSize"]
+__all__ = ["WEIGHTS_FORMAT", "CVAESettings", "MapSize"]
+
+WEIGHTS_FORMAT = "rediscover latent map 3"
+"""Format of the files of a map's weights, as it stands in them."""
 
 
 @dataclass(frozen=True, kw_only=True)

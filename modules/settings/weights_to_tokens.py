@@ -8,7 +8,18 @@ from foundation.settings import Rule, Settings, SettingsError, setting
 from modules.settings.activations import ACTIVATION_NAMES
 from modules.settings.averaged import AveragedTrainingSettings
 
-__all__ = ["ENCODER_NAMES", "FUNCTIONS", "WIDTHS", "ReaderSize", "ReadingTask", "WeightsToTokensSettings"]
+__all__ = [
+    "ENCODER_NAMES",
+    "FUNCTIONS",
+    "WEIGHTS_FORMAT",
+    "WIDTHS",
+    "ReaderSize",
+    "ReadingTask",
+    "WeightsToTokensSettings",
+]
+
+WEIGHTS_FORMAT = "rediscover weight reader 1"
+"""Format of the files of a reader's weights, as it stands in them."""
 
 ENCODER_NAMES = ("flat", "flat_bias", "canonical", "graph", "probe")
 WIDTHS = Rule(

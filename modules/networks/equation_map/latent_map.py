@@ -21,13 +21,13 @@ from modules.networks.equation_map.conditional_vae import ConditionalVAE, Gaussi
 from modules.networks.equation_map.set_encoder import point_features
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
 from modules.pretrained import CVAE_SMALL
+from modules.settings.cvae import WEIGHTS_FORMAT as FORMAT
 
 __all__ = ["PRETRAINED", "LatentMap", "WeightsFile", "read_weights"]
 
 PRETRAINED = CVAE_SMALL
 """The weights that come with the package."""
 
-FORMAT = "rediscover latent map 3"
 MOST_ROWS = 200
 _ROWS_AT_ONCE = 512  # number of latents that are decoded together
 _TABLES_AT_ONCE = 64

@@ -29,6 +29,7 @@ from modules.networks.weights.encoders import build_encoder
 from modules.networks.weights.small_networks import NetworkShape
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
 from modules.pretrained import WEIGHTS_TO_TOKENS_SMALL
+from modules.settings.weights_to_tokens import WEIGHTS_FORMAT as FORMAT
 from modules.settings.weights_to_tokens import ReaderSize, ReadingTask
 
 __all__ = ["PRETRAINED", "Reading", "WeightReader", "load_reader", "r2_rows", "read_reader_weights", "save_reader"]
@@ -36,7 +37,6 @@ __all__ = ["PRETRAINED", "Reading", "WeightReader", "load_reader", "r2_rows", "r
 PRETRAINED = WEIGHTS_TO_TOKENS_SMALL
 """The weights that come with the package."""
 
-FORMAT = "rediscover weight reader 1"
 COMPARED = 64  # number of points on which equations and networks are compared
 JUDGED = 200  # number of points on which the equation that was taken is judged
 _ROWS_AT_ONCE = 512
