@@ -105,7 +105,7 @@ def run_discover(given: argparse.Namespace) -> None:
     from foundation.terminal import say
     from rediscover.wiring.long_tables import reading_line
 
-    long = reading_line(given.table)
+    long = reading_line(given.table, given.seconds)
     if long is not None:
         say(long)
     from rediscover.discovery import discover, fresh_folder

@@ -120,7 +120,7 @@ class MapReport(Callback):
         if log.run is not None:
             import wandb
 
-            log.run.log(dict(metrics))
+            log.numbers(metrics)
             log.media({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
 
     def report(self, latent_map: Map, samples: Sequence[Sample]) -> tuple[dict[str, float], list[Path]]:

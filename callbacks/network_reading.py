@@ -193,4 +193,4 @@ def _log_table(log: SearchLog, findings: list[Finding], texts: list[str]) -> Non
         table.add_data(
             finding.target, true, text, r2(target, finding.chosen.expression(inputs)), _network_r2(finding)
         )
-    log.run.log({"test/readings": table})
+    log.media({"test/readings": table})

@@ -19,7 +19,7 @@ from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
 from searches.common.shifted_columns import ShiftedColumns
 from searches.latent_space.equation_map import MapFile
-from searches.pareto_front import Candidate, ParetoFront, node_price
+from searches.pareto_front import Candidate, ParetoFront, node_price, pick
 from searches.portfolio import PortfolioSettings, Progress, search
 from searches.search_result import SearchResult
 
@@ -29,6 +29,8 @@ _ROWS_TO_CHOOSE = 40  # of a table, from which on some of them only choose
 _SHARE_TO_CHOOSE = 0.25
 _STEPS = 5  # of the fit to all rows
 _LEAST_SECONDS = 0.05  # for a search, however long the split has taken
+_CELLS_AT_ONCE = 40_000  # rows times equations of a batch of the fit to all rows
+_REFIT_SECONDS_A_ROW = 5e-6  # that the fit of a front to all rows takes
 _MOST_ROWS = 20_000  # beyond which a quarter more rows change no digit that is shown
 _MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
 
@@ -77,8 +79,10 @@ def explain(
         weights = checked_weights(weights, target)
     train, chooses = _split(target, weights, seed)
     searched, held_out = inputs[train], inputs[chooses]  # copies, which take a second where there are many columns
-    if settings.seconds is not None:
-        left = settings.seconds - (time.perf_counter() - begun)
+    ends = None if settings.seconds is None else begun + settings.seconds
+    refits = len(chooses) > 0 and len(target) <= _MOST_ROWS
+    if ends is not None:
+        left = ends - time.perf_counter() - refits * _REFIT_SECONDS_A_ROW * len(target)
         settings = replace(settings, seconds=max(left, _LEAST_SECONDS))
     result = search(
         searched,
@@ -94,10 +98,17 @@ def explain(
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    if not len(chooses) or len(target) > _MOST_ROWS:
+    if not refits:
         return result
-    front = _fitted_to_all(result.front, inputs, target, weights, train, chooses)
-    return replace(result, front=front)
+    task = RegressionTask(
+        searched,
+        target[train],
+        validation=(held_out, target[chooses]),
+        weights=None if weights is None else weights[train],
+        validation_weights=None if weights is None else weights[chooses],
+        node_price=node_price(len(train), held_out=True),
+    )
+    return replace(result, front=_fitted_to_all(result.front, inputs, target, weights, task, ends))
 
 
 def _split(target: np.ndarray, weights: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,34 +130,37 @@ def _fitted_to_all(
     inputs: np.ndarray,
     target: np.ndarray,
     weights: np.ndarray | None,
-    train: np.ndarray,
-    chooses: np.ndarray,
+    task: RegressionTask,
+    ends: float | None,
 ) -> ParetoFront:
-    """The front with the constants that fit all rows best; what is exact stays as it is."""
+    """The front with the constants that fit all rows best.
+
+    What is exact stays as it is, and so does what there is no time for; the equation that is picked comes first.
+
+    Args:
+        front: front of the search.
+        inputs: values of the columns. `[rows, columns]`
+        target: values to fit to. `[rows]`
+        weights: weights of the rows' squared errors; None: all alike. `[rows]`
+        task: rows that judge the equations.
+        ends: time by `time.perf_counter` at which the last fit must be over; None: no limit.
+    """
     inexact = [candidate for candidate in front if not candidate.exact]
-    equations = [candidate.expression for candidate in inexact]
+    picked = pick(front) if len(front) else None
+    inexact.sort(key=lambda candidate: candidate is not picked)
+    together = max(1, _CELLS_AT_ONCE // len(target))  # small tables are fitted fastest in one batch
     shift = ShiftedColumns.of(inputs)
-    fitted = fit_constants(
-        equations,
-        inputs,
-        target,
-        iterations=_STEPS,
-        weights=weights,
-        fixed=[shift.are_centres(equation) for equation in equations] if shift else None,
-    )
-    task = RegressionTask(
-        inputs[train],
-        target[train],
-        validation=(inputs[chooses], target[chooses]),
-        weights=None if weights is None else weights[train],
-        validation_weights=None if weights is None else weights[chooses],
-        node_price=node_price(len(train), held_out=True),
-    )
-    refitted = [
-        task.judge(expression, candidate.complexity)
-        for expression, candidate in zip(fitted.expressions, inexact, strict=True)
-    ]
-    return ParetoFront.of([*_exact(front), *refitted])
+    refitted: list[Candidate] = []
+    while len(refitted) < len(inexact) and (ends is None or time.perf_counter() < ends):
+        part = inexact[len(refitted) : len(refitted) + together]
+        equations = [candidate.expression for candidate in part]
+        centres = [shift.are_centres(equation) for equation in equations] if shift else None
+        fitted = fit_constants(equations, inputs, target, iterations=_STEPS, weights=weights, fixed=centres)
+        refitted += [
+            task.judge(expression, candidate.complexity)
+            for expression, candidate in zip(fitted.expressions, part, strict=True)
+        ]
+    return ParetoFront.of([*_exact(front), *refitted, *inexact[len(refitted) :]])
 
 
 def _exact(front: ParetoFront) -> list[Candidate]:

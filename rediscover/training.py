@@ -119,6 +119,8 @@ def _run(job: Job, first: bool) -> None:
     checkpoint = starting_point(run_dir, config.ckpt_path, config.resume is not None)
     if first:
         say(first_line(job))
+        if config.resume is not None and checkpoint is None:
+            say("this run was cut off before its first checkpoint: it begins anew, with fresh weights")
     import lightning.pytorch as pl
     import torch
 

@@ -162,7 +162,17 @@ def test_a_long_table_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for nothing in ("sklearn:iris", "-", "nowhere.csv", "a" * 5000, "a\0b"):
         assert reading_line(nothing) is None
     monkeypatch.setattr("rediscover.wiring.long_tables.LONG_BYTES", 4)
-    assert reading_line(str(table)) == f"reading {table}, 0 MB"
+    assert reading_line(str(table)) == f"reading {table}, 0 MB, takes about a second"
+    assert reading_line(str(table), 10.0) == reading_line(str(table))
+    monkeypatch.setattr("rediscover.wiring.long_tables.BYTES_A_SECOND", 1)
+    assert reading_line(str(table), 10.0) == f"reading {table}, 0 MB, takes about 4 seconds"
+    line = reading_line(str(table), 2.0)
+    assert line is not None
+    assert line.endswith(
+        "takes about 4 seconds, and 2 are given for everything: write --seconds 40 or so, to have a search"
+    )
+    (tmp_path / "long.csv.gz").write_bytes(b"12345")
+    assert reading_line(str(tmp_path / "long.csv.gz"), 2.0) == f"reading {tmp_path / 'long.csv.gz'}, 0 MB"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from expressions.constant_intervals import constant_intervals
+from expressions.constant_intervals import _quantile, constant_intervals
 from expressions.interval_text import interval_latex, interval_text, resolved
 from expressions.measurements import Measurements
 from expressions.parsing import parse
@@ -230,3 +230,13 @@ def test_latex_has_the_interval_at_its_constant_whatever_becomes_of_the_sign() -
     assert r"{-\left(1.500^{+0.040}_{-0.045}\right)}" in text
     negative = parse("x0 + -2.0*x1")  # printed as a difference: the ends change places
     assert r"- \left(2.00^{+0.20}_{-0.10}\right)" in negative.latex(intervals=[(-2.2, -1.9)])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+@pytest.mark.parametrize("freedom", [3, 999, 1_000, 10_000, 1_000_000, math.inf])
+def test_the_quantile_is_students(level: float, freedom: float) -> None:
+    from scipy.special import ndtri, stdtrit
+
+    upper = (1 + level) / 2
+    expected = ndtri(upper) if math.isinf(freedom) else stdtrit(freedom, upper)
+    assert _quantile(level, freedom) == pytest.approx(expected, rel=1e-7)

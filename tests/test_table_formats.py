@@ -186,7 +186,7 @@ def test_encodings(tmp_path, encoding):
 
 
 def test_a_remark_deep_in_a_long_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_rows, "_BLOCK_BYTES", 1 << 12)  # so that batches were read before it
+    monkeypatch.setattr(text_rows, "_BLOCKS", ((1 << 12, False), (1 << 13, True)))  # batches were read before it
     rows = [f"{i},{2 * i}" for i in range(5000)]
     table = check_table(write(tmp_path, "\n".join(["a,y", *rows, "# break", *rows, "# end"]) + "\n"), "y")
     assert table.inputs[:, 0].tolist() == [*range(5000), *range(5000)]
@@ -198,6 +198,16 @@ def test_quoted_cells_may_hold_line_breaks(tmp_path):
     for above in ("", "# remark\n"):
         table = check_table(write(tmp_path, f"{above}name,a,y\n{rows}"), "y", ["a"])
         assert table.inputs[:, 0].tolist() == list(range(ROWS))
+
+
+@pytest.mark.parametrize("first", [61, 64, 67, 130, 200])
+def test_rows_that_a_block_cuts_are_read_all_the_same(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(text_rows, "_BLOCKS", ((first, False), (1 << 12, True)))
+    long = "x" * 100  # in some rows, longer than a first block
+    rows = "".join(f'"n\n{i},{i}\n{long if i % 7 == 5 else i}",{i},{i * 2}\n' for i in range(300))
+    table = check_table(write(tmp_path, f"name,a,y\n{rows}"), "y", ["a"])
+    assert table.inputs[:, 0].tolist() == list(range(300))
+    assert table.target.tolist() == [2.0 * i for i in range(300)]
 
 
 def test_standard_input_is_read_once_and_may_be_compressed(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -275,6 +276,17 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, command: Callable) -> None:
     for torn in (tmp_path / "new" / "checkpoints").glob("last*.ckpt"):  # the one before, too
         torn.write_bytes(torn.read_bytes()[:-300])
     refused(command("resume=new"), "not a whole checkpoint")
+
+
+def test_a_run_without_a_checkpoint_begins_anew_and_says_so(tmp_path: Path, command: Callable) -> None:
+    settings = ("experiment=smoke", "data.max_rows=100", "search=none", "logger=csv", "trainer.accelerator=cpu")
+    assert command(*settings, "hydra.run.dir=run").code == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # as where it was killed before the first was written
+    told = "this run was cut off before its first checkpoint: it begins anew, with fresh weights"
+    ended = command("resume=run")
+    assert ended.code == 0, ended.err
+    assert told in ended.out
+    assert told not in command("resume=run").out
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from rediscover.wiring.loggers import _finish, code_version, flat
+from callbacks.logging.search_log import SearchLog
+from rediscover.wiring.loggers import RunLogger, _finish, code_version, flat
 from runs.record import read_results
 from tests.wandb_records import wandb_records
 
@@ -147,3 +148,48 @@ def test_the_version_of_the_code_is_a_commit() -> None:
         assert (code_version() or "").removesuffix("-dirty") == head.stdout.strip()
     else:
         assert code_version() is None
+
+
+class Broken:
+    """A W&B run that fails as soon as it is asked for one thing."""
+
+    id, summary = "abc", {}  # type: tuple[str, dict[str, Any]]
+
+    def __init__(self, fails: str) -> None:
+        self.fails, self.called = fails, []  # type: tuple[str, list[str]]
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any, **__: Any) -> None:
+            self.called.append(name)
+            if name == self.fails:
+                raise BrokenPipeError("its process is gone")
+
+        return call
+
+
+@pytest.mark.parametrize("fails", ["define_metric", "log", "log_artifact"])
+def test_a_fault_of_wandb_ends_no_search_and_is_said_once(
+    fails: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Broken(fails)
+    logger = RunLogger(experiment=run, save_dir=str(tmp_path))
+    (tmp_path / "equations.csv").touch()
+
+    def report() -> None:
+        trainer = type("Trainer", (), {"loggers": [logger], "is_global_zero": True})()
+        log = SearchLog(trainer)
+        log.generations("y", [{"generation": 1, "best": 0.5}, {"generation": 2, "best": 0.4}])
+        log.improvements([{"generation": 1, "equation": "x"}])
+        log.numbers({"map/distance": 1.0})
+        log.findings(tmp_path, [], ["x"], [])
+
+    report()
+    called = list(run.called)
+    assert called[-1] == fails
+    report()  # another search of the same run
+    assert run.called == called
+    logger.log_metrics({"a": 1.0})
+    assert run.called == called
+    assert re.fullmatch(
+        r"warning: W&B has stopped \(BrokenPipeError\): the search goes on, .*\n", capsys.readouterr().err
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,55 @@ __all__ = ["SearchLog"]
 
 
 class SearchLog:
-    """Sends searches to W&B under a step of their own; does nothing where there is no W&B logger."""
+    """Sends searches to W&B under a step of their own; does nothing where there is no W&B logger.
+
+    A fault of W&B ends no search: it is said once a run, and nothing more is sent.
+
+    Attributes:
+        run: run of W&B; None: there is none, or it has failed.
+    """
 
     def __init__(self, trainer: Trainer) -> None:
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        self.run: Any = loggers[0].experiment if loggers and trainer.is_global_zero else None
+        self._logger: Any = loggers[0] if loggers and trainer.is_global_zero else None
+        self.run: Any = None
         self._defined: set[str] = set()
+        with self._while_it_works():
+            if self._logger is not None and not getattr(self._logger, "lost", False):
+                self.run = self._logger.experiment
 
     def generations(self, label: str, entries: Iterable[Mapping[str, float]]) -> None:
         """Generations of one search: best error, complexity, evaluations per second, front size."""
+        with self._while_it_works():
+            for entry in entries:
+                self._generation(label, {f"search/{label}/{key}": value for key, value in entry.items()})
+
+    def _generation(self, label: str, named: Mapping[str, float]) -> None:
         if self.run is None:
             return
-        step = f"search/{label}/generation"
-        for entry in entries:
-            named = {f"search/{label}/{key}": value for key, value in entry.items()}
-            if label not in self._defined:  # exact names: a glob would not give them a step of their own
-                self._defined.add(label)
-                self.run.define_metric(step)
-                for name in named:
-                    self.run.define_metric(name, step_metric=step)
-            self._send(named)
+        if label not in self._defined:  # exact names: a glob would not give them a step of their own
+            self._defined.add(label)
+            step = f"search/{label}/generation"
+            self.run.define_metric(step)
+            for name in named:
+                self.run.define_metric(name, step_metric=step)
+        self.run.log(dict(named))
+
+    def numbers(self, values: Mapping[str, float]) -> None:
+        """Numbers that a search has once."""
+        with self._while_it_works():
+            if self.run is not None:
+                self.run.log(dict(values))
 
     def media(self, values: Mapping[str, Any]) -> None:
         """Pictures, tables and charts: they belong to the history, and are no fields of the run's summary."""
-        self._send(values)
-        for name in values:
-            for field in (name, f"{name}_table"):  # a chart is logged as the table behind it
-                with contextlib.suppress(KeyError):
-                    if self.run is not None:
+        with self._while_it_works():
+            if self.run is None:
+                return
+            self.run.log(dict(values))
+            for name in values:
+                for field in (name, f"{name}_table"):  # a chart is logged as the table behind it
+                    with contextlib.suppress(KeyError):
                         del self.run.summary[field]
 
     def improvements(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -53,8 +74,9 @@ class SearchLog:
             return
         import wandb
 
-        table = wandb.Table(columns=list(entries[0]), data=[list(entry.values()) for entry in entries])
-        self.media({"search/improvements": table})
+        with self._while_it_works():
+            table = wandb.Table(columns=list(entries[0]), data=[list(entry.values()) for entry in entries])
+            self.media({"search/improvements": table})
 
     def findings(
         self, run_dir: Path, findings: Sequence[Finding], names: Sequence[str], plots: Sequence[Path]
@@ -71,31 +93,36 @@ class SearchLog:
             return
         import wandb
 
-        front = _fronts(findings, names)
-        self.media(
-            {
-                "search/equations": _chosen(findings, names),
-                "search/front": front,
-                "search/front_plot": wandb.plot.scatter(front, "complexity", "train_nmse", title="Pareto front"),
-                **{f"plots/{path.stem}": wandb.Image(str(path)) for path in plots},
-            }
-        )
-        if self.run is not None:
-            artifact = wandb.Artifact(f"equations-{self.run.id}", type="equations")
-            artifact.add_file(str(run_dir / "equations.csv"))
-            self.run.log_artifact(artifact)
+        with self._while_it_works():
+            front = _fronts(findings, names)
+            self.media(
+                {
+                    "search/equations": _chosen(findings, names),
+                    "search/front": front,
+                    "search/front_plot": wandb.plot.scatter(
+                        front, "complexity", "train_nmse", title="Pareto front"
+                    ),
+                    **{f"plots/{path.stem}": wandb.Image(str(path)) for path in plots},
+                }
+            )
+            if self.run is not None:
+                artifact = wandb.Artifact(f"equations-{self.run.id}", type="equations")
+                artifact.add_file(str(run_dir / "equations.csv"))
+                self.run.log_artifact(artifact)
 
-    def _send(self, entries: Mapping[str, Any]) -> None:
-        """Log entries, as long as W&B takes them."""
-        if self.run is None:
-            return
+    @contextlib.contextmanager
+    def _while_it_works(self) -> Iterator[None]:
+        """What is done in here is given up where W&B fails."""
         try:
-            self.run.log(dict(entries))
+            yield
         except Exception as error:  # whatever becomes of its process
             self.run = None
-            warn(
-                f"warning: W&B has stopped ({type(error).__name__}): the search goes on, its files have everything"
-            )
+            if not getattr(self._logger, "lost", False):
+                self._logger.lost = True
+                warn(
+                    f"warning: W&B has stopped ({type(error).__name__}): the search goes on, its files have "
+                    "everything"
+                )
 
 
 def _chosen(findings: Sequence[Finding], names: Sequence[str]) -> Any:

@@ -63,6 +63,8 @@ def proved_marks(cells: Iterable[str]) -> set[str]:
     """Decimal marks that the cells prove, each `.` or `,`; a cell such as `1,234` alone proves neither."""
     marks = set()
     for cell in cells:
+        if "." in marks and "," not in cell and cell.count(".") < 2:
+            continue  # it can only prove a point, which is proved
         text = cell.strip()
         if not ("," in text or "." in text) or _EITHER.fullmatch(text):
             continue

@@ -28,19 +28,20 @@ FINISH_SECONDS = 60.0  # for what has not been sent at the end
 class RunLogger(WandbLogger):
     """W&B with the run's own configuration; a fault of W&B ends no run."""
 
-    _lost = False
+    lost = False
+    """Whether W&B has failed, which was said then."""
 
     def log_hyperparams(self, params: Any) -> None:
         """Nothing: the configuration has these keys already, under their full names."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send numbers, as long as W&B takes them."""
-        if self._lost:
+        if self.lost:
             return
         try:
             super().log_metrics(metrics, step)
         except Exception as error:  # whatever becomes of its process
-            self._lost = True
+            self.lost = True
             warn(f"warning: W&B has stopped ({type(error).__name__}): the run goes on, metrics.csv has everything")
 
 

@@ -19,6 +19,8 @@ from searches.portfolio import Progress
 __all__ = ["LiveFront"]
 
 _ROWS = 12  # of the front
+_SHARE_WORTH_SAYING = 0.5  # of a budget, that is left for the search
+_LEAST_SHOWN = 0.05  # seconds
 
 
 class LiveFront:
@@ -60,14 +62,21 @@ class LiveFront:
         for note in table.notes:
             self._say(f"  {printable(note)}")
         self._say(
-            f"Searching for {self._target} = f({columns}) for at most {duration(self.seconds)}; "
-            "Ctrl-C ends it with the best so far"
+            f"Searching for {self._target} = f({columns}) {self._time()}; Ctrl-C ends it with the best so far"
         )
         if self.console.is_terminal:
             self._live = Live(
                 console=self.console, transient=True, get_renderable=self._renderable, refresh_per_second=4
             )
             self._live.start()
+
+    def _time(self) -> str:
+        """How long the search will take, in words; what reading has taken is said where it was most of it."""
+        left = self.seconds - (time.perf_counter() - self.begun)
+        if left >= _SHARE_WORTH_SAYING * self.seconds:
+            return f"for at most {duration(self.seconds)}"
+        share = f"for {left:.1f} s, which" if left >= _LEAST_SHOWN else "for a moment, which"
+        return f"{share} is what reading has left of {duration(self.seconds)}"
 
     def _say(self, line: str) -> None:
         self.console.print(Text(printable(line)), soft_wrap=True)
