@@ -133,7 +133,8 @@ class Settings:
         """Raise a SettingsError where settings ask for more memory than this machine has."""
         for names, needed in self.needed_memory().items():
             if needed > (there := memory()):
-                given = " with ".join(f"{self.key(name)}={shown(getattr(self, name))}" for name in names)
+                words = [f"{self.key(name)}={shown(getattr(self, name))}" for name in names]
+                given = " with ".join(filter(None, (words[0], ", ".join(words[1:]))))
                 raise SettingsError(
                     f"{given} needs about {_gigabytes(needed)} GB of memory, and this machine has "
                     f"{_gigabytes(there)}: give fewer"

@@ -18,6 +18,7 @@ __all__ = [
     "divided",
 ]
 
+_BYTES_AN_ELITE = 200
 PROBLEMS = Rule(
     lambda value: isinstance(value, list | tuple) and all(map(NAME.allows, value)),
     "a list of problems or suites, such as [nguyen,I.12.1]",
@@ -97,6 +98,10 @@ class EliteRepositorySettings(Settings):
     exponent: float = setting(1.5, least=0)
     constants: str = setting("shared", choices=("shared", "fitted"))
     simplify_seconds: float = setting(3.0, least=0)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the elites of one restart."""
+        return {("size",): float(_BYTES_AN_ELITE * self.size)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,9 @@ from foundation.settings import SettingsError, processes_rule, seed_setting, set
 __all__ = ["EquationsSettings"]
 
 
+_BYTES_A_CELL = 12
+
+
 @dataclass(frozen=True, kw_only=True)
 class EquationsSettings(StreamSettings):
     """Settings of the generated problems and of their batches.
@@ -36,6 +39,12 @@ class EquationsSettings(StreamSettings):
     corpus: str | None = setting(None)
     corpus_samples: int = setting(1_048_576, least=1)
     seed: int = seed_setting()
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the skeletons, and of the rows of a batch: float64 when they are drawn, then float32."""
+        cells = self.most_rows * (self.variables + 1)
+        batch = {("batch_size", "most_rows"): float(_BYTES_A_CELL * self.batch_size * cells)}
+        return {**super().needed_memory(), **batch}
 
     def _check_together(self) -> None:
         super()._check_together()

@@ -23,6 +23,7 @@ _FURTHER_OPERATORS: Mapping[str, float] = {
     "tan": 0.1, "asin": 0.1, "acos": 0.1, "atan": 0.1, "abs": 0.1, "pow4": 0.1,
 }  # fmt: skip
 _POINTS: Mapping[str, float] = {"box": 0.55, "log_uniform": 0.15, "clusters": 0.2, "path": 0.1}
+_BYTES_A_TOKEN = 10  # int16, and float64 for its value
 WEIGHTS = Rule(
     lambda value: isinstance(value, Mapping) and all(type(w) in (int, float) and w >= 0 for w in value.values()),
     "a weight, at least 0, for each name, such as {add: 4, mul: 6}",
@@ -128,6 +129,10 @@ class StreamSettings(PoolSettings):
     noise_high: float = setting(1e-1, above=0)
     outlier_share: float = setting(0.05, least=0, most=1)
     length_weights: tuple[float, ...] = setting((1.5, 2.0, 2.0, 1.5, 1.0, 0.5), rule=NUMBERS)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the programs that a pool is drawn from: tokens and values."""
+        return {("programs", "longest"): float(_BYTES_A_TOKEN * self.programs * self.longest)}
 
     @property
     def pool(self) -> PoolSettings:

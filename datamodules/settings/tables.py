@@ -21,6 +21,7 @@ __all__ = [
 
 
 MAX_ROWS = 1_000_000
+_BYTES_A_ROW = 48  # of one variable and a target, drawn, with their noise and as tensors
 """Largest number of rows by default: nine columns of them take 72 MB."""
 
 
@@ -124,6 +125,12 @@ class ProblemSettings(TableSettings):
     test_rows: int | None = setting(None, least=2)
     noise: float = setting(0.0, least=0)
     noise_level: float = setting(0.0, least=0)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the rows of each part, of which there are at most `max_rows`."""
+        parts = ("train_rows", "validation_rows", "test_rows")
+        rows = {name: min(getattr(self, name) or 0, self.max_rows) for name in parts}
+        return {(name, "max_rows"): float(_BYTES_A_ROW * count) for name, count in rows.items()}
 
     def of_the_rows(self) -> dict[str, Any]:
         """Arguments of `datamodules.tables.problems.draw_tables`."""

@@ -23,6 +23,7 @@ from datamodules.tables.refusals import (
     refuse_cells,
     refuse_constant,
     refuse_few_rows,
+    refuse_long,
     refuse_missing,
     refuse_no_features,
     refuse_sigma,
@@ -155,6 +156,7 @@ class _Scan:
             if not start and len(values):
                 self._find_counter(values)
             sample.add(values)
+            refuse_long(self.source.label, min(sample.seen, max_rows), len(positions))
         self.rows = sample.seen
         refuse_few_rows(self.source.label, self.rows, 1)
         return sample.rows()

@@ -10,6 +10,7 @@ import numpy as np
 
 from datamodules.tables.numerals import is_bracketed
 from datamodules.tables.opened import TableError
+from foundation.machine import memory
 
 if TYPE_CHECKING:
     from datamodules.tables.cells import Column
@@ -22,6 +23,7 @@ __all__ = [
     "refuse_cells",
     "refuse_constant",
     "refuse_few_rows",
+    "refuse_long",
     "refuse_missing",
     "refuse_no_features",
     "refuse_sigma",
@@ -164,6 +166,16 @@ def refuse_target(label: str, name: str, values: np.ndarray) -> None:
         raise TableError(
             f"column {name!r} of {label} is {values[0]:g} in every row, so there is nothing to explain: choose "
             "another target."
+        )
+
+
+def refuse_long(label: str, rows: int, columns: int) -> None:
+    """Refuse a table whose kept rows this machine cannot hold, together with the copy that is worked with."""
+    needed, there = 2.0 * 8.0 * rows * columns, memory()
+    if needed > there:
+        raise TableError(
+            f"{label} is too long for the {there / 1e9:,.1f} GB of memory of this machine: give max_rows="
+            f"{max(MIN_SPLIT_ROWS, int(there / (64 * columns)))} or fewer (data.max_rows), or name fewer features."
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from foundation.settings import Rule, Settings, setting
 from modules.settings.activations import ACTIVATION_NAMES
 
 __all__ = ["AutoencoderSettings"]
 
+_BYTES_A_WEIGHT = 16  # float32, with its gradient and two moments of Adam
 SCALINGS = ("standard", "minmax", "none")
 WIDTHS = Rule(
     lambda value: (
@@ -45,6 +47,12 @@ class AutoencoderSettings(Settings):
     target_scaling: str = setting("standard", choices=SCALINGS)
     learning_rate: float = setting(1e-3, above=0)
     schedule: str = setting("constant", choices=("constant", "cosine"))
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the matrices between the hidden layers, of encoder and decoder."""
+        widths = (*self.hidden_widths, self.latents)
+        weights = 2 * sum(a * b for a, b in pairwise(widths))
+        return {("hidden", "latents"): float(_BYTES_A_WEIGHT * weights)}
 
     @property
     def hidden_widths(self) -> tuple[int, ...]:

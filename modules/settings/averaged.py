@@ -7,7 +7,9 @@ from pathlib import Path
 
 from foundation.settings import Rule, Settings, setting
 
-__all__ = ["AveragedTrainingSettings"]
+__all__ = ["AveragedTrainingSettings", "bytes_of_blocks"]
+
+_BYTES_A_WEIGHT = 20  # float32, with its average, its gradient and two moments of Adam
 
 INIT = Rule(
     lambda value: isinstance(value, str) and (value in ("auto", "pretrained", "scratch") or Path(value).is_file()),
@@ -38,3 +40,16 @@ class AveragedTrainingSettings(Settings):
     total_steps: int | None = setting(None, least=1)
     ema_decay: float = setting(0.999, least=0, below=1)
     init: str = setting("auto", rule=INIT)
+
+
+def bytes_of_blocks(layers: int, width: int, mlp_ratio: float | None = None) -> float:
+    """Bytes of the matrices of blocks in training: of transformers, or of two matrices each.
+
+    Args:
+        layers: number of blocks.
+        width: width of their vectors.
+        mlp_ratio: hidden width of the feed-forward networks, in multiples of `width`; None: there is no attention,
+            and the networks are as wide as the vectors.
+    """
+    matrices = 2.0 if mlp_ratio is None else 4.0 + 2.0 * mlp_ratio
+    return _BYTES_A_WEIGHT * layers * width**2 * matrices

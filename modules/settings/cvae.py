@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundation.settings import Settings, SettingsError, setting
-from modules.settings.averaged import AveragedTrainingSettings
+from modules.settings.averaged import AveragedTrainingSettings, bytes_of_blocks
 
 __all__ = ["WEIGHTS_FORMAT", "CVAESettings", "MapSize"]
 
@@ -74,3 +74,16 @@ class CVAESettings(AveragedTrainingSettings, MapSize):
     posterior_share: float = setting(0.5, least=0, below=1)
     value_weight: float = setting(0.1, least=0)
     presence_weight: float = setting(0.1, least=0)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the encoders, and of the decoder."""
+        encoders = self.encoder_layers + self.equation_layers
+        decoder = self.decoder_width or self.width
+        return {
+            ("width", "mlp_ratio", "encoder_layers", "equation_layers"): bytes_of_blocks(
+                encoders, self.width, self.mlp_ratio
+            ),
+            ("width", "decoder_width", "mlp_ratio", "decoder_layers"): bytes_of_blocks(
+                self.decoder_layers, decoder, self.mlp_ratio
+            ),
+        }

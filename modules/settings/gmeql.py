@@ -15,6 +15,7 @@ LAYERS = Rule(
     ),
     "a list of layers, such as ['id*2 mul sin', 'add sum']",
 )
+_BYTES_AN_INSTANCE = 2_000  # of its choices as shares, and of their gradient
 SAMPLINGS = ("soft", "straight_through", "hard")
 # The network of the paper's public code, for b1 to b4. The one for b5 to b8 is unpublished.
 PUBLISHED = ("id square cube pow4 pow5 pow6 sin cos", "add mul div sum", "add mul")
@@ -87,3 +88,7 @@ class GMEQLPaperSettings(Settings):
     stage1_rounds: int = setting(3, least=0)
     stage1_iterations: int = setting(2000, least=1)
     epoch_iterations: int = setting(500, least=1)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the choices of an iteration's instances."""
+        return {("restarts", "instances"): float(_BYTES_AN_INSTANCE * self.restarts * self.instances)}

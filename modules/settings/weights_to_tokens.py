@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from foundation.settings import Rule, Settings, SettingsError, setting
 from modules.settings.activations import ACTIVATION_NAMES
-from modules.settings.averaged import AveragedTrainingSettings
+from modules.settings.averaged import AveragedTrainingSettings, bytes_of_blocks
 
 __all__ = [
     "ENCODER_NAMES",
@@ -120,3 +120,12 @@ class WeightsToTokensSettings(AveragedTrainingSettings, ReaderSize):
     ema_decay: float = setting(0.998, least=0, below=1)
     augment: bool = setting(False)
     beams: int = setting(8, least=1)
+
+    def needed_memory(self) -> dict[tuple[str, ...], float]:
+        """Bytes of the encoder, of which a layer has two matrices at least, and of the decoder."""
+        return {
+            ("encoder_width", "encoder_layers"): bytes_of_blocks(self.encoder_layers, self.encoder_width),
+            ("width", "mlp_ratio", "decoder_layers"): bytes_of_blocks(
+                self.decoder_layers, self.width, self.mlp_ratio
+            ),
+        }
