@@ -43,8 +43,9 @@ class EquationsSettings(StreamSettings):
     def needed_memory(self) -> dict[tuple[str, ...], float]:
         """Bytes of the skeletons, and of the rows of a batch: float64 when they are drawn, then float32."""
         cells = self.most_rows * (self.variables + 1)
-        batch = {("batch_size", "most_rows"): float(_BYTES_A_CELL * self.batch_size * cells)}
-        return {**super().needed_memory(), **batch}
+        needed = super().needed_memory()
+        needed["batch_size", "most_rows"] = float(_BYTES_A_CELL * self.batch_size * cells)
+        return needed
 
     def _check_together(self) -> None:
         super()._check_together()
