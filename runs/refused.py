@@ -5,46 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
 
 from runs.directory import LOCK, is_claimed
 from runs.launch import rank
 from runs.record import RESULTS
 
-__all__ = ["FoldersBefore", "nothing_left"]
+__all__ = ["note_folders", "nothing_left", "those_there"]
 
 _SWEEP = "multirun.yaml"  # which Hydra writes into the folder of a sweep, before its first run
 _before: dict[Path, frozenset[Path]] = {}
 """Run directory of the job that Hydra runs -> folders that were there before Hydra made any."""
 
 
-class FoldersBefore(Callback):
-    """Notes for `nothing_left` which folders are there before Hydra makes those of a command.
+def note_folders(run_dir: str | Path, there: frozenset[Path]) -> None:
+    """Note for `nothing_left` what was there before anybody made a run directory.
 
-    Hydra hands a copy to each process of a sweep, so what is noted before the first job is known to all.
+    Args:
+        run_dir: Run directory of the job that begins.
+        there: Folders and files that were there, see `those_there`.
     """
-
-    def __init__(self) -> None:
-        self._there: frozenset[Path] = frozenset()
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the run directory and what is above it."""
-        self._there = _those_there(Path(str(config.hydra.run.dir)).absolute())
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the folder of a sweep, what is above it, and the runs that it holds already."""
-        folder = Path(str(config.hydra.sweep.dir)).absolute()
-        runs = folder.iterdir() if folder.is_dir() else ()
-        self._there = _those_there(folder) | {path.resolve() for path in runs if path.is_dir()}
-
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Hand over what was noted, in the process of the job."""
-        _before.clear()
-        _before[Path(HydraConfig.get().runtime.output_dir).resolve()] = self._there
+    _before.clear()
+    _before[Path(run_dir).resolve()] = there
 
 
 @contextlib.contextmanager
@@ -58,7 +39,7 @@ def nothing_left(run_dir: str | Path) -> Iterator[None]:
         run_dir: Run directory.
     """
     folder = Path(run_dir).resolve()
-    there = _before[folder] if folder in _before else _those_there(folder)
+    there = _before[folder] if folder in _before else those_there(folder)
     try:
         yield
     except BaseException:
@@ -68,8 +49,12 @@ def nothing_left(run_dir: str | Path) -> Iterator[None]:
         raise
 
 
-def _those_there(folder: Path) -> frozenset[Path]:
-    """Those of a folder and the ones above it that exist, and their files of sweeps."""
+def those_there(folder: Path) -> frozenset[Path]:
+    """Those of a folder and the ones above it that exist, and their files of sweeps.
+
+    Args:
+        folder: Path of the folder.
+    """
     folders = [path.resolve() for path in (folder, *folder.parents) if path.is_dir()]
     return frozenset([*folders, *(path / _SWEEP for path in folders if (path / _SWEEP).exists())])
 
