@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.kind_problems import heavy_tails, offsets, polynomials, power_laws, rationals
+from benchmarks.kind_problems import heavy_tails, offsets, piecewise, polynomials, power_laws, rationals
 from datamodules.tables.problems import Problem
 
 __all__ = ["KIND_PROBLEMS"]
@@ -19,5 +19,6 @@ KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
     "power_laws": power_laws.problem,
     "offsets": offsets.problem,
     "heavy_tails": heavy_tails.problem,
+    "piecewise": piecewise.problem,
 }
 """Name of a kind -> function of number and seed."""
