@@ -418,7 +418,7 @@ def test_operators_of_ones_own_alone_are_added_to_the_default_ones() -> None:
 def line() -> SymbolicRegressor:
     """A straight line with a tenth of noise, which is row 1 of the equations."""
     x = np.random.default_rng(3).uniform(0, 2, (50, 1))
-    y = 2.0 * x[:, 0] + 1.0 + 0.1 * np.random.default_rng(4).normal(size=50)
+    y = 2.0 * x[:, 0] + 1.0 + 0.1 * np.random.default_rng(6).normal(size=50)
     model = quick(guesses=["2*x0 + 1"], max_evaluations=1, operators=["add", "mul"]).fit(x, y)
     [place] = [k for k, fit in enumerate(model._fits[0].candidates) if len(fit.expression.constants) == 2]
     model.line = place  # type: ignore[attr-defined]
@@ -476,22 +476,30 @@ def test_files_and_pickles_hold_the_intervals_without_the_rows(line: SymbolicReg
         assert again._fits[0].measurements is None
 
 
+def widths(*rows: Any) -> np.ndarray:
+    """Widths of the interval of the slope of a straight line through the origin."""
+    model = quick(guesses=["2*x0"], max_evaluations=1, operators=["mul"]).fit(*rows)
+    [place] = [k for k, each in enumerate(model._fits[0].candidates) if len(each.expression.tokens) == 3]
+    return np.ptp(model._fits[0].intervals[place].ends, axis=1)
+
+
 def test_weights_are_inverse_variances_but_for_a_factor() -> None:
-    """A row twice is two measurements; a row of weight 2 is one, of half the variance."""
     rng = np.random.default_rng(6)
     x = rng.uniform(0, 2, (40, 1))
     spread = np.where(x[:, 0] < 1.0, 0.01, 1.0)
     y = 2.0 * x[:, 0] + spread * rng.normal(size=40)
+    weighted = widths(x, y, spread**-2.0)
+    assert weighted < 0.1 * widths(x, y)
+    assert widths(x, y, 7.0 * spread**-2.0) == pytest.approx(weighted, rel=1e-6)
 
-    def widths(*rows: Any) -> np.ndarray:
-        model = quick(guesses=["2*x0"], max_evaluations=1, operators=["mul"]).fit(*rows)
-        [place] = [k for k, each in enumerate(model._fits[0].candidates) if len(each.expression.tokens) == 3]
-        return np.ptp(model._fits[0].intervals[place].ends, axis=1)
 
-    plain, twice = widths(x, y), widths(np.repeat(x, 2, axis=0), np.repeat(y, 2))
-    assert widths(x, y, spread**-2.0) < 0.1 * plain
-    assert widths(x, y, 7.0 * spread**-2.0) == pytest.approx(widths(x, y, spread**-2.0), rel=1e-6)
-    assert twice == pytest.approx(plain * np.sqrt(39 / 79) * 1.9904502 / 2.0226909, rel=1e-4)
+def test_a_row_twice_is_two_measurements_in_an_interval() -> None:
+    rng = np.random.default_rng(10)
+    x = rng.uniform(0, 2, (40, 1))
+    y = 2.0 * x[:, 0] + 0.3 * rng.normal(size=40)
+    once, twice = widths(x, y), widths(np.repeat(x, 2, axis=0), np.repeat(y, 2))
+    assert twice == pytest.approx(once * np.sqrt(39 / 79) * 1.9904502 / 2.0226909, rel=1e-4)
+    assert widths(x, y, np.full(40, 2.0)) == pytest.approx(once, rel=1e-6)
 
 
 def test_several_targets_have_an_interval_each() -> None:
