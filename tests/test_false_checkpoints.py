@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from foundation.errors import UserError
 from foundation.schema import FormatError
 from modules.autoencoder import Autoencoder
 from modules.gmeql import GMEQL
+from modules.weights_to_tokens import WeightsToTokens
 from rediscover.training import compose, train
 from rediscover.wiring.checkpoint_content import check_resumable
 from rediscover.wiring.checkpoint_reading import check_fit, check_model, take_weights
@@ -25,6 +27,14 @@ from tests.fuzz import stored
 from tests.stored_checkpoints import resumable
 
 State = dict[str, Any]
+READER: State = {
+    "width": 8,
+    "heads": 2,
+    "decoder_layers": 1,
+    "encoder_layers": 1,
+    "encoder_width": 8,
+    "latents": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +149,28 @@ def test_the_sentence_names_the_key(
     with pytest.raises(RunDirectoryError, match=words) as raised:
         checked(state, tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "schedule"),
+    [
+        (lambda: Autoencoder(in_features=2), lambda optimizer: CosineAnnealingLR(optimizer, 5)),
+        (lambda: WeightsToTokens(**READER), lambda optimizer: LambdaLR(optimizer, lambda step: 1.0)),
+        (lambda: GMEQL(in_features=2), None),
+    ],
+    ids=["autoencoder", "weights_to_tokens", "gmeql"],
+)
+def test_what_a_run_writes_is_taken(model: Any, schedule: Any, tmp_path: Path) -> None:
+    module = model()
+    optimizer = module.optimizer()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    schedulers = [] if schedule is None else [schedule(optimizer)]
+    optimizer.step()
+    states = {"lr_schedulers": [one.state_dict() for one in schedulers]}
+    torch.save(resumable(module, optimizer_states=[optimizer.state_dict()], **states), tmp_path / "last.ckpt")
+    assert check_fit(tmp_path / "last.ckpt", module) == 4
 
 
 @pytest.mark.parametrize("key", ["epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers", "state_dict"])
