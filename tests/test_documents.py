@@ -121,8 +121,9 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     houses = "".join(f"{row % 5},{row % 7},{row * row}\n" for row in range(40))
     (tmp_path / "houses.csv").write_text("rooms,age,price\n" + houses, encoding="utf-8")
-    for name in ("net.safetensors", "net.onnx", "net.pt"):
-        (tmp_path / name).touch()
+    (tmp_path / "net.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04")  # what torch saves is a zip archive
+    (tmp_path / "net.onnx").touch()
     monkeypatch.chdir(tmp_path)
 
     def check(arguments: list[str]) -> None:
