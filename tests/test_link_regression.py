@@ -309,3 +309,12 @@ def test_its_settings_say_what_is_allowed() -> None:
         LinkRegressionSettings.of({"equation": 3})
     with pytest.raises(ValueError, match=r"the target is 1\.0 on every row"):
         search(ROWS, np.ones(len(ROWS)), seed=0)
+
+
+def test_targets_over_many_decades_are_also_looked_at_with_relative_errors() -> None:
+    rng = np.random.default_rng(3)
+    inputs = rng.uniform([-15, -3, 0.01], [15, 3, 2], (200, 3))
+    a, b, c = inputs.T
+    target = np.exp(a) / (c**2 + b**2) ** 2
+    best = linked_sums(inputs, target, DEFAULT_OPERATORS, 5)[0]
+    assert np.abs(best(inputs) / target - 1.0).max() < 1e-8

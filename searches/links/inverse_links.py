@@ -60,11 +60,14 @@ class InvertedTarget:
         steps: inverted operators, the outermost first: y = steps[0](steps[1](… values)).
         values: values of the inverted target. `[rows]`
         slopes: magnitudes of dy / dvalues, in any unit: the errors in y per error of the values. `[rows]`
+        relative: whether errors are relative to y, so that `slopes` are divided by |y|: the values may then be of
+            any size.
     """
 
     steps: tuple[Step, ...]
     values: np.ndarray
     slopes: np.ndarray
+    relative: bool = False
 
     def may_invert(self, name: str) -> bool:
         """Whether an operator of one argument is worth inverting after the others of the chain."""
@@ -103,8 +106,10 @@ def inverted_once(target: InvertedTarget, operators: Collection[str], divisors: 
         for name, opposite, factors in (("mul", "div", divisors.inverses), ("div", "mul", divisors.values)):
             values, slopes = target.values * factors, target.slopes / np.abs(factors)
             found += [
-                InvertedTarget((*target.steps, (name, divisors.functions[k])), values[k], slopes[k])
-                for k in np.flatnonzero(_are_targets(values, slopes)).tolist()
+                InvertedTarget(
+                    (*target.steps, (name, divisors.functions[k])), values[k], slopes[k], target.relative
+                )
+                for k in np.flatnonzero(_are_targets(values, slopes, target.relative)).tolist()
                 if not target.steps or target.steps[-1] != (opposite, divisors.functions[k])
             ]
     return found
@@ -121,15 +126,18 @@ def _without_link(target: InvertedTarget, name: str) -> InvertedTarget | None:
         return None
     [partial] = BY_NAME[name].partials(np, values, left)
     slopes = target.slopes * np.abs(partial)
-    usable = _are_targets(left[None], slopes[None])[0]
-    return InvertedTarget((*steps, (name, None)), left, slopes) if usable else None
+    usable = _are_targets(left[None], slopes[None], target.relative)[0]
+    return InvertedTarget((*steps, (name, None)), left, slopes, target.relative) if usable else None
 
 
-def _are_targets(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def _are_targets(values: np.ndarray, slopes: np.ndarray, relative: bool) -> np.ndarray:
     """Which of them can be regressed at all: finite, not constant, no row beyond measure. `[targets]`"""
     size = np.abs(values)
     largest = size.max(axis=1)
     finite = np.isfinite(largest) & np.isfinite(slopes).all(axis=1)
     varying = np.ptp(values, axis=1) > _FLATTEST * largest
+    if relative:  # what counts is how far the values themselves reach in y
+        size = size * slopes
+        return finite & varying & (size.max(axis=1) <= _LARGEST * np.median(size, axis=1))
     tame = largest <= _LARGEST * np.median(size, axis=1)
     return finite & varying & tame & (slopes.max(axis=1) <= _LARGEST * np.median(slopes, axis=1))

@@ -11,6 +11,9 @@ over a sum.
 2. The best after every number of inversions go through stepwise regression with exchanges, in the end with
    functions that may be multiplied by others while that helps (`searches.links.stepwise`).
 
+Where a target spans many orders of magnitude, a few rows rule its squares; there the same is done with errors
+relative to y. Of an exact law both see the same, but for the rows.
+
 Sums without such operators are FFX (T. McConaghy, "FFX: fast, scalable, deterministic symbolic regression
 technology", 2011). Nothing here is random.
 
@@ -45,6 +48,7 @@ _FIRST_TERMS = 3  # of the pursuit
 _REFINED = 64  # inverted targets of a depth whose chosen functions are exchanged
 _CAREFUL = 6  # inverted targets of a depth that get a stepwise regression
 _TERMS, _TERMS_OF_PARTS = 5, 3  # of it
+_HEAVY = 1e3  # largest size of a target over its median, from which relative errors are looked at, too
 _SHARE_OF_A_SEARCH = 0.25  # of its time, at most
 
 
@@ -66,15 +70,40 @@ def linked_sums(
         most: largest number of equations.
         seconds: time after which nothing new is begun; None: no limit, and always the same equations.
     """
-    return _equations(
-        inputs,
-        target,
-        lambda some, values: Material.of_small_functions(some, values, operators),
-        most,
-        math.inf if seconds is None else seconds,
-        _DEPTH,
-        _TERMS,
-    )
+    ends = math.inf if seconds is None else time.perf_counter() + seconds
+
+    def found(relative: bool) -> list[Expression]:
+        return _equations(
+            inputs,
+            target,
+            lambda some, values: Material.of_small_functions(some, values, operators),
+            most,
+            max(0.0, ends - time.perf_counter()),
+            _DEPTH,
+            _TERMS,
+            relative,
+        )
+
+    equations = found(relative=False)
+    if not _has_heavy_tails(target) or time.perf_counter() > ends:
+        return equations
+    if equations and _error(equations[0], inputs, target) < EXACT:
+        return equations
+    everything = dict.fromkeys([*equations, *found(relative=True)])
+    errors = {equation: max(_error(equation, inputs, target), EXACT) for equation in everything}
+    return sorted(errors, key=lambda equation: (errors[equation], len(equation)))[:most]
+
+
+def _has_heavy_tails(target: np.ndarray) -> bool:
+    """Whether few rows rule the squares of a target that has no zeros, so that relative errors see more."""
+    size = np.abs(target)
+    return bool(size.min() > 0 and size.max() > _HEAVY * np.median(size))
+
+
+def _error(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        error = float(np.square(equation(inputs) - target).sum() / np.square(target - target.mean()).sum())
+    return error if math.isfinite(error) else math.inf
 
 
 def sums_of_parts(
@@ -114,6 +143,7 @@ def _equations(
     seconds: float,
     depth: int,
     terms: int,
+    relative: bool = False,
 ) -> list[Expression]:
     """The search on evenly spread rows; no equations where there are too few to tell anything."""
     ends = time.perf_counter() + seconds
@@ -122,7 +152,7 @@ def _equations(
         return []
     inputs, target = inputs[rows], target[rows]
     with np.errstate(all="ignore"):  # a function that is not finite on a row is left out, and so is an equation
-        return _Search(inputs, target, material(inputs, target), depth, terms, ends).equations(most)
+        return _Search(inputs, target, material(inputs, target), depth, terms, ends, relative).equations(most)
 
 
 class _Search:
@@ -136,8 +166,10 @@ class _Search:
         depth: int,
         terms: int,
         ends: float,
+        relative: bool,
     ) -> None:
         self.inputs, self.target, self.ends, self.depth = inputs, target, ends, depth
+        self.relative = relative
         self.material = material
         self.scatter = float(np.square(target - target.mean()).sum())
         self.terms = min(terms, len(target) // _ROWS_A_TERM - 1)
@@ -166,7 +198,10 @@ class _Search:
         As many of each number of steps: long chains explain much by chance. Where there are exact ones, those with
         a step more may be shorter.
         """
-        beam = [InvertedTarget((), self.target, np.full_like(self.target, self.scatter**-0.5))]
+        slopes = np.full_like(self.target, self.scatter**-0.5)
+        if self.relative:
+            slopes = 1.0 / (np.abs(self.target) * math.sqrt(len(self.target)))
+        beam = [InvertedTarget((), self.target, slopes, self.relative)]
         exact = bool(self._errors(Pursuit.refined, beam)[0] < EXACT)
         found, seen, steps = [(not exact, 0, 0, beam[0])], {beam[0].key()}, 0
         while beam and steps < self.depth:
