@@ -13,6 +13,7 @@ __all__ = ["interval_latex", "interval_text", "resolved"]
 
 _PLAIN_LOW, _PLAIN_HIGH = 1e-4, 1e7  # magnitudes that are written without a power of ten
 _MOST_DECIMALS = 17
+_LARGEST_POWER = 290  # of ten, so that its inverse is a number, too
 
 
 def resolved(value: float, low: float, high: float) -> tuple[float, float, float]:
@@ -91,6 +92,8 @@ def _decimals(value: float, low: float, high: float) -> int | None:
     if not widths or not math.isfinite(value):
         return None
     decimals = 1 - math.floor(math.log10(min(widths)))
+    if decimals > _LARGEST_POWER:
+        return None
     return min(decimals, _MOST_DECIMALS - 1 - math.floor(math.log10(abs(value)))) if value else decimals
 
 

@@ -247,7 +247,7 @@ def _notes_of_errors(found: Discovery, rows: int) -> tuple[str, ...]:
     """What a reader must know where errors are not those of the column of standard deviations, or not alike."""
     intervals = found.intervals_of(found.chosen)
     if intervals is not None and intervals.unequal:
-        return ("errors go with the formula's value: the intervals of its constants allow for that",)
+        return ("errors grow or shrink with the formula's value: the intervals of its constants allow for that",)
     excess = math.nan if intervals is None else intervals.excess
     by_chance = 1.0 + _DEVIATIONS / math.sqrt(2.0 * rows)
     if excess > by_chance:

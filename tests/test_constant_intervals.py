@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from expressions.constant_intervals import _quantile, constant_intervals
 from expressions.interval_text import interval_latex, interval_text, resolved
@@ -214,6 +216,17 @@ def test_a_constant_has_the_digits_that_its_interval_resolves(
 ) -> None:
     assert interval_text(*numbers) == text
     assert interval_latex(numbers[0], numbers[1:]) == latex
+
+
+@given(*[st.floats(allow_nan=True)] * 3)
+@example(0.0, -5e-324, 5e-324)
+@example(1.7e308, -1.7e308, 1.7e308)
+@example(5e-324, 0.0, 1.0)
+def test_any_numbers_are_written(value: float, low: float, high: float) -> None:
+    assert interval_text(value, low, high)
+    assert len(resolved(value, low, high)) == 3
+    latex = interval_latex(abs(value), (low, high))
+    assert latex is None or latex.startswith(r"\left(")
 
 
 def test_numbers_with_the_digits_that_are_resolved() -> None:

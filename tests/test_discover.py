@@ -210,6 +210,17 @@ def test_given_standard_deviations_give_the_intervals_their_width() -> None:
     assert not any("times the given standard deviations" in note for note in found.notes)
 
 
+def test_errors_that_grow_are_said_and_allowed_for() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.1, 3, 120)
+    frame = pd.DataFrame({"x": x, "y": 2.5 * x * (1.0 + 0.3 * rng.normal(size=120))})
+    found = discover(frame, "y", seconds=2, jobs=1, method="regression", operators=["mul"])
+    intervals = found.intervals_of(found.chosen)
+    assert intervals is not None
+    assert intervals.unequal
+    assert any("allow for that" in note for note in found.notes)
+
+
 def test_predictions_have_intervals_where_they_are_known(
     found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
