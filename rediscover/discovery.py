@@ -45,7 +45,7 @@ LEAST_ROWS = 5
 LEAST_SECONDS = 2.0
 """Shortest budget: imports, reading and writing take their part of it."""
 _HELD_OUT_SHARE = 0.25
-_WRITING_SECONDS = 0.5  # for the intervals, the files and the page
+_WRITING_SECONDS = 0.6  # for the intervals, the files and the page
 _CELLS_A_SECOND = 5e7  # cells of a table, scored at the end for some twenty equations
 _DEVIATIONS = 4.0  # of the errors' size from the given one, beyond which it is no chance
 _BOOSTED_SECONDS = 5.0  # budget below which gradient boosting would take too much of it

@@ -17,7 +17,7 @@ LEVEL = 0.95
 """Confidence of every interval."""
 MEANING = f"If this is the law, each constant lies in its interval with {100 * LEVEL:.0f} % confidence"
 """Words before the intervals."""
-_ALLOWANCE = 0.3  # seconds for the equations that were not picked, of which hardly anybody reads the constants
+_ALLOWANCE = 0.2  # seconds for the equations that were not picked, of which hardly anybody reads the constants
 
 
 def front_intervals(
