@@ -18,10 +18,10 @@ SOME = (0, 1, 2, 3, 64, 70)
 
 @pytest.mark.parametrize("kind", KIND_PROBLEMS)
 def test_a_number_and_a_seed_give_one_problem_with_finite_rows(kind: str) -> None:
-    problems = [KIND_PROBLEMS[kind](number, 5) for number in SOME]
-    assert problems == [KIND_PROBLEMS[kind](number, 5) for number in SOME]
+    problems = [KIND_PROBLEMS[kind](number, 24) for number in SOME]
+    assert problems == [KIND_PROBLEMS[kind](number, 24) for number in SOME]
     assert len({problem.formula for problem in problems}) == len(SOME)
-    assert problems[0].formula != KIND_PROBLEMS[kind](0, 6).formula
+    assert problems[0].formula != KIND_PROBLEMS[kind](0, 25).formula
     for problem in problems:
         inputs, target = problem.sample(400, np.random.default_rng(1))
         assert inputs.shape == (400, len(problem.variables))
