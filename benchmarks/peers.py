@@ -145,7 +145,7 @@ def _ours(data: Data, settings: Settings, seed: int) -> _Found:
 
 def _ours_powers(data: Data, settings: Settings, seed: int) -> _Found:
     """With a row of the operator table for every power up to the sixth."""
-    operators = f"{settings['operators']},{','.join(name for name in POWER_ROWS.values() if name != 'square')}"
+    operators = f"{settings['operators']},{','.join(name for power, name in POWER_ROWS.items() if 2 < power <= 6)}"
     return _ours(data, {**settings, "operators": operators}, seed)
 
 

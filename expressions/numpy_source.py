@@ -33,6 +33,10 @@ _HELPERS = {
     "pow4": "def pow4(a):\n    square = a * a\n    return square * square\n",
     "pow5": "def pow5(a):\n    square = a * a\n    return square * square * a\n",
     "pow6": "def pow6(a):\n    cube = a * a * a\n    return cube * cube\n",
+    "pow7": "def pow7(a):\n    cube = a * a * a\n    return cube * cube * a\n",
+    "pow8": "def pow8(a):\n    fourth = (a * a) * (a * a)\n    return fourth * fourth\n",
+    "pow9": "def pow9(a):\n    cube = a * a * a\n    return cube * cube * cube\n",
+    "pow10": "def pow10(a):\n    square = a * a\n    fifth = square * square * a\n    return fifth * fifth\n",
     "safe_div": (
         'def safe_div(a, b):\n    """a / b, and 1 where b is 0."""\n    return np.where(b == 0, 1.0, a / b)\n'
     ),

@@ -56,6 +56,27 @@ def _pow6(a: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.multiply(out, out, out)
 
 
+def _pow7(a: np.ndarray, out: np.ndarray) -> np.ndarray:
+    _pow6(a, out)
+    return np.multiply(out, a, out)
+
+
+def _pow8(a: np.ndarray, out: np.ndarray) -> np.ndarray:
+    _pow4(a, out)
+    return np.multiply(out, out, out)
+
+
+def _pow9(a: np.ndarray, out: np.ndarray) -> np.ndarray:
+    cube = _cube(a, np.empty_like(out))
+    np.multiply(cube, cube, out)
+    return np.multiply(out, cube, out)
+
+
+def _pow10(a: np.ndarray, out: np.ndarray) -> np.ndarray:
+    _pow5(a, out)
+    return np.multiply(out, out, out)
+
+
 def _inv(a: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.divide(1.0, a, out)  # np.reciprocal differs from 1/x on some builds
 
@@ -367,6 +388,38 @@ SHIPPED: tuple[Operator, ...] = (
         partials=lambda xp, f, a: (1.0 / (3.0 * f * f),),
         sympy=_sympy_cbrt, latex=r"\sqrt[3]{{{0}}}",
     ),
+    Operator(
+        name="pow7", arity=1, infix="{0}**7", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), odd=True,
+        inverse=lambda v: np.copysign(np.absolute(v) ** (1.0 / 7.0), v), analytic=True, total=True, passes="all",
+        numpy=_pow7, torch=lambda t, a: (a * a * a) * (a * a * a) * a,
+        partials=lambda xp, f, a: (7.0 * ((a * a * a) * (a * a * a)),),
+        sympy=_sympy_power(7), latex="{0}^{{7}}",
+    ),
+    Operator(
+        name="pow8", arity=1, infix="{0}**8", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), even=True, inverse=lambda v: np.sqrt(np.sqrt(np.sqrt(v))),
+        analytic=True, total=True, non_negative=True, passes="all",
+        numpy=_pow8, torch=lambda t, a: ((a * a) * (a * a)) * ((a * a) * (a * a)),
+        partials=lambda xp, f, a: (8.0 * ((a * a * a) * (a * a * a) * a),),
+        sympy=_sympy_power(8), latex="{0}^{{8}}",
+    ),
+    Operator(
+        name="pow9", arity=1, infix="{0}**9", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), odd=True, inverse=lambda v: np.cbrt(np.cbrt(v)),
+        analytic=True, total=True, passes="all",
+        numpy=_pow9, torch=lambda t, a: (a * a * a) * (a * a * a) * (a * a * a),
+        partials=lambda xp, f, a: (9.0 * (((a * a) * (a * a)) * ((a * a) * (a * a))),),
+        sympy=_sympy_power(9), latex="{0}^{{9}}",
+    ),
+    Operator(
+        name="pow10", arity=1, infix="{0}**10", precedence=POWER, complexity=2,
+        operands=(ATOM,), latex_operands=(ATOM,), even=True, inverse=lambda v: np.sqrt(v) ** 0.2,
+        analytic=True, total=True, non_negative=True, passes="all",
+        numpy=_pow10, torch=lambda t, a: ((a * a) * (a * a) * a) * ((a * a) * (a * a) * a),
+        partials=lambda xp, f, a: (10.0 * ((a * a * a) * (a * a * a) * (a * a * a)),),
+        sympy=_sympy_power(10), latex="{0}^{{10}}",
+    ),
 )  # fmt: skip
 
 CONSTANT = 0
@@ -387,7 +440,7 @@ _BY_TOKEN: list[tuple[list[Any], Callable[[Operator], Any]]] = []
 """Every list that `by_token` has made, and what it says of a row."""
 
 # Integer powers with a row of their own, so that `x**3` costs two products and not a logarithm.
-POWER_ROWS: dict[int, str] = {2: "square", 3: "cube", 4: "pow4", 5: "pow5", 6: "pow6"}
+POWER_ROWS: dict[int, str] = {2: "square", 3: "cube", **{exponent: f"pow{exponent}" for exponent in range(4, 11)}}
 
 
 def by_token(of_constant: Entry, of_row: Callable[[Operator], Entry]) -> list[Entry]:

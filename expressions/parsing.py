@@ -11,7 +11,7 @@ Grammar (loosest binding first; blanks, tabs and line ends separate and mean not
     name     = [A-Za-z_][A-Za-z0-9_]*
 
 A name before a bracket is an operator of the table; any other name is a variable, else `pi` or `e`.
-Integer literals choose the cheap rows: `x**2` to `x**6` are `square` to `pow6` (`x**2.0` and `x**7` are `pow`),
+Integer literals choose the cheap rows: `x**2` to `x**10` are `square` to `pow10` (`x**2.0` and `x**11` are `pow`),
 `1/x` is `inv(x)`. A minus sign before a number that is not raised to a power belongs to the number.
 
 The method is the two-stack one (Dijkstra's "shunting yard", Mathematisch Centrum MR 35, 1961) with stacks of

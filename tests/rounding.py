@@ -10,7 +10,7 @@ from expressions.operators import CONSTANT, FIRST_VARIABLE, Operator
 
 __all__ = ["assert_same_values", "disturbed"]
 
-_POWERS = ("square", "cube", "pow4", "pow5", "pow6")
+_POWERS = ("square", "cube", "pow4", "pow5", "pow6", "pow7", "pow8", "pow9", "pow10")
 
 
 def disturbed(expression: Expression, X: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
