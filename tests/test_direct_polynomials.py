@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, operator
+from expressions.operators import FIRST_VARIABLE, POWER_ROWS, operator
 from expressions.parsing import parse
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
@@ -57,7 +57,7 @@ def test_far_from_zero_the_monomials_are_still_told_apart() -> None:
     inputs = rows(1.0, 5.0, 1)
     truth = parse("-3*x0**10 - 5.7*x0**4 + 0.1657235322999148*x0**6 + 4*x0")
     [found] = find(inputs, truth(inputs), DEFAULT_OPERATORS)
-    np.testing.assert_allclose(np.sort(found.constants), np.sort([10, -3, 0.1657235322999148, -5.7, 4]), rtol=1e-8)
+    np.testing.assert_allclose(np.sort(found.constants), np.sort([-3, 0.1657235322999148, -5.7, 4]), rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_few_rows_tell_nothing(count: int) -> None:
 def test_operators_that_are_not_allowed_do_not_occur() -> None:
     inputs = rows(0.5, 2.0, 2)
     law = parse("sqrt(2*x0**3 + x0*x1**2 + 1)")(inputs)
-    free = {"neg", "square", "cube", "pow4", "pow5", "pow6", "pow"}  # powers and signs are
+    free = {"neg", *POWER_ROWS.values()}  # powers and signs are
     for operators in (("add", "mul"), ("add", "mul", "exp"), ("add", "mul", "sqrt"), ("add",), ("mul", "sqrt")):
         for target in (law, np.square(law)):
             for found in find(inputs, target, operators):

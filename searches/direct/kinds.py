@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from expressions.expression import Expression
-from searches.direct import heavy_tails, piecewise, polynomials, power_laws, rationals, waves
+from searches.direct import heavy_tails, piecewise, polynomials, power_laws, quadratics, rationals, waves
 
 __all__ = ["KINDS", "Find"]
 
@@ -24,8 +24,9 @@ KINDS: dict[str, Find] = {
     "power_laws": power_laws.find,
     "polynomials": polynomials.find,
     "heavy_tails": heavy_tails.find,
-    "piecewise": piecewise.find,
     "rationals": rationals.find,
+    "quadratics": quadratics.find,
+    "piecewise": piecewise.find,
     "waves": waves.find,
 }
 """Name of a kind -> its function, in the order in which they are tried."""

@@ -23,10 +23,11 @@ from expressions.expression import Expression
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
 from searches.direct.noisy_polynomials import noisy_sums
+from searches.direct.row_weights import row_weights
 from searches.direct.short_numbers import shortened
 from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
 
-__all__ = ["find", "inverted_targets", "row_weights"]
+__all__ = ["find", "inverted_targets"]
 
 _ROWS = 12  # at least
 _HIGHEST = 10  # degree
@@ -76,12 +77,6 @@ def inverted_targets(target: np.ndarray, operators: Collection[str]) -> list[Inv
     available = {*operators, *(["inv"] if "div" in operators else [])}
     none = np.empty((0, len(target)))
     return [plain, *inverted_once(plain, available, Divisors([], none, none))]
-
-
-def row_weights(sizes: np.ndarray) -> np.ndarray:
-    """Weights of rows whose rounding grows with the size of what is summed there. `[rows]`"""
-    floor = 1e-3 * float(np.sqrt(np.mean(np.square(sizes)))) or 1.0
-    return 1.0 / (np.abs(sizes) + floor)
 
 
 class _Table:
