@@ -17,8 +17,8 @@ Rules, each an identity over the reals wherever its left side is finite:
     |a|**(2k), sqrt(a**(2k))  a**(2k), |a|**k
     a**0.5, a**-0.5           sqrt(a), 1/sqrt(a)
     a*sqrt(a), a**0.3/a       a**1.5, a**-0.7; roots and broken powers of a base and its whole powers are one
-                              power. Where the exponents add up to a whole number, sqrt(a)**2 is left, which is
-                              invalid where a is negative: a**0.4*a**0.6 -> sqrt(a)**2
+                              power. Where the exponents add up to a whole number, an even power of sqrt(a) is
+                              left, which is invalid where a is negative: a**0.4*a**0.6 -> sqrt(a)**2
     (2*a)**0.3, (a**0.3)**0.5 1.2311…*a**0.3, a**0.15
     log(exp(a)), tan(atan(a)) a
     max(a, max(b, a))         max(a, b), sorted; min likewise

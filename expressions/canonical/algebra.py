@@ -444,7 +444,7 @@ class Algebra:
     def with_one_power(self, factors: dict[Node, int], base: Node) -> dict[Node, int]:
         """The factors with all powers of a base as one: x*sqrt(x) -> x**1.5.
 
-        Where the exponents add up to a whole number, a root that is squared says that the base is not negative.
+        Where the exponents add up to a whole number, an even power of the root says that the base is not negative.
         """
         kept: dict[Node, int] = {}
         total = 0.0
@@ -457,9 +457,7 @@ class Algebra:
                 kept[factor] = exponent
         root = self.function(_SQRT, base)
         if _whole(total):
-            kept[root] = 2 if round(total) else 0
-            if round(total) not in (0, 1):
-                kept[base] = round(total) - 1
+            kept[root] = 2 * round(total)
         elif _whole(2.0 * total) and abs(total) < 1.0:
             kept[root] = 1 if total > 0.0 else -1
         else:
@@ -498,13 +496,13 @@ def _is_broken_power_of(node: Node, base: Node) -> bool:
 def _is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
     """Whether the base of a broken power has other powers among the factors, or this one is not simple."""
     base, whole = power.arguments[0], factors[power]
-    others = [factor for factor in factors if factor is base or _is_broken_power_of(factor, base)]
+    if len(factors) > 1 and any(
+        factor is base or _is_broken_power_of(factor, base) for factor in factors if factor is not power
+    ):
+        return True
     if power.operator == _SQRT:
-        if len(others) == 1:
-            return whole not in (-1, 0, 1, 2)
-        # a squared root beside whole powers is what a whole sum of exponents is written as
-        return whole != 2 or len(others) > 2 or factors.get(base, 0) in (0, -1)
-    return len(others) > 1 or whole != 1 or (_whole(2.0 * exponent) and abs(exponent) < 1.0)
+        return whole % 2 != 0 and abs(whole) != 1
+    return whole != 1 or (_whole(2.0 * exponent) and abs(exponent) < 1.0)
 
 
 def _whole(value: float) -> bool:
