@@ -9,16 +9,19 @@ from contextlib import suppress
 
 import numpy as np
 
+from expressions.canonical_form import canonical
 from expressions.expression import Expression
 from searches.common.chosen_rows import evenly_spread
 from searches.common.shifted_columns import ShiftedColumns
 from searches.direct.kinds import KINDS
+from searches.direct.recentring import level_place, with_distances
 from searches.links.stepwise import EXACT
 from searches.links.sums import linked_sums
 
 __all__ = ["direct_equations", "equations_of_far_columns", "first_equations"]
 
 _OF_FAR_COLUMNS = 10  # equations
+_LONG = 9  # tokens beyond which an exact equation is also looked for about the middle of its symmetry
 _SHORT = 15  # tokens up to which an exact equation is taken without a look for a shorter one
 
 
@@ -72,7 +75,34 @@ def direct_equations(
 def _found_by_kinds(
     inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
 ) -> dict[Expression, float]:
-    """The same of the columns as they are, however far from 0. Arguments as for `direct_equations`."""
+    """The same of the columns as they are, however far from 0; an exact law also about its middle."""
+    found = _found_once(inputs, target, operators, ends)
+    exact = [equation for equation, error in found.items() if error <= EXACT]
+    law = shortest = min(exact, key=len, default=Expression.constant(0.0))
+    moved, places = inputs, dict[int, float]()
+    for variable in shortest.variables:
+        if len(law) <= _LONG or time.perf_counter() > ends:
+            break
+        place = level_place(law, moved, variable)
+        if not place:
+            continue
+        trial = moved.copy()
+        trial[:, variable] -= place
+        for equation, error in _found_once(trial, target, operators, ends).items():
+            if error <= EXACT and len(equation) < len(law):
+                law, moved, places[variable] = equation, trial, place
+    if places:
+        for variable, place in places.items():
+            law = with_distances(law, variable, place)
+        law = canonical(law)
+        if len(law) < len(shortest) and (error := _error(law, inputs, target)) <= EXACT:
+            found[law] = error
+    return found
+
+
+def _found_once(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
+) -> dict[Expression, float]:
     found: dict[Expression, float] = {}
     with np.errstate(all="ignore"):  # what is not finite on a row is left out
         for find in KINDS.values():
