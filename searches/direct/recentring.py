@@ -37,9 +37,11 @@ def level_place(equation: Expression, inputs: np.ndarray, variable: int) -> floa
     signs = np.sign(slopes)
     if not np.isfinite(slopes).all() or not signs.any(axis=0).all():
         return None
+    if not ((signs[1:] * signs[:-1] < 0).sum(axis=0) + (signs == 0).sum(axis=0) == 1).all():
+        return None
     changes = np.abs(np.diff(signs, axis=0)) > 0
     first = changes.argmax(axis=0)
-    if not changes.any(axis=0).all() or np.ptp(first) > 1:
+    if np.ptp(first) > 1:
         return None
     left, right = places[first].copy(), places[np.minimum(first + 1, _PLACES - 1)].copy()
     sign = signs[first, np.arange(len(rows))]
