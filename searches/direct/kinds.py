@@ -11,7 +11,16 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from expressions.expression import Expression
-from searches.direct import heavy_tails, piecewise, polynomials, power_laws, quadratics, rationals, waves
+from searches.direct import (
+    compositions,
+    heavy_tails,
+    piecewise,
+    polynomials,
+    power_laws,
+    quadratics,
+    rationals,
+    waves,
+)
 
 __all__ = ["KINDS", "Find"]
 
@@ -28,5 +37,6 @@ KINDS: dict[str, Find] = {
     "quadratics": quadratics.find,
     "piecewise": piecewise.find,
     "waves": waves.find,
+    "compositions": compositions.find,
 }
 """Name of a kind -> its function, in the order in which they are tried."""

@@ -19,7 +19,7 @@ from searches.direct.wave_carriers import Amplitude, Carrier
 from searches.direct.wave_fitting import FittedSum, Fitting, Term
 from searches.links.terms import monomial
 
-__all__ = ["spelled_sum", "wave"]
+__all__ = ["shortened", "spelled_sum", "wave"]
 
 _STEPS = 12
 _NEEDED = 3.0  # standard deviations of a coefficient that is needed
@@ -68,7 +68,7 @@ def _spelled(fitting: Fitting, last: _LastFit, names: Sequence[str], digits: int
         amplitude = fitting.amplitudes[term.amplitude]
         for factor, waves in _term(fitting.carriers, term, coefficients, names):
             factor, waves = _times(amplitude, term.rate, factor, waves)
-            parts.append(_product(_short(factor, digits), _shortened(waves, digits)))
+            parts.append(_product(_short(factor, digits), shortened(waves, digits)))
     for function, coefficient in zip(last.monomials, last.trend_coefficients().tolist(), strict=True):
         if coefficient and function is not None:
             parts.append(_product(_short(coefficient, digits), function))
@@ -82,9 +82,9 @@ def _short(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _shortened(waves: Expression, digits: int) -> Expression:
-    """The same, with rounder constants; a frequency of 1 is not written."""
-    one = waves.with_constants([_short(value, digits) for value in waves.constants.tolist()])
+def shortened(equation: Expression, digits: int) -> Expression:
+    """The same with constants of so many significant digits; a factor of 1 is not written."""
+    one = equation.with_constants([_short(value, digits) for value in equation.constants.tolist()])
 
     def combine(row: Operator, *arguments: Expression) -> Expression:
         if row.name == "mul" and len(arguments[0]) == 1 and arguments[0].constants.tolist() == [1.0]:
