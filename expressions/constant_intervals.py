@@ -102,7 +102,8 @@ class ConstantIntervals:
         Returns:
             Distances from the equation's values, NaN where nothing is known. `[rows]`
         """
-        variances = self._variances(expression, inputs) + self.noise**2
+        with np.errstate(over="ignore"):
+            variances = self._variances(expression, inputs) + np.square(self.noise)
         return np.asarray(self.quantile * np.sqrt(variances))
 
     def _variances(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
@@ -363,10 +364,12 @@ def _inverse(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _quantile(level: float, freedom: float) -> float:
     """Quantile of Student's t that is exceeded on both sides together with a probability of 1 - level."""
     upper = (1.0 + level) / 2.0
+    if upper >= 1.0:
+        return math.inf
     if freedom >= _NEARLY_NORMAL:  # Abramowitz and Stegun 26.7.5, exact to 1e-8 from there on
         z = NormalDist().inv_cdf(upper)
         first, second = (z**2 + 1) / 4, (5 * z**4 + 16 * z**2 + 3) / 96
-        return z * (1 + first / freedom + second / freedom**2)
+        return z * (1 + first / freedom + second / freedom / freedom)
     from scipy.special import stdtrit  # not quick to import, and only for this
 
     return float(stdtrit(freedom, upper))

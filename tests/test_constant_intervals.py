@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from expressions.constant_intervals import _quantile, constant_intervals
+from expressions.constant_intervals import ConstantIntervals, _quantile, constant_intervals
 from expressions.interval_text import interval_latex, interval_text, resolved
 from expressions.measurements import Measurements
 from expressions.parsing import parse
@@ -216,6 +216,14 @@ def test_a_constant_has_the_digits_that_its_interval_resolves(
 ) -> None:
     assert interval_text(*numbers) == text
     assert interval_latex(numbers[0], numbers[1:]) == latex
+
+
+def test_numbers_of_a_stranger_give_bands_without_an_error() -> None:
+    equation, x = parse("3.5*x0"), np.ones((2, 1))
+    ends, covariance = np.array([[3.0, 4.0]]), np.array([[0.1]])
+    for noise, freedom, level in ((1e308, 29.0, 0.95), (0.1, 1e308, 0.95), (0.1, 0.0, 0.95), (0.1, 29.0, 1.0)):
+        found = ConstantIntervals(equation.constants, ends, covariance, noise, freedom, level)
+        assert found.measurement(equation, x).shape == found.curve(equation, x).shape == (2,)
 
 
 @given(*[st.floats(allow_nan=True)] * 3)

@@ -24,6 +24,7 @@ from datamodules.zoo.network_file import read_network
 from expressions.canonical_form import canonical
 from expressions.equation_learner.architecture import Architecture
 from expressions.equation_learner.structure_space import StructureSpace
+from expressions.measurements import Measurements
 from expressions.numpy_source import numpy_source
 from expressions.parsing import parse
 from expressions.skeleton import INTEGERS
@@ -37,8 +38,11 @@ from modules.settings.cvae import MapSize
 from modules.settings.weights_to_tokens import ReaderSize, ReadingTask
 from rediscover import SymbolicRegressor
 from rediscover.wiring.checkpoint_reading import read_checkpoint
+from reports.discovery_parts.equation_files import equation_tex, front_csv
+from reports.discovery_parts.intervals import front_intervals
 from reports.discovery_parts.model_file import model_json, read_model
 from reports.discovery_parts.result import Discovery
+from reports.discovery_parts.shown import ShownEquations
 from reports.typeset.mathml import mathml
 from reports.typeset.terminal import formula_lines
 from runs.reader import read_run
@@ -119,8 +123,18 @@ def discovery() -> bytes:
         evaluations=10,
         stopped="exact",
         seed=0,
+        intervals=front_intervals(FRONT, FRONT[1], Measurements.of(INPUTS, TARGET)),
     )
     return model_json(found).encode()
+
+
+def show_discovery(folder: Path) -> object:
+    found = read_model(folder)
+    shown = ShownEquations.of_discovery(found)
+    with np.errstate(all="ignore"):
+        bands = [each.measurement(c.expression, np.ones((2, len(found.names)))) for c, each in zip(
+            found.front, found.intervals, strict=False) if each is not None]  # fmt: skip
+        return shown, front_csv(found, shown), equation_tex(found, shown), bands
 
 
 @cache
@@ -373,7 +387,7 @@ def use_problems(path: Path) -> object:
 
 READERS: Mapping[str, Reader] = {
     "equation": Reader(lambda: b"x0*exp(a**2) - 1.5e-3/(1 + max(x0, a))", show_equation),
-    "discovery": Reader(discovery, from_file("model.json", read_model)),
+    "discovery": Reader(discovery, from_file("model.json", show_discovery)),
     "estimator": Reader(estimator, use_estimator),
     "programming_state": Reader(programming_state, resume_programming),
     "structure_state": Reader(structure_state, resume_structures),
