@@ -107,6 +107,16 @@ def test_noise_brings_a_few_functions_near_the_law() -> None:
     assert all(len(equation) < 60 for equation in found)
 
 
+def test_noise_leaves_the_monomials_of_the_law() -> None:
+    inputs = rows(1.0, 4.0, 3)
+    truth = parse("(2.5*x0*x1 - x2**2 + 1.2)/(3*x0 + x1*x2 + 0.37)")
+    values = truth(inputs)
+    target = values + 0.01 * values.std() * np.random.default_rng(2).normal(size=len(values))
+    best = min(find(inputs, target, DEFAULT_OPERATORS), key=lambda equation: error_of(equation, inputs, target))
+    assert len(best) <= len(truth) + 2
+    assert error_of(best, inputs, values) < 1e-5
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1e12])
 def test_units_of_the_columns_and_of_the_target_do_not_matter(scale: float) -> None:
     inputs = rows(0.5, 2.0, 2)

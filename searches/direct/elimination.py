@@ -17,6 +17,7 @@ from scipy.linalg import solve_triangular
 __all__ = ["Compressed", "Fit", "compressed"]
 
 _RENEWED = 0.25  # share of the columns that are left out before the factor is computed anew
+_PATH = 12  # columns of which one is left out at a time while all sizes are looked at
 _DEPENDENT = 1e-14  # length of what others do not give of a column of length 1, below which there is nothing
 
 
@@ -84,6 +85,30 @@ class Compressed:
             if not out or len(chosen) == 1:
                 return self.fit(chosen)
             chosen = np.delete(chosen, out[: len(chosen) - 1])
+
+    def cheapest(self, sizes: int, most: int) -> list[Fit]:
+        """Fits of a few sizes: that of the lowest Bayesian information criterion (Schwarz 1978), and smaller ones.
+
+        Args:
+            sizes: number of fits.
+            most: largest number of columns.
+        """
+        chosen = self.independent()
+        path: list[Fit] = []
+        while len(chosen):
+            if len(chosen) <= most:
+                path.append(self.fit(chosen))
+            coefficients, inverse, _ = self._solved(chosen)
+            out = _least_needed(coefficients, inverse, math.inf)
+            chosen = np.delete(chosen, out[: max(1, len(chosen) // _PATH)])
+        if not path:
+            return []
+        best = int(np.argmin([self.cost(fit) for fit in path]))
+        return path[best : best + sizes]
+
+    def cost(self, fit: Fit) -> float:
+        """The Bayesian information criterion of a fit."""
+        return self.rows * math.log(max(fit.error, 1e-300)) + len(fit.columns) * math.log(self.rows)
 
     def _solved(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Coefficients, the inverse of the triangular factor, and the sum of squares that is left."""

@@ -4,8 +4,7 @@ With numerator and denominator as sums of monomials, v*q - p is linear in the co
 of v times q: rows are divided by the last q (C. K. Sanathanan and J. Koerner, "Transfer function synthesis as a
 ratio of two complex polynomials", IEEE Transactions on Automatic Control 8, 1963). That also has noise in its
 columns, so the last steps are those of Gauss and Newton: v in the columns becomes the last p / q. The last of
-them, in monomials of the variables themselves, is a regression on as few of them as a polynomial would need
-(`searches.direct.noisy_polynomials`).
+them, in monomials of the variables themselves, is a regression from which monomials are eliminated.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from searches.direct.elimination import Fit, compressed
 from searches.direct.monomials import power_products
-from searches.direct.noisy_polynomials import Sum, noisy_sums
 
 __all__ = ["Fraction", "noisy_fractions"]
 
@@ -29,7 +28,8 @@ _FLAT = 1.1  # factor on the lowest error within which fewer monomials do as wel
 _NOISY = 0.7  # error relative to the spread, above which nothing is explained
 _SMALLEST = 0.05  # divisor relative to its median size: a pole is no weight
 _PINS = 3  # monomials of the divisor whose coefficient is tried as 1
-_SIZES = 2
+_SIZES, _MOST_TERMS = 2, 8
+_LIKE_ALL = 1.2  # factor on the error of all monomials, within which a few do as well
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Fraction:
 def noisy_fractions(
     inputs: np.ndarray, values: np.ndarray, exponents: np.ndarray, basis: np.ndarray
 ) -> Iterator[Fraction]:
-    """Rational functions of a few sizes; none where a polynomial of as many monomials does as well.
+    """Rational functions of a few sizes; none where a polynomial of as many monomials does better.
 
     Args:
         inputs: values of the variables. `[rows, variables]`
@@ -73,13 +73,12 @@ def noisy_fractions(
     if not found:
         return
     lowest = min(error for error, *_ in found)
-    place = next(k for k, one in enumerate(found) if one[0] <= _FLAT * lowest)
-    error, count, fitted, divisor = found[place]
-    if error > _NOISY or place == len(found) - 1:  # without noise, more monomials would still do better
+    error, count, fitted, divisor = next(one for one in found if one[0] <= _FLAT * lowest)
+    if error > min(_NOISY, _FLAT * _polynomial_error(basis, values, 2 * count) / spread):
         return
-    if _FLAT * error > _polynomial_error(basis, values, 2 * count) / spread:
-        return
-    yield from _sizes(power_products(inputs, exponents[:count]), exponents[:count], values, fitted, divisor)
+    allowed = (_LIKE_ALL * error * spread) ** 2
+    powers = power_products(inputs, exponents[:count])
+    yield from _sizes(powers, exponents[:count], values, fitted, divisor, allowed)
 
 
 def _polynomial_error(basis: np.ndarray, values: np.ndarray, count: int) -> float:
@@ -90,24 +89,24 @@ def _polynomial_error(basis: np.ndarray, values: np.ndarray, count: int) -> floa
 
 
 def _fitted(columns: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of p / q, and of q. Each `[rows]`"""
+    """Values of p / q, and of q, of the step that comes nearest to the target. Each `[rows]`"""
     divisor, fitted = np.ones_like(values), values
+    best = math.inf, fitted, divisor
     for step in range(_REWEIGHTED + _NEWTON):
-        if step >= _REWEIGHTED:
-            last = fitted
-            goal = values - last + last * columns[:, 0] / divisor
-        else:
-            last = values
-            goal = values * columns[:, 0] / divisor
+        newton = step >= _REWEIGHTED
+        last = fitted if newton else values
         scaled = columns / divisor[:, None]
         design = np.hstack([scaled, -last[:, None] * scaled[:, 1:]])
-        weights = _least_squares(design, goal)
+        weights = _least_squares(design, (values - last if newton else 0.0) + last * scaled[:, 0])
         count = columns.shape[1]
         divisor = columns[:, 0] + columns[:, 1:] @ weights[count:]
         floor = _SMALLEST * float(np.median(np.abs(divisor)))
         divisor = np.where(np.abs(divisor) < floor, np.where(divisor < 0, -floor, floor), divisor)
         fitted = columns @ weights[:count] / divisor
-    return fitted, divisor
+        error = float(np.square(values - fitted).sum())
+        if error < best[0]:
+            best = error, fitted, divisor
+    return best[1:]
 
 
 def _least_squares(design: np.ndarray, goal: np.ndarray) -> np.ndarray:
@@ -117,34 +116,33 @@ def _least_squares(design: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 
 def _sizes(
-    powers: np.ndarray, exponents: np.ndarray, values: np.ndarray, fitted: np.ndarray, divisor: np.ndarray
+    powers: np.ndarray,
+    exponents: np.ndarray,
+    values: np.ndarray,
+    fitted: np.ndarray,
+    divisor: np.ndarray,
+    allowed: float,
 ) -> Iterator[Fraction]:
     """Fractions of as many monomials as the information criterion chooses, and of fewer."""
     count = len(exponents)
-    scaled = powers / divisor[:, None]
-    parts = np.linalg.lstsq(powers, divisor, rcond=None)[0] * np.sqrt(np.mean(np.square(powers), axis=0))
-    best: tuple[float, int, list[Sum]] | None = None
+    coefficients = np.linalg.lstsq(powers, divisor, rcond=None)[0]
+    parts = coefficients * np.sqrt(np.mean(np.square(powers), axis=0))
+    best: tuple[float, int, list[Fit]] = math.inf, 0, []
     for pin in np.argsort(-np.abs(parts))[:_PINS].tolist():
+        scaled = powers * (coefficients[pin] / divisor)[:, None]  # by the divisor in which its coefficient is 1
         design = np.hstack([scaled, -fitted[:, None] * np.delete(scaled, pin, axis=1)])
-        goal = values - fitted + fitted * scaled[:, pin]
-        sums = list(noisy_sums(design, goal, math.inf))
-        if not sums:
-            continue
-        columns, factors = sums[0]
-        error = float(np.square(design[:, columns] @ factors - goal).sum())
-        cost = len(values) * math.log(max(error, 1e-300)) + len(columns) * math.log(len(values))
-        if best is None or cost < best[0]:
-            best = cost, pin, sums
-    if best is None:
-        return
-    _, pin, sums = best
-    for columns, factors in sums[:_SIZES]:
-        above = columns < count
-        others = np.delete(np.arange(count), pin)[columns[~above] - count]
-        if above.any() and len(others):
+        problem = compressed(design, values - fitted + fitted * scaled[:, pin])
+        fits = problem.cheapest(_SIZES, _MOST_TERMS)
+        if fits and problem.cost(fits[0]) < best[0]:
+            best = problem.cost(fits[0]), pin, fits
+    _, pin, fits = best
+    for fit in fits:
+        above = fit.columns < count
+        others = np.delete(np.arange(count), pin)[fit.columns[~above] - count]
+        if fit.error <= allowed * (len(values) - len(fit.columns)) and above.any() and len(others):
             yield Fraction(
-                exponents[columns[above]],
+                exponents[fit.columns[above]],
                 exponents[np.append(others, pin)],
-                factors[above],
-                np.append(factors[~above], 1.0),
+                fit.coefficients[above],
+                np.append(fit.coefficients[~above], 1.0),
             )
