@@ -52,7 +52,7 @@ def run(cell: Cell) -> dict[str, Any]:
         "total_squares": float(np.sum(np.square(centred) if weights is None else weights * np.square(centred))),
         "known_errors": weights is not None,
         "front": front_record(found["front"], inputs, target, weights, table),
-        "law": law_record(inputs, target, weights, table, found["front"][0].price),
+        "law": law_record(inputs, target, weights, table),
         "chosen": found["chosen"],
         "cpu_seconds": worked,
         "stopped": found["stopped"],

@@ -44,7 +44,7 @@ def front_record(
         table: table of these rows.
 
     Returns:
-        Entries that JSON holds. `equation`, `infix`, `complexity`, `train_nmse`, `validation_nmse`, `price`,
+        Entries that JSON holds. `equation`, `infix`, `complexity`, `train_nmse`, `validation_nmse`, `charge`,
         `rounding` and `exact` are the candidate's. `tokens` is the length of its program, `symbols` the number of
         distinct operators, variables and constants in it, `constants` the number of constants of its canonical
         form. `found` and `refitted` hold `values` of the constants in the program's order, as they were found and
@@ -63,7 +63,7 @@ def front_record(
 
 
 def law_record(
-    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, table: NoisyTable, price: float | None
+    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, table: NoisyTable
 ) -> dict[str, Any] | None:
     """The entry that the law would have on the front, its constants fitted to the rows; None where it has no form.
 
@@ -74,13 +74,12 @@ def law_record(
         target: target of the search. `[rows]`
         weights: weights of the squared errors; None: all alike. `[rows]`
         table: table of these rows.
-        price: what a node costs, as the other candidates say, see `searches.pareto_front.Candidate`.
     """
     if table.law.truth is None:
         return None
     [fitted] = fit_constants([table.law.truth], inputs, target, iterations=_STEPS, weights=weights).expressions
-    task = RegressionTask(inputs, target, weights=weights, node_price=price)
-    return front_record([task.judge(fitted, size_of(fitted))], inputs, target, weights, table)[0]
+    task = RegressionTask(inputs, target, weights=weights)
+    return front_record([task.charged(task.judge(fitted, size_of(fitted)))], inputs, target, weights, table)[0]
 
 
 def _entry(
@@ -93,7 +92,7 @@ def _entry(
         "complexity": candidate.complexity,
         "train_nmse": candidate.train_nmse,
         "validation_nmse": candidate.validation_nmse,
-        "price": candidate.price,
+        "charge": candidate.charge,
         "rounding": candidate.rounding,
         "exact": candidate.exact,
         "tokens": len(expression),

@@ -39,7 +39,7 @@ def candidate_of(entry: Mapping[str, Any]) -> Candidate:
         entry["complexity"],
         entry["train_nmse"],
         entry["validation_nmse"],
-        entry["price"],
+        entry["charge"],
         entry["rounding"],
     )
 

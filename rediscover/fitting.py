@@ -19,7 +19,7 @@ from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
 from searches.common.shifted_columns import ShiftedColumns
 from searches.latent_space.equation_map import MapFile
-from searches.pareto_front import Candidate, ParetoFront, node_price, pick
+from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio import PortfolioSettings, Progress, search
 from searches.search_result import SearchResult
 
@@ -106,7 +106,6 @@ def explain(
         validation=(held_out, target[chooses]),
         weights=None if weights is None else weights[train],
         validation_weights=None if weights is None else weights[chooses],
-        node_price=node_price(len(train), held_out=True),
     )
     return replace(result, front=_fitted_to_all(result.front, inputs, target, weights, task, ends))
 
@@ -157,7 +156,7 @@ def _fitted_to_all(
         centres = [shift.are_centres(equation) for equation in equations] if shift else None
         fitted = fit_constants(equations, inputs, target, iterations=_STEPS, weights=weights, fixed=centres)
         refitted += [
-            task.judge(expression, candidate.complexity)
+            task.charged(task.judge(expression, candidate.complexity))
             for expression, candidate in zip(fitted.expressions, part, strict=True)
         ]
     return ParetoFront.of([*_exact(front), *refitted, *inexact[len(refitted) :]])

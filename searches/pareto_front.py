@@ -19,11 +19,6 @@ EXACT_NMSE = 1e-22
 ROUNDEST = 1e-3
 # How much lower the error must be, per node, for a longer equation to be picked over a shorter one.
 GAIN_PER_NODE = 0.95
-# What a node costs in a description, in nats: the logarithm of the number of symbols that it can be where all that
-# is known are the rows of the fit, and less where rows that the fit never saw have their say too.
-NODE_NATS, NODE_NATS_HELD_OUT = 3.0, 1.0
-# Rows beyond which a node costs no less: with more, an equation would grow beyond what a person reads.
-MOST_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,8 @@ class Candidate:
         train_nmse: mean squared error over the target's variance, both on the training rows.
         validation_nmse: mean squared error over the target's variance, both on rows that the search never saw;
             `train_nmse` where there are none.
-        price: decrease of the error's logarithm that a node more must bring, see `node_price`; None: 5 % a node.
+        charge: decrease of the error's logarithm that the equation must bring to be worth its length, see
+            `searches.common.description_length`; None: not known, and 5 % a node.
         rounding: error that the rounding of the data alone leaves: one below it is exact to the digits given. 0
             where the equation has so many constants that nothing is ever exact.
     """
@@ -45,7 +41,7 @@ class Candidate:
     complexity: int
     train_nmse: float
     validation_nmse: float
-    price: float | None = None
+    charge: float | None = None
     rounding: float = EXACT_NMSE
 
     @classmethod
@@ -66,6 +62,16 @@ class Candidate:
         return max(self.train_nmse, self.validation_nmse)
 
     @property
+    def toll(self) -> float:
+        """The charge; 5 % a node where none is known."""
+        return -math.log(GAIN_PER_NODE) * self.complexity if self.charge is None else self.charge
+
+    @property
+    def code(self) -> float:
+        """Length of a description of the data, in halves of a nat a row; errors below rounding gain nothing."""
+        return math.log(max(self.error, EXACT_NMSE)) + self.toll
+
+    @property
     def exact(self) -> bool:
         """Whether the equation leaves nothing but the rounding of the data."""
         return self.error < self.rounding
@@ -73,7 +79,11 @@ class Candidate:
 
 @dataclass
 class ParetoFront:
-    """Candidates of which none is both shorter and more accurate than another, shortest first."""
+    """Candidates of which none is both shorter and more accurate than another, shortest first.
+
+    The one of the shortest code is among them in any case: it may be less accurate than an equation that is as
+    long and has two constants more (`Candidate.toll`).
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
 
@@ -91,9 +101,12 @@ class ParetoFront:
         """The front of any set of candidates; those with an error that is not finite are left out."""
         kept: list[Candidate] = []
         finite = [c for c in candidates if math.isfinite(c.error)]
+        shortest_code = min(finite, key=lambda c: c.code, default=None)
+        lowest = math.inf
         for candidate in sorted(finite, key=lambda c: (c.complexity, c.error)):
-            if not kept or candidate.error < kept[-1].error:
+            if candidate.error < lowest or candidate is shortest_code:
                 kept.append(candidate)
+            lowest = min(lowest, candidate.error)
         return cls(kept)
 
 
@@ -101,9 +114,7 @@ def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
     The shortest exact equation, which fits the data to the digits in which they are given, where there is one.
-    Otherwise the one of the shortest description where the candidates say what a node costs (`node_price`); where
-    they do not, a node more must lower the error by 5 %. Errors are on held-out rows, or on training rows where
-    those are worse.
+    Otherwise the one by which the data have the shortest description (`Candidate.charge`).
 
     Raises:
         ValueError: the front is empty.
@@ -113,24 +124,4 @@ def pick(front: ParetoFront) -> Candidate:
     exact = [c for c in front if c.exact]
     if exact:
         return exact[0]
-    return min(front, key=_description)
-
-
-def _description(candidate: Candidate) -> float:
-    """Length of a description by a candidate, in halves of a nat a row; what is below all rounding is no gain."""
-    price = -math.log(GAIN_PER_NODE) if candidate.price is None else candidate.price
-    return math.log(max(candidate.error, EXACT_NMSE)) + price * candidate.complexity
-
-
-def node_price(rows: int, held_out: bool) -> float:
-    """Decrease of the error's logarithm that a node more must bring, by the description length.
-
-    A description costs half the logarithm of the mean squared error a row, and some nats a node (after Bartlett,
-    Desmond and Ferreira, Exhaustive symbolic regression, 2023). With 24 rows of which none is held out, a node
-    more must lower the error by 22 %; with 300, and others held out, by 0.7 %.
-
-    Args:
-        rows: number of rows of the fit.
-        held_out: whether further rows judge, too.
-    """
-    return 2.0 * (NODE_NATS_HELD_OUT if held_out else NODE_NATS) / min(rows, MOST_ROWS)
+    return min(front, key=lambda candidate: candidate.code)

@@ -28,15 +28,16 @@ from searches.common.shifted_columns import ShiftedColumns
 from searches.common.whole_table import WholeTable
 from searches.direct.first_equations import equations_of_far_columns
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.pareto_front import node_price
+from searches.pareto_front import pick
 from searches.portfolio_members.allocation import Allocation
 from searches.portfolio_members.crew import Crew, Report, possible_methods
 from searches.portfolio_members.data import PortfolioData
-from searches.portfolio_members.ending import final_front
+from searches.portfolio_members.ending import final_front, refined_front
 from searches.portfolio_members.member import Offer
 from searches.portfolio_members.progress import Progress, ProgressReports
 from searches.portfolio_members.settings import METHODS, PortfolioSettings
 from searches.portfolio_members.shared_front import Finder, SharedFront
+from searches.portfolio_members.standing_front import StandingFront
 from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
@@ -46,6 +47,7 @@ __all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH = 0.3
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
+_STOCK_SHARE = 0.05  # of the time, for what is picked at half time
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
@@ -109,7 +111,7 @@ def search(
     whole = WholeTable(
         inputs, target, validation=validation, weights=weights, validation_weights=validation_weights
     )
-    data = PortfolioData(whole, settings, seed, node_price(len(target), validation is not None))
+    data = PortfolioData(whole, settings, seed)
     run = _Run(data, settings, seed, seeds, latent_map, begun, on_progress)
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
@@ -162,9 +164,9 @@ class _Run:
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
         self._lost: set[int] = set()  # workers that were killed
         self._busy: set[int] = set()  # workers whose turn is not over
-        self._progress: ProgressReports | None = None
-        if on_progress is not None:
-            self._progress = ProgressReports(self.found, data, self.refinement, on_progress)
+        self._has_taken_stock = False
+        self.standing = StandingFront(self.found, data, self.refinement)
+        self._progress = ProgressReports(self.standing, on_progress, every_turn=settings.seconds is None)
         self._begin_with(seeds)
 
     def _methods(self, has_map: bool) -> list[str]:
@@ -211,8 +213,7 @@ class _Run:
         own = Crew(self.data.shown_task, self._offer(0), self.latent_map)
         self._allocations = [self._allocation(number, 1 + len(remote)) for number in range(1 + len(remote))]
         try:
-            if self._progress is not None:  # something to look at while the first turn lasts
-                self._progress.report("", self.seconds, self.evaluations)
+            self._progress.report("", self.seconds, self.evaluations)  # to look at while the first turn lasts
             while (reason := self._spent(should_stop)) is None:
                 self._round(own, remote)
         except KeyboardInterrupt:
@@ -293,6 +294,7 @@ class _Run:
         self.turns_of[report.method] += 1
         for error, equation in report.found:
             self.found.keep(error, equation, (worker, report.method))
+        self.found.shortlist.merge(report.rivals)
         if report.is_done:
             self._rests[worker, report.method] = self.found.news + _NEWS_TO_GO_ON
         gain = max(0.0, before - self.found.code_length)
@@ -300,9 +302,9 @@ class _Run:
             cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
             self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
         self._check_exact()
+        self._take_stock()
         self._record()
-        if self._progress is not None:
-            self._progress.report(report.method, self.seconds, self.evaluations)
+        self._progress.report(report.method, self.seconds, self.evaluations)
 
     def _begin_with(self, seeds: Sequence[Expression]) -> None:
         """Equations that need no search: those that were given, and straight lines of the columns shown."""
@@ -329,6 +331,20 @@ class _Run:
                 "best_length": len(leader),
             },
         )
+
+    def _take_stock(self) -> None:
+        """At half of the budget, remember what a search with half of it would pick: more time never costs that."""
+        settings = self.settings
+        seconds, evaluations = settings.seconds or math.inf, settings.evaluations or math.inf
+        if self._has_taken_stock or (2.0 * self.seconds < seconds and 2 * self.evaluations < evaluations):
+            return
+        self._has_taken_stock = True
+        if self.exactness.exact is None and self.found.best:
+            self.standing.look()
+            limit = math.inf if settings.seconds is None else _STOCK_SHARE * seconds
+            refinement = Refinement(self.data.task, equations=settings.polish_equations, simplify_seconds=0.0)
+            front = refined_front(self.found, None, self.standing.leaders, self.data, refinement, limit)
+            self.standing.remember([pick(front)] if len(front) else [])
 
     # --- is it exact? is it time? -------------------------------------------------------------------------------
 
@@ -378,9 +394,11 @@ class _Run:
         ends = math.inf if self.settings.seconds is None else self.settings.seconds
         if stopped == "interrupted":
             ends = min(ends, self.seconds + _INTERRUPTED_SECONDS + self.data.whole.scoring_seconds)
+        self.standing.look()
         front, notes = final_front(
-            self.found.credible,
+            self.found,
             self.exactness.exact,
+            self.standing.leaders,
             self.data,
             self.refinement,
             self.settings.max_complexity,

@@ -62,7 +62,7 @@ class SearchResult:
         """The result as numbers, texts, lists and mappings, which JSON holds."""
         return {
             "front": [
-                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.price, c.rounding]
+                [c.expression.infix(), c.complexity, c.train_nmse, c.validation_nmse, c.charge, c.rounding]
                 for c in self.front
             ],
             "history": self.history,

@@ -10,7 +10,7 @@ from expressions.canonical_form import canonical_key
 from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.parsing import parse
-from searches.common.equivalent_forms import digits, spellings, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, spellings, tied, unrooted, unsigned, widened
 from tests.rounding import disturbed
 from tests.strategies import expressions
 
@@ -171,3 +171,18 @@ def test_squares_leave_roots(text: str, plain: str) -> None:
 
 def test_magnitudes_that_the_data_do_not_need() -> None:
     assert unsigned(parse("2*abs(x0)**3 + abs(x1 - 1)", ["x0", "x1"])) == parse("2*x0**3 + (x1 - 1)", ["x0", "x1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("3.95/x0 - 3.93/x1", ["3.95*(1/x0 - 1/x1)"]),
+        ("x0*sqrt(84.1*x1**2 + 84.0)", ["x0*sqrt(84.1*(x1**2 + 1))"]),
+        ("2*x0 + sin(3*x1 - 3.1*x2)", ["2*x0 + sin(3*(x1 - x2))"]),
+        ("x0 + x1", []),
+        ("2*x0 + 5*x1", []),
+        ("0*x0 + 0*x1", []),
+    ],
+)
+def test_nearly_equal_factors_of_a_sum_are_tied(text: str, forms: list[str]) -> None:
+    assert list(tied(parse(text))) == [parse(form) for form in forms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,10 @@ def test_a_front_is_scored_as_it_stands() -> None:
         again = parse(c.expression.infix())
         for nmse, inputs, target in ((c.train_nmse, INPUTS, HARD), (c.validation_nmse, held_out, truth)):
             assert nmse == pytest.approx(np.mean((again(inputs) - target) ** 2) / np.var(target), rel=1e-12)
-    errors = [c.error for c in result.front]
-    assert errors == sorted(errors, reverse=True)
+    others = [c for c in result.front if c is not result.best]
+    for shorter, longer in pairwise(others):
+        assert shorter.complexity < longer.complexity
+        assert longer.error < shorter.error
     assert result.best in list(result.front)
 
 

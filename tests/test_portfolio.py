@@ -182,3 +182,24 @@ def test_a_longer_equation_must_pay_for_its_nodes() -> None:
     better = {1: (1e-2, x), 5: (1e-4, line)}
     assert code_length(better, 100, 12) < code_length({1: (1e-2, x)}, 100, 12)
     assert code_length({1: (1e-2, x), 5: (0.0099, line)}, 100, 12) == code_length({1: (1e-2, x)}, 100, 12)
+
+
+@pytest.mark.parametrize(("noise", "seed"), [(0.02, 0), (0.3, 1)])
+def test_more_time_never_makes_the_picked_equation_worse(noise: float, seed: int) -> None:
+    """Twice the time, by the rule that picks, on the same rows."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.uniform(0.5, 4.0, (60, 2))
+    clean = 12.5 * inputs[:, 0] / (inputs[:, 0] + 1.75) + np.sin(2.0 * inputs[:, 1])
+    target = clean + noise * clean.std() * rng.normal(size=60)
+    held_out = (inputs[45:], target[45:])
+    codes = [
+        search(
+            inputs[:45],
+            target[:45],
+            replace(ENOUGH, evaluations=budget, methods=("genetic_programming",), simplify_seconds=0.0),
+            seed=seed,
+            validation=held_out,
+        ).best.code
+        for budget in (18_000, 36_000)
+    ]
+    assert codes[1] <= codes[0]

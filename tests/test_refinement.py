@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from expressions.equivalence import recovered
+from expressions.goodness_of_fit import nmse
 from expressions.parsing import parse
 from searches.common.refinement import Refinement, near_front
 from searches.common.regression_task import RegressionTask
@@ -111,3 +112,23 @@ def test_every_refined_equation_is_written_in_powers() -> None:
     written = [candidate.expression.infix() for candidate in front]
     assert len(written) == 2
     assert not any("log" in text or "exp" in text for text in written)
+
+
+@pytest.mark.parametrize(
+    ("law", "found"),
+    [
+        ("3.95*(1/x0 - 1/x1)", "3.9*(1/x0) - 4.0*(1/x1)"),
+        ("0.18*(x1**2 + x0)", "0.17*x1**2 + 0.19*x0"),
+        ("9.17*sqrt(x0**2 + x1**2)", "x0*sqrt(84.1*x1**2/x0**2 + 84.0)"),
+    ],
+)
+def test_two_constants_that_the_noise_does_not_tell_apart_become_one(law: str, found: str) -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(0.5, 3.0, (100, 2))
+    target = parse(law)(inputs)
+    target = target + 0.05 * target.std() * rng.normal(size=100)
+    task = RegressionTask(inputs, target)
+    refinement = Refinement(task, simplify_seconds=0.0)
+    [candidate] = refinement.refined(ParetoFront.of([refinement.judged(task.refit(parse(found), 20))]))
+    assert np.count_nonzero(candidate.expression.constants != 1.0) == 1
+    assert nmse(parse(law)(inputs), candidate.expression(inputs)) < 0.01 * 0.05

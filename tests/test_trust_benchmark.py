@@ -170,7 +170,7 @@ def result_of(law: str, *front: str, noise: float = 0.1, rows: int = 40, kind: s
         "rows": rows,
         "total_squares": float(np.sum((table.target - table.target.mean()) ** 2)),
         "front": front_record(found, table.inputs, table.target, None, table),
-        "law": law_record(table.inputs, table.target, None, table, None),
+        "law": law_record(table.inputs, table.target, None, table),
         "chosen": 0,
         "cpu_seconds": 3.0,
     }

@@ -174,7 +174,7 @@ class TargetFit:
                     "complexity": candidate.complexity,
                     "train_nmse": candidate.train_nmse,
                     "validation_nmse": candidate.validation_nmse,
-                    "price": candidate.price,
+                    "charge": candidate.charge,
                     "rounding": candidate.rounding,
                     "loss": loss,
                     "intervals": plain_intervals(intervals),
@@ -211,7 +211,7 @@ class TargetFit:
         return cls(
             name=str(found["name"]),
             candidates=tuple(
-                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["price"], row["rounding"])
+                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["charge"], row["rounding"])
                 for equation, row, errors in zip(equations, rows, scores, strict=True)
             ),
             chosen=chosen,
@@ -246,7 +246,7 @@ FIT = record(
                     "complexity": whole(),
                     "train_nmse": number(0.0, infinite=True),
                     "validation_nmse": number(0.0, infinite=True),
-                    "price": optional(number(0.0)),
+                    "charge": optional(number(0.0)),
                     "rounding": number(0.0),
                     "loss": number(0.0, infinite=True),
                 },

@@ -17,11 +17,13 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["digits", "spellings", "unrooted", "unsigned", "widened"]
+__all__ = ["digits", "spellings", "tied", "unrooted", "unsigned", "widened"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
 _MOST = 12  # spellings of one equation
+_MOST_TIED = 8  # terms of a sum that are tied in pairs
+_NEARLY_EQUAL = (0.7, 1.4)  # ratio of two factors that may be one
 _PLAIN = (1e-30, 1e30)  # factors that are moved, and
 _LARGEST = 1e150  # what they may make of a constant: the rest is nothing to read
 
@@ -47,6 +49,36 @@ def spellings(expression: Expression) -> list[Expression]:
             break
         found.append(spelling)
     return found
+
+
+def tied(expression: Expression) -> Iterator[Expression]:
+    """The equation with two nearly equal factors of a sum as one: `3.95/x - 3.93/y` as `3.95*(1/x - 1/y)`.
+
+    Every pair of terms of every sum, one at a time. Values differ a little: the factor is to be fitted again.
+    """
+    terms = _terms(expression)
+    for i, one in enumerate(terms[:_MOST_TIED] if len(terms) > 1 else []):
+        for j in range(i + 1, min(len(terms), _MOST_TIED)):
+            pair = _tied_pair(one, terms[j])
+            if pair is not None:
+                others = [term for k, term in enumerate(terms) if k not in (i, j)]
+                yield Expression.joined("add", [pair, *others])
+    children = terms if len(terms) > 1 else expression.children()
+    for k, child in enumerate(children):
+        for form in tied(child):
+            parts = [*children[:k], form, *children[k + 1 :]]
+            yield Expression.joined("add", parts) if len(terms) > 1 else _rebuilt(expression, parts)
+
+
+def _tied_pair(one: Expression, other: Expression) -> Expression | None:
+    """Two terms of a sum with one factor; None where theirs are not nearly equal, or are none to read."""
+    (first, parts), (second, others) = _factors(one), _factors(other)
+    low, high = _NEARLY_EQUAL
+    if abs(first) == 1.0 == abs(second) or not low * abs(first) < abs(second) < high * abs(first):
+        return None
+    units = [_product(1.0, some) if some else Expression.constant(1.0) for some in (parts, others)]
+    operation = "add" if (first > 0) == (second > 0) else "sub"
+    return Expression.apply("mul", Expression.constant(first), Expression.apply(operation, *units))
 
 
 def widened(expression: Expression) -> Expression:

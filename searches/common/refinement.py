@@ -19,7 +19,7 @@ from expressions.complexity import complexity
 from expressions.constant_rounding import snap
 from expressions.expression import Expression
 from expressions.simplest_form import simplify
-from searches.common.equivalent_forms import digits, spellings, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, spellings, tied, unrooted, unsigned, widened
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
@@ -74,6 +74,7 @@ class Refinement:
         known: Sequence[Candidate] = (),
         fixed: Callable[[Expression], np.ndarray] | None = None,
         seconds: float = math.inf,
+        rivals: Sequence[Candidate] = (),
     ) -> ParetoFront:
         """The Pareto front of what a search found, refined.
 
@@ -83,10 +84,11 @@ class Refinement:
             fixed: function that says which constants of an equation keep their value in the last fit,
                 `[constants]` bool; None: none.
             seconds: time that is left, see `refined`.
+            rivals: complete candidates of short codes, see `refined`.
         """
         ends = time.monotonic() + seconds
         front = self.rough_front(best, known, fixed)
-        return self.refined(front, ends - time.monotonic())
+        return self.refined(front, ends - time.monotonic(), rivals)
 
     def rough_front(
         self,
@@ -109,14 +111,19 @@ class Refinement:
         return front
 
     def judged(self, equation: Expression) -> Candidate:
-        """An equation in its canonical form, scored on all rows."""
+        """An equation in its canonical form, scored on all rows, and with what it costs."""
+        return self.task.charged(self._judged(equation))
+
+    def _judged(self, equation: Expression) -> Candidate:
         return self._scored(canonical(equation))
 
     def _scored(self, equation: Expression) -> Candidate:
         return self.task.judge(equation, complexity(equation))
 
-    def refined(self, front: ParetoFront, seconds: float = math.inf) -> ParetoFront:
-        """Shorter forms and rounder constants for the picked equation and then for the most accurate ones.
+    def refined(
+        self, front: ParetoFront, seconds: float = math.inf, rivals: Sequence[Candidate] = ()
+    ) -> ParetoFront:
+        """Shorter forms and rounder constants: of the picked equation, then of others of short code or low error.
 
         A number of equations rather than a time, so that without `seconds` what is found does not depend on how
         busy the machine is, but for SymPy, which seldom makes an equation shorter and can take forever. The picked
@@ -126,14 +133,16 @@ class Refinement:
         Args:
             front: front before its equations are made shorter and rounder.
             seconds: time after which no equation but the picked one is begun, and that one is left as it is soon.
+            rivals: candidates that are not on the front, of which one may be the best once it is pruned.
         """
         ends = time.monotonic() + seconds
         self._ends = ends + _GRACE_SECONDS
         if not len(front):
             return front
-        picked = pick(front)
-        candidates = list(front)
-        order = sorted(range(len(candidates)), key=lambda k: (candidates[k] is not picked, -k))
+        known = {candidate.expression for candidate in front}
+        candidates = [*front, *(rival for rival in rivals if rival.expression not in known)]
+        picked = pick(ParetoFront(candidates))
+        order = _in_turns(candidates, picked)
         count = self.equations
         if picked.exact:
             candidates, count = candidates[: order[0] + 1], min(1, count)
@@ -142,7 +151,7 @@ class Refinement:
             if number and time.monotonic() > ends:
                 break
             shorter = self._pruned(self._straightened(candidates[k]))
-            candidates[k] = self._widened(self._rounded(shorter, tried=1 if number else None))
+            candidates[k] = self.task.charged(self._widened(self._rounded(shorter, tried=1 if number else None)))
             begun = time.monotonic()
             left = min(left, ends - begun)
             if left <= 0:
@@ -151,7 +160,8 @@ class Refinement:
             if number:  # the time of the picked one is its own
                 left -= time.monotonic() - begun
             if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
-                candidates.append(self._widened(self._rounded(self._pruned(self.judged(rewritten)))))
+                again = self._widened(self._rounded(self._pruned(self._judged(rewritten))))
+                candidates.append(self.task.charged(again))
         return ParetoFront.of(candidates)
 
     def _straightened(self, candidate: Candidate) -> Candidate:
@@ -202,7 +212,7 @@ class Refinement:
             return np.broadcast_to(expression(inputs), len(inputs))
 
     def _pruned(self, candidate: Candidate) -> Candidate:
-        """The candidate without the constants that the data do not need: set to 0, or else to 1.
+        """The candidate without the constants that the data do not need: set to 0, else to 1, else to another one.
 
         The others are fitted again. Under noise even a superfluous constant lowers the error, by 1/n of it on
         average for n rows: each that is taken out may cost three standard deviations of that.
@@ -219,12 +229,28 @@ class Refinement:
                 k += 1
                 if shorter is not None and shorter.error <= limit + (taken + 1) * noise:
                     candidate, k, taken = shorter, 0, taken + 1  # what is left may be ordered anew
+        while time.monotonic() < self._ends:
+            tied_once = self._tied_once(candidate, limit + (taken + 1) * noise)
+            if tied_once is None:
+                break
+            candidate, taken = tied_once, taken + 1
         return candidate
+
+    def _tied_once(self, candidate: Candidate, limit: float) -> Candidate | None:
+        """The candidate with one constant less, two being equal; None where the data tell all of them apart."""
+        for form in tied(candidate.expression) if self.constants else ():
+            settled = form.constants == 1.0
+            # Not the canonical form, which has each factor in a term of its own.
+            fitted = self._scored(self.task.refit(form, fixed=settled))
+            fewer = np.count_nonzero(~settled) < len(candidate.expression.constants)
+            if fewer and fitted.complexity <= candidate.complexity and fitted.error <= limit:
+                return fitted
+        return None
 
     def _widened(self, candidate: Candidate) -> Candidate:
         """The candidate without what only narrows where it is finite, or makes no difference on the data."""
         for change in (widened, unrooted, unsigned):
-            found = self.judged(change(candidate.expression))
+            found = self._judged(change(candidate.expression))
             # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
             shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))
             if shorter and (found.exact or found.error <= (1.0 + _SAME) * candidate.error):
@@ -233,12 +259,12 @@ class Refinement:
 
     def _without(self, equation: Expression, complexity: int) -> Candidate | None:
         """An equation from which something has just been taken out, fitted again; None if it is no shorter."""
-        shorter = self.judged(equation)
+        shorter = self._judged(equation)
         if shorter.complexity >= complexity:
             return None
         if not self.constants or shorter.exact:
             return shorter
-        again = self.judged(self.task.refit(shorter.expression))
+        again = self._judged(self.task.refit(shorter.expression))
         # Fitted constants that leave 0 or 1 again would make it as long as before, and the pruning endless.
         return again if again.error < shorter.error and again.complexity <= shorter.complexity else shorter
 
@@ -261,6 +287,15 @@ class Refinement:
                 if rounded.error <= limit and _reads_better(rounded, best):
                     best = rounded
         return best
+
+
+def _in_turns(candidates: Sequence[Candidate], picked: Candidate) -> list[int]:
+    """Places of the candidates: the picked one, then by code and by error in turns."""
+    places = range(len(candidates))
+    by_code = sorted(places, key=lambda k: candidates[k].code)
+    by_error = sorted(places, key=lambda k: candidates[k].error)
+    turns = [k for pair in zip(by_code, by_error, strict=True) for k in pair]
+    return list(dict.fromkeys([*(k for k in places if candidates[k] is picked), *turns]))
 
 
 def _limit(candidate: Candidate) -> float:

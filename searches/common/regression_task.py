@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
+from searches.common.description_length import MOST_ROWS, NODE_NATS, NODE_NATS_HELD_OUT, constants_nats
 from searches.common.resolution import Resolution, allowance
 from searches.common.shifted_columns import is_far
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate
@@ -43,7 +45,6 @@ class RegressionTask:
         seed: random seed for the choice of rows.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
         validation_weights: the same for the held-out rows.
-        node_price: what a node more costs where equations are picked, see `searches.pareto_front.node_price`.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -61,7 +62,6 @@ class RegressionTask:
         seed: int = 0,
         weights: np.ndarray | None = None,
         validation_weights: np.ndarray | None = None,
-        node_price: float | None = None,
     ) -> None:
         self.inputs, self.target = checked_rows(inputs, target, "training")
         self.weights = None
@@ -72,7 +72,7 @@ class RegressionTask:
             self.weights = of_mean_one(weights[counted])
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else checked_rows(*validation, "validation")
-        self.validation_weights, self.node_price = validation_weights, node_price
+        self.validation_weights = validation_weights
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
@@ -282,8 +282,14 @@ class RegressionTask:
             if np.isfinite(error) and np.isfinite(scale) and np.isfinite(offset)
         ]
 
-    def refit(self, expression: Expression, iterations: int = 5) -> Expression:
-        """The equation with its own constants fitted once more on up to 4,000 rows."""
+    def refit(self, expression: Expression, iterations: int = 5, fixed: np.ndarray | None = None) -> Expression:
+        """The equation with its own constants fitted once more on up to 4,000 rows.
+
+        Args:
+            expression: equation without anything left to be completed.
+            iterations: number of trial steps.
+            fixed: constants that keep their value, `[constants]` bool; None: none.
+        """
         rows = self._final_rows
         fitted = fit_constants(
             [expression],
@@ -291,6 +297,7 @@ class RegressionTask:
             self.target[rows],
             iterations=iterations,
             weights=self._final_weights,
+            fixed=None if fixed is None else [fixed],
         )
         return fitted.expressions[0]
 
@@ -311,7 +318,23 @@ class RegressionTask:
             inputs, target = self.validation
             held_out = held_out_error(expression(inputs), target, self.validation_weights, train)
         rounding = self._rounding(expression, max(train, held_out))
-        return Candidate(expression, complexity, train, held_out, self.node_price, rounding)
+        return Candidate(expression, complexity, train, held_out, rounding=rounding)
+
+    def charged(self, candidate: Candidate) -> Candidate:
+        """A candidate with what its equation costs in a description of all rows, see `description_length`."""
+        rows = min(MOST_ROWS, len(self.target) + (0 if self.validation is None else len(self.validation[1])))
+        error = max(candidate.error, candidate.rounding, EXACT_NMSE) * self.variance
+        nats = (NODE_NATS if self.validation is None else NODE_NATS_HELD_OUT) * candidate.complexity
+        if math.isfinite(error):
+            nats += constants_nats(
+                candidate.expression,
+                self.search_inputs,
+                self.search_target,
+                error=error,
+                rows=rows,
+                weights=self.search_weights,
+            )
+        return replace(candidate, charge=2.0 * nats / rows)
 
     def _rounding(self, expression: Expression, error: float) -> float:
         """Error below which an equation of this error is exact to the digits given."""

@@ -84,7 +84,6 @@ class WholeTable:
         seed: int,
         linear_scaling: bool = True,
         rows: int = REFINED_ROWS,
-        node_price: float | None = None,
     ) -> RegressionTask:
         """The rows to search on, and those to refine on.
 
@@ -93,7 +92,6 @@ class WholeTable:
             seed: random seed for the choice of rows.
             linear_scaling: whether every equation f stands for the best `a*f + b`.
             rows: number of rows to refine on, and of held-out ones; all where there are fewer.
-            node_price: what a node more costs where equations are picked.
         """
         rows = max(rows, search_rows)
         kept = chosen_rows(self.inputs, self.target, rows, np.random.default_rng(seed))
@@ -111,7 +109,6 @@ class WholeTable:
             seed=seed,
             weights=None if self.weights is None else self.weights[kept],
             validation_weights=validation_weights,
-            node_price=node_price,
         )
 
     # --- scores on all rows -------------------------------------------------------------------------------------

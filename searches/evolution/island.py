@@ -189,13 +189,17 @@ class Island:
     def _most_promising(self, errors: np.ndarray, sizes: Sequence[int], share: float) -> np.ndarray:
         """The share of a batch whose error is lowest against the best known of its size or less."""
         finite = np.flatnonzero(np.isfinite(errors))
-        limit = np.full(max([*sizes, *self.best, 0]) + 1, np.inf)
-        for size, (error, _) in self.best.items():
-            limit[size] = max(error, 1e-30)
-        limit = np.minimum.accumulate(limit)
+        limit = self._lowest_errors(max(sizes, default=0))
         known = np.where(np.isfinite(limit), limit, 1.0)
         ratio = errors[finite] / known[np.array(sizes)[finite]]
         return finite[np.argsort(ratio, kind="stable")[: int(np.ceil(share * len(finite)))]]
+
+    def _lowest_errors(self, largest: int) -> np.ndarray:
+        """Lowest known error of an equation of every size or less; infinite where none is known. `[sizes]`"""
+        limit = np.full(max([largest, *self.best]) + 1, np.inf)
+        for size, (error, _) in self.best.items():
+            limit[size] = max(error, 1e-30)
+        return np.asarray(np.minimum.accumulate(limit))
 
     def _fit(
         self,
@@ -247,6 +251,15 @@ class Island:
                 front = sorted(front, key=lambda i: -i.fitness.crowding_dist)[:room]
             survivors += front
         return survivors
+
+    def near_best(self, factor: float) -> list[Expression]:
+        """Individuals whose error is within a factor of the lowest one of their size or less."""
+        limit = self._lowest_errors(max((int(i.fitness.values[1]) for i in self.population), default=0))
+        return [
+            self.breeder.to_expression(individual)
+            for individual in self.population
+            if individual.nmse <= factor * limit[int(individual.fitness.values[1])]
+        ]
 
     def emigrants(self, count: int) -> list[Expression]:
         """The `count` most accurate individuals."""

@@ -14,6 +14,7 @@ from searches.portfolio_members.latent import LatentMember
 from searches.portfolio_members.member import Member, Offer
 from searches.portfolio_members.regression import RegressionMember
 from searches.portfolio_members.settings import METHODS
+from searches.portfolio_members.shortlist import Rival, Shortlist
 from searches.portfolio_members.structures import STRUCTURE_OPERATORS, StructureMember
 
 __all__ = ["Crew", "Report", "possible_methods"]
@@ -26,6 +27,7 @@ class Report:
     Attributes:
         method: method that had the turn.
         found: equations that are the method's best of their size and were not so before, with their errors.
+        rivals: equations of the shortest codes that this crew has met, where these have changed.
         evaluations: computations of one equation on the search rows in this turn.
         seconds: time that the turn took.
         is_done: whether another turn of this method would find nothing new.
@@ -33,6 +35,7 @@ class Report:
 
     method: str
     found: list[tuple[float, Expression]]
+    rivals: list[Rival]
     evaluations: int
     seconds: float
     is_done: bool
@@ -59,6 +62,7 @@ class Crew:
         self.task, self.offer, self.latent_map = task, offer, latent_map
         self._members: dict[str, Member] = {}
         self._reported: dict[str, dict[int, float]] = {}
+        self._shortlist = Shortlist(task)
 
     def turn(self, method: str, equations: Sequence[Expression], seconds: float | None) -> Report:
         """Let a method search.
@@ -79,6 +83,7 @@ class Crew:
         return Report(
             method,
             self._news(method, member),
+            self._rivals(member),
             member.evaluations - before,
             time.perf_counter() - begun,
             member.is_done,
@@ -92,6 +97,11 @@ class Crew:
                 reported[size] = error
                 news.append((error, equation))
         return news
+
+    def _rivals(self, member: Member) -> list[Rival]:
+        before = self._shortlist.changes
+        self._shortlist.take(member.candidates)
+        return self._shortlist.rivals if self._shortlist.changes > before else []
 
     def _made(self, method: str) -> Member:
         offer = replace(self.offer, seed=(*self.offer.seed, METHODS.index(method)))

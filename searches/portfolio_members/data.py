@@ -21,7 +21,6 @@ class PortfolioData:
         whole: every row, in the table's own units.
         settings: settings of the search.
         seed: random seed for the choice of rows.
-        price: what a node more costs where equations are picked.
 
     Attributes:
         whole: every row, in the table's own units.
@@ -30,11 +29,9 @@ class PortfolioData:
         shown_task: the same as a task.
     """
 
-    def __init__(self, whole: WholeTable, settings: PortfolioSettings, seed: int, price: float) -> None:
+    def __init__(self, whole: WholeTable, settings: PortfolioSettings, seed: int) -> None:
         self.whole = whole
-        self.task = task = whole.task(
-            search_rows=settings.search_rows, seed=seed, rows=settings.fit_rows, node_price=price
-        )
+        self.task = task = whole.task(search_rows=settings.search_rows, seed=seed, rows=settings.fit_rows)
         columns = relevant_columns(task.search_inputs, task.search_target, settings.columns)
         self.table = PreparedTable.of_columns(task.search_inputs, task.search_target, columns)
         self.shown_task = RegressionTask(

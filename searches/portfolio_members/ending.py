@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 from expressions.constant_fitting import fit_constants
@@ -11,15 +11,17 @@ from expressions.expression import Expression
 from searches.common.refinement import Refinement
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio_members.data import PortfolioData
+from searches.portfolio_members.shared_front import SharedFront
 
-__all__ = ["final_front"]
+__all__ = ["final_front", "refined_front"]
 
 _LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
 
 
 def final_front(
-    best: Mapping[int, tuple[float, Expression]],
+    found: SharedFront,
     exact: Candidate | None,
+    leaders: Sequence[Candidate],
     data: PortfolioData,
     refinement: Refinement,
     most_complex: int | None,
@@ -28,8 +30,9 @@ def final_front(
     """The front, refined, fitted and scored on all rows.
 
     Args:
-        best: lowest error on the search rows and equation of every size, of the columns shown.
+        found: what the search has found.
         exact: equation that is known to be exact.
+        leaders: complete equations of short codes.
         data: table of the search.
         refinement: how equations are made shorter and rounder.
         most_complex: largest complexity of an equation; None: any.
@@ -39,25 +42,35 @@ def final_front(
         The front in the units of the table, and sentences on what there was no time for.
     """
     ends = time.monotonic() + seconds
-    front = _refined(best, exact, data, refinement, seconds - data.whole.scoring_seconds)
+    front = refined_front(found, exact, leaders, data, refinement, seconds - data.whole.scoring_seconds)
     shown = [candidate for candidate in front if most_complex is None or candidate.complexity <= most_complex]
     front = _fitted(ParetoFront.of(shown), data)
     scored, notes = data.whole.scored(front, data.task, ends - time.monotonic())
     return (front if notes else scored), notes
 
 
-def _refined(
-    best: Mapping[int, tuple[float, Expression]],
+def refined_front(
+    found: SharedFront,
     exact: Candidate | None,
+    leaders: Sequence[Candidate],
     data: PortfolioData,
     refinement: Refinement,
     seconds: float,
 ) -> ParetoFront:
-    """The front on the rows that are refined on."""
-    restored = {size: (error, data.table.restored(one)) for size, (error, one) in best.items()}
+    """The front on the rows that are refined on, with shorter forms and rounder constants.
+
+    Args:
+        found: what the search has found.
+        exact: equation that is known to be exact.
+        leaders: complete equations of short codes.
+        data: table of the search.
+        refinement: how equations are made shorter and rounder.
+        seconds: time that is left.
+    """
+    restored = {size: (error, data.table.restored(one)) for size, (error, one) in found.credible.items()}
     mean = refinement.judged(Expression.constant(float(data.task.target.mean())))
-    known = [mean, *([] if exact is None else [exact])]
-    return refinement.front(restored, known, data.units_of, seconds)
+    known = [mean] if exact is None else [mean, exact]
+    return refinement.front(restored, known, data.units_of, seconds, leaders if exact is None else ())
 
 
 def _fitted(front: ParetoFront, data: PortfolioData) -> ParetoFront:

@@ -16,6 +16,7 @@ from searches.portfolio_members.member import Best, Offer
 __all__ = ["EvolutionMember"]
 
 _MOST_TAKEN = 40
+_NEAR = 1.5  # factor on the error of the best of its size or less, within which an individual is a candidate
 _FEWEST_INDIVIDUALS, _EVALUATIONS_AN_INDIVIDUAL = 20, 60  # where the budget is one of evaluations
 
 
@@ -45,6 +46,11 @@ class EvolutionMember:
     def best(self) -> Best:
         """What the island has found so far."""
         return self.island.best
+
+    @property
+    def candidates(self) -> list[Expression]:
+        """Individuals that are nearly as accurate as the best of their size."""
+        return self.island.near_best(_NEAR)
 
     def take(self, equations: Sequence[Expression]) -> None:
         """Keep the equations until the next generation begins."""

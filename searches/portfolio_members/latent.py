@@ -56,6 +56,11 @@ class LatentMember:
         found = self._generations.scores.fitter.best
         return {size: (error, self._table.renamed(equation)) for size, (error, equation) in found.items()}
 
+    @property
+    def candidates(self) -> list[Expression]:
+        """The best equations of every size."""
+        return [equation for _, equation in self.best.values()]
+
     def take(self, equations: Sequence[Expression]) -> None:
         """Keep the equations until the next generation begins."""
         self._waiting += equations

@@ -47,6 +47,10 @@ class Member(Protocol):
         """What it has found so far."""
 
     @property
+    def candidates(self) -> Sequence[Expression]:
+        """Equations nearly as accurate as the best of their size: one of them may have a shorter code."""
+
+    @property
     def is_done(self) -> bool:
         """Whether another step would find nothing new."""
 

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from expressions.expression import Expression
-from searches.common.refinement import Refinement, near_front
-from searches.pareto_front import Candidate, ParetoFront
-from searches.portfolio_members.data import PortfolioData
-from searches.portfolio_members.shared_front import SharedFront
+from searches.pareto_front import ParetoFront
+from searches.portfolio_members.standing_front import StandingFront
 
 __all__ = ["Progress", "ProgressReports"]
 
@@ -37,45 +35,36 @@ class Progress:
 
 
 class ProgressReports:
-    """Tells a function some five times a second how far a search is.
+    """Looks some five times a second at how far a search is, and tells a function.
 
     Args:
-        found: what the search has found.
-        data: table of the search.
-        refinement: how equations are brought to canonical form and scored.
-        told: function that is called.
+        standing: equations that are the best so far.
+        told: function that is called; None: nobody is told.
+        every_turn: whether to look after every turn, so that what is found does not depend on the clock.
     """
 
     def __init__(
-        self, found: SharedFront, data: PortfolioData, refinement: Refinement, told: Callable[[Progress], None]
+        self, standing: StandingFront, told: Callable[[Progress], None] | None, *, every_turn: bool
     ) -> None:
-        self._found, self._data, self._refinement, self._told = found, data, refinement, told
-        self._scored: dict[Expression, Candidate | None] = {}
+        self._standing, self._told, self._every_turn = standing, told, every_turn
         self._last = -math.inf
         self._shown: list[Expression] = []
 
     def report(self, method: str, seconds: float, evaluations: int) -> None:
-        """Tell, unless the last time was just now.
+        """Look and tell, unless the last time was just now.
 
         Args:
             method: method that had the last turn.
             seconds: time since the call of the search.
             evaluations: computations of one equation so far.
         """
-        if seconds - self._last < _SHOWN_EVERY:
+        is_due = seconds - self._last >= _SHOWN_EVERY
+        if not (is_due or self._every_turn):
+            return
+        front = self._standing.look()
+        if not is_due or self._told is None:
             return
         self._last = seconds
-        near = near_front(self._found.credible)
-        for equation in near:
-            if equation not in self._scored:
-                self._scored[equation] = self._candidate(equation)
-        self._scored = {equation: self._scored[equation] for equation in near}
-        front = ParetoFront.of([found for found in self._scored.values() if found is not None])
         shown = [candidate.expression for candidate in front]
         self._told(Progress(front, seconds, evaluations, method, shown != self._shown))
         self._shown = shown
-
-    def _candidate(self, found: Expression) -> Candidate | None:
-        """An equation in the table's own units with its scale and offset; None where it is not finite."""
-        equations = self._data.task.complete([self._data.table.restored(found)], 0)
-        return self._refinement.judged(equations[0]) if equations else None

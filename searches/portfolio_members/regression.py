@@ -36,6 +36,8 @@ class RegressionMember:
         self.task, self.offer = task, offer
         self.evaluations = 0
         self.best: dict[int, tuple[float, Expression]] = {}
+        self.candidates: list[Expression] = []
+        """What the last step has found."""
         self._began = False
         self._news = 0
 
@@ -65,6 +67,7 @@ class RegressionMember:
             self._news = 0
             self.evaluations += _PARTS_EFFORT
         self._note(found)
+        self.candidates = found
 
     def _note(self, equations: Sequence[Expression]) -> None:
         for equation, error in zip(equations, self.task.screen(equations).tolist(), strict=True):

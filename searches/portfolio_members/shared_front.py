@@ -8,6 +8,7 @@ from expressions.expression import Expression
 from searches.evolution.tree_size import tree_size
 from searches.portfolio_members.allocation import code_length
 from searches.portfolio_members.data import PortfolioData
+from searches.portfolio_members.shortlist import Rival, Shortlist
 
 __all__ = ["Finder", "SharedFront"]
 
@@ -27,12 +28,14 @@ class SharedFront:
 
     Attributes:
         best: lowest error on the search rows and equation of every size.
+        shortlist: equations of the shortest codes.
     """
 
     def __init__(self, data: PortfolioData, symbols: int) -> None:
         self.best: dict[int, tuple[float, Expression]] = {}
+        self.shortlist = Shortlist(data.shown_task)
         self._search_rows = len(data.shown_task.search_target)
-        self._rows = len(data.whole.target)
+        self._most_constants = max(1.0, len(data.whole.target) / _ROWS_A_CONSTANT)  # beside scale and offset
         self._symbols = symbols + data.shown_task.variables
         self._news: list[tuple[Finder, Expression]] = []  # who found it, and what: the newest, in their order
         self._old_news = 0  # how many there were before these
@@ -75,7 +78,11 @@ class SharedFront:
         return code_length(self.best, self._search_rows, self._symbols)
 
     @property
+    def rivals(self) -> list[Rival]:
+        """Equations of the shortest codes whose constants are few beside the rows."""
+        return [rival for rival in self.shortlist.rivals if len(rival.equation.constants) < self._most_constants]
+
+    @property
     def credible(self) -> dict[int, tuple[float, Expression]]:
         """The best equations whose constants are few beside the rows: with as many, anything meets a few rows."""
-        most = max(1.0, self._rows / _ROWS_A_CONSTANT)  # scale and offset are not counted
-        return {size: found for size, found in self.best.items() if len(found[1].constants) < most}
+        return {size: found for size, found in self.best.items() if len(found[1].constants) < self._most_constants}

@@ -66,6 +66,11 @@ class StructureMember:
                 self._best[size] = (error, written[0] if written else equation)
         return self._best
 
+    @property
+    def candidates(self) -> list[Expression]:
+        """The best equations of every size."""
+        return [equation for _, equation in self.best.values()]
+
     def take(self, equations: Sequence[Expression]) -> None:
         """Do nothing."""
 
