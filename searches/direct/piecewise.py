@@ -38,7 +38,10 @@ def find(inputs: np.ndarray, target: np.ndarray, operators: Collection[str], end
     """See `searches.direct.kinds.Find`."""
     writer = Writer(operators)
     usable = [k for k in range(inputs.shape[1]) if np.ptp(inputs[:, k]) > 0]
-    if not (writer.products and writer.sums and writer.magnitudes) or not 0 < len(usable) <= _COLUMNS:
+    if (
+        not (writer.products and writer.sums and (writer.magnitudes or writer.extrema))
+        or not 0 < len(usable) <= _COLUMNS
+    ):
         return
     ones = [Expression.variable(k) for k in usable]
     columns = inputs[:, usable]
@@ -56,7 +59,7 @@ def find(inputs: np.ndarray, target: np.ndarray, operators: Collection[str], end
             if equation is not None:
                 yield canonical(equation if factor is None else Expression.apply(name, equation, factor))
                 return
-    if time.perf_counter() < ends and writer.has_extremum("max"):
+    if time.perf_counter() < ends and len(writer.extrema) == 2:
         yield from _hinges(inputs, target, usable)
 
 
@@ -86,9 +89,11 @@ def _joined(
     """The shortest equation that has the target's value on every row; None where there is none."""
     laws = [sum_of(basis, piece.coefficients) for piece in found]
     values = [piece.values for piece in found]
-    choices = [*_extrema(laws, values, target, writer), *_magnitudes(basis, found, target)]
-    if not choices:
-        choices = list(_jumps(basis, found, inputs, target))
+    choices = list(_extrema(laws, values, target, writer))
+    if writer.magnitudes:
+        choices += _magnitudes(basis, found, target)
+    if not choices and writer.magnitudes and writer.quotients:
+        choices += _jumps(basis, found, inputs, target)
     return min((canonical(choice) for choice in choices), key=len, default=None)
 
 
@@ -96,13 +101,12 @@ def _extrema(
     laws: Sequence[Expression], values: Sequence[np.ndarray], target: np.ndarray, writer: Writer
 ) -> Iterator[Expression]:
     """Maxima and minima of all pieces, the third beside what the first two give."""
-    names = [name for name in ("max", "min") if writer.has_extremum(name)]
     compute = {"max": np.maximum, "min": np.minimum}
     close = _SAME * float(np.abs(target).max())
     for order in itertools.permutations(range(len(laws))):
         if order[0] > order[1]:
             continue
-        for chosen in itertools.product(names, repeat=len(laws) - 1):
+        for chosen in itertools.product(writer.extrema, repeat=len(laws) - 1):
             result, law = values[order[0]], laws[order[0]]
             for name, place in zip(chosen, order[1:], strict=True):
                 result = compute[name](result, values[place])

@@ -1,7 +1,8 @@
 """How kinds of laws write powers, magnitudes and extrema with the operators that may occur.
 
-What is equal to functions that may occur may occur, too: a**b is exp(b*log(a)), abs(a) is sqrt(a**2), and
-max(a, b) is (a + b + abs(a - b))/2. A reader is better served by the short name.
+a**b is exp(b*log(a)), and may occur where these may. abs(a) is sqrt(a**2), and max(a, b) is
+(a + b + abs(a - b))/2: where all the default operators may occur, these may, too, by their short names. A list
+that somebody has chosen means what it says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from expressions.operators import POWER_ROWS
+from searches.evolution.settings import DEFAULT_OPERATORS
 
 __all__ = ["Writer", "rounded"]
 
@@ -39,12 +41,10 @@ class Writer:
         self.powers = "pow" in allowed or {"exp", "log"} <= allowed
         self.bases = "pow" in allowed or "exp" in allowed
         """Whether a number may have a variable exponent."""
-        self.magnitudes = "abs" in allowed or ("sqrt" in allowed and bool(allowed & {"mul", "square"}))
-        self._extrema = allowed & {"max", "min"}
-
-    def has_extremum(self, name: str) -> bool:
-        """Whether `max` or `min` may be written."""
-        return name in self._extrema or (self.magnitudes and self.sums)
+        usual = allowed.issuperset(DEFAULT_OPERATORS)
+        self.magnitudes = usual or "abs" in allowed
+        self.extrema = tuple(name for name in ("max", "min") if usual or name in allowed)
+        """Which of `max` and `min` may be written."""
 
     def scaled(self, factor: float, expression: Expression) -> Expression:
         """`factor * expression`."""

@@ -16,7 +16,8 @@ class LinkRegressionSettings(Settings):
 
     Attributes:
         operators: operators that may occur, by their names in the operator table, beside `neg` and powers; `div`
-            stands for `inv`, and `mul` for `square`.
+            stands for `inv`, and `mul` for `square`. The default ones also stand for `abs`, `max`, `min` and
+            `pow`.
         equations: number of equations that regression hands over.
         seconds: budget of the whole search by the clock; None: no limit, and always the same equations.
         search_rows: number of rows that errors are compared on; the regression itself looks at 200 at most.

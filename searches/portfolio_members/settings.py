@@ -26,7 +26,8 @@ class PortfolioSettings(Settings):
     """Settings of a portfolio of searches.
 
     Attributes:
-        operators: names of the operators that equations may hold, from the operator table.
+        operators: names of the operators that equations may hold, from the operator table. The default ones also
+            stand for `abs`, `max`, `min` and `pow`, which regression may write.
         methods: names of the searches that share the budget.
         seconds: budget by the clock, from the call to its return; None: no limit.
         evaluations: budget of computations of one equation on the search rows, those of constant fitting included;
