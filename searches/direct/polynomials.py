@@ -23,6 +23,7 @@ from expressions.expression import Expression
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
 from searches.direct.noisy_polynomials import noisy_sums
+from searches.direct.relevant_variables import relevant_variables
 from searches.direct.row_weights import row_weights
 from searches.direct.short_numbers import shortened
 from searches.links.inverse_links import Divisors, InvertedTarget, inverted_once
@@ -31,6 +32,7 @@ __all__ = ["find", "inverted_targets"]
 
 _ROWS = 12  # at least
 _HIGHEST = 10  # degree
+_MANY_VARIABLES, _FEW_VARIABLES = 6, 3  # of more, as few may be all that a polynomial of high degree needs
 _COLUMNS = 0.6  # of the rows, at most, in a fit that is to tell something
 _CANDIDATES = 1500  # monomials of a greedy choice
 _ROUNDING = 1e-16  # error relative to the target, below which there is none
@@ -55,20 +57,18 @@ def find(
     varying = np.flatnonzero(np.ptp(inputs, axis=0) > 0)
     if len(target) < _ROWS or not len(varying) or not {"add", "mul"} <= set(operators):
         return
-    table = _Table(inputs[:, varying], varying, inputs.shape[1])
     targets = inverted_targets(target, operators)
-    dense = table.dense_errors(targets)
-    greedy = np.argsort(dense[:, -1], kind="stable")[:_GREEDY].tolist()
-    for number, (one, errors) in enumerate(zip(targets, dense, strict=True)):
-        if time.perf_counter() > ends:
-            return
-        found = table.support(one.values, errors, number == 0 or number in greedy)
-        law = None if found is None else table.law(one.values, *found)
+    choices = [varying]
+    if len(varying) > _MANY_VARIABLES:
+        choices.append(varying[relevant_variables(inputs[:, varying], target, _FEW_VARIABLES)])
+    for variables in choices:
+        table = _Table(inputs[:, variables], variables, inputs.shape[1])
+        law = table.first_law(targets, ends)
         if law is not None:
-            yield one.restored(law)
+            yield law
             return
-        if number == 0:
-            yield from table.noisy(one.values, errors)
+        if time.perf_counter() <= ends and len(variables) == len(varying):
+            yield from table.noisy(target)
 
 
 def inverted_targets(target: np.ndarray, operators: Collection[str]) -> list[InvertedTarget]:
@@ -173,6 +173,21 @@ class _Table:
 
     # --- laws ---------------------------------------------------------------------------------------------------
 
+    def first_law(self, targets: Sequence[InvertedTarget], ends: float) -> Expression | None:
+        """The law of the first target that is a polynomial; None where none is."""
+        if time.perf_counter() > ends:
+            return None
+        dense = self.dense_errors(targets)
+        greedy = {0, *np.argsort(dense[:, -1], kind="stable")[:_GREEDY].tolist()}
+        for number, (one, errors) in enumerate(zip(targets, dense, strict=True)):
+            found = self.support(one.values, errors, number in greedy)
+            law = None if found is None else self.law(one.values, *found)
+            if law is not None:
+                return one.restored(law)
+            if time.perf_counter() > ends:
+                break
+        return None
+
     def law(self, values: np.ndarray, support: np.ndarray, fall: float) -> Expression | None:
         """The polynomial; None where it needs so many monomials that it is only an approximation."""
         design = power_products(self.inputs, support)
@@ -191,8 +206,9 @@ class _Table:
         left = float(np.square((design[:, columns] @ short - values) * weights).sum())
         return self._expression(support[columns], short if left <= _LEVEL**2 * fit.error else fit.coefficients)
 
-    def noisy(self, values: np.ndarray, errors: np.ndarray) -> Iterator[Expression]:
+    def noisy(self, values: np.ndarray) -> Iterator[Expression]:
         """Polynomials of a few sizes, where few monomials do nearly as well as all of them."""
+        [errors] = self.dense_errors([InvertedTarget((), values, np.ones_like(values))])
         lowest = float(errors.min())
         if not _SMALL < lowest < _NOISY:
             return

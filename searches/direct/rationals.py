@@ -26,12 +26,14 @@ from searches.direct.noisy_rationals import noisy_fractions
 from searches.direct.null_space import NullSpace, in_units, shortest_multiple, vanishing
 from searches.direct.polynomials import inverted_targets
 from searches.direct.quotients import quotient
+from searches.direct.relevant_variables import relevant_variables
 from searches.direct.row_weights import row_weights
 
 __all__ = ["find"]
 
 _ROWS = 20  # at least
 _HIGHEST = 8  # degree
+_FEW_VARIABLES = 4  # of which a target may be a rational function of higher degree than of all
 _COLUMNS = 0.4  # of the rows, at most, in a null space that is to tell something
 _MOST_COLUMNS = 120
 _VANISHED = 2e-15  # the same, below which something vanishes
@@ -50,18 +52,20 @@ def find(
     varying = np.flatnonzero(np.ptp(inputs, axis=0) > 0)
     if len(target) < _ROWS or not len(varying) or not {"add", "mul", "div"} <= set(operators):
         return
-    table = _Table(inputs, varying)
-    for number, one in enumerate(inverted_targets(target, operators)):
-        if time.perf_counter() > ends:
-            return
-        if one.steps and one.steps[-1][0] == "inv":  # rational as the target itself
-            continue
-        law = table.law(one.values)
-        if law is not None:
-            yield one.restored(law)
-            return
-        if number == 0 and table.left > _SMALL:
-            yield from table.noisy(target)
+    relevant = varying[relevant_variables(inputs[:, varying], target, _FEW_VARIABLES)]
+    for variables in [varying, *([relevant] if len(relevant) < len(varying) else [])]:
+        table = _Table(inputs, variables)
+        for number, one in enumerate(inverted_targets(target, operators)):
+            if time.perf_counter() > ends:
+                return
+            if one.steps and one.steps[-1][0] == "inv":  # rational as the target itself
+                continue
+            law = table.law(one.values)
+            if law is not None:
+                yield one.restored(law)
+                return
+            if number == 0 and table.left > _SMALL and len(variables) == len(relevant):
+                yield from table.noisy(target)
 
 
 class _Table:
