@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.kind_problems import heavy_tails, offsets, piecewise, polynomials, power_laws, rationals
+from benchmarks.kind_problems import (
+    compositions,
+    heavy_tails,
+    offsets,
+    piecewise,
+    polynomials,
+    power_laws,
+    rationals,
+    waves,
+)
 from datamodules.tables.problems import Problem
 
 __all__ = ["KIND_PROBLEMS"]
@@ -20,5 +29,7 @@ KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
     "offsets": offsets.problem,
     "heavy_tails": heavy_tails.problem,
     "piecewise": piecewise.problem,
+    "waves": waves.problem,
+    "compositions": compositions.problem,
 }
 """Name of a kind -> function of number and seed."""

@@ -25,6 +25,7 @@ _SPREADS = {  # of a polynomial inside, and what is added to it, in units of its
 }
 _SMALLEST = (0.1, 1.0)  # values of a polynomial inside a logarithm, a root or a quotient, in units of its spread
 _EACH, _EACH_SINGLE = 5, 16  # models of a shape and two functions, or one
+_RIDGE = 1e-4
 _PARALLEL = 0.99  # squared correlation of functions that are taken for one
 _ALONE = ("exp", "sqrt", "inv")  # a product of two is one of a product or sum inside
 
@@ -112,6 +113,11 @@ class Starts:
     def __init__(self, monomials: np.ndarray, names: Collection[str]) -> None:
         self.monomials = monomials
         self.start = _Start.of(monomials, names)
+        self._products = self.start.values[:, None] * monomials
+        self._products -= self._products.mean(axis=2, keepdims=True)
+        self._products /= np.maximum(np.linalg.norm(self._products, axis=2, keepdims=True), 1e-300)
+        self._products = self._products.astype(np.float32)
+        self._gram = self._products @ self._products.transpose(0, 2, 1) + _RIDGE * np.eye(len(monomials))
 
     def models(self, target: np.ndarray, single: bool) -> list[Models]:
         """The best ones of every shape and every two functions.
@@ -134,8 +140,15 @@ class Starts:
         return [
             *found,
             _singles(start, "plus", _beside(values, self.monomials, goal), _EACH_SINGLE),
-            _singles(start, "times", _multiplied(values, self.monomials, goal), _EACH_SINGLE),
+            _singles(start, "times", self._multiplied(goal), _EACH_SINGLE),
         ]
+
+    def _multiplied(self, goal: np.ndarray) -> np.ndarray:
+        """Squares that a function times a polynomial explains. `[starts]`"""
+        projected = self._products @ goal.astype(np.float32)
+        solved = np.linalg.solve(self._gram, projected[:, :, None])[:, :, 0]
+        explained: np.ndarray = (solved * projected).sum(axis=1)
+        return explained
 
 
 def _sums(values: np.ndarray, goal: np.ndarray) -> np.ndarray:
@@ -169,18 +182,6 @@ def _beside(values: np.ndarray, monomials: np.ndarray, goal: np.ndarray) -> np.n
     rest = goal - basis @ (basis.T @ goal)
     usable = lengths > 1e-6 * np.square(values).sum(axis=1)
     return np.where(usable, np.square(left @ rest) / np.maximum(lengths, 1e-300), 0.0)
-
-
-def _multiplied(values: np.ndarray, monomials: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Squares that a function times a polynomial explains. `[starts]`"""
-    columns = values[:, None] * monomials
-    columns = columns - columns.mean(axis=2, keepdims=True)
-    columns /= np.maximum(np.linalg.norm(columns, axis=2, keepdims=True), 1e-300)
-    gram = columns @ columns.transpose(0, 2, 1) + 1e-6 * np.eye(len(monomials))
-    projected = columns @ goal
-    solved = np.linalg.solve(gram, projected[:, :, None])[:, :, 0]
-    explained: np.ndarray = (solved * projected).sum(axis=1)
-    return explained
 
 
 def _pairs(start: _Start, shape: str, gains: np.ndarray, each: int) -> Models:

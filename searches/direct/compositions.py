@@ -34,7 +34,7 @@ _STAGES = ((5, 40, 3, False), (8, 24, 2, False), (8, 12, 2, True), (10, 8, 1, Tr
 all monomials, and not only those that they begin with."""
 _LONG = 90  # steps of those that are nearly exact
 _EXACT = 1e-17
-_HOPELESS = 0.5  # error after a stage, beyond which none comes near
+_HOPELESS = (0.8, 0.5)  # error after a stage, beyond which none comes near: with few monomials, with all
 _LIKELY = 3  # models of a shape that are brought into few terms
 _NEAR = 1e-6  # error from which a model may be the law, with too many terms
 _WORTH = 0.5  # of what a polynomial leaves: what is no exact law must leave less
@@ -92,6 +92,8 @@ class _Search:
         self.speller = Speller(monomials, units, self.monomials, operators)
         self.rows = np.arange(0, len(target), max(1, len(target) // _ROWS))
         self.starts = Starts(self.monomials[:, self.rows], names)
+        self.plain = dict.fromkeys(range(len(_STAGES)), math.inf)
+        """The lowest errors after the stages, of the target as it is: behind an operator, they should be lower."""
 
     def equations(self) -> Iterator[Expression]:
         """An exact one alone, or else what is better than a polynomial."""
@@ -104,7 +106,7 @@ class _Search:
                 return
             models = self._fitted(goal, linked=number > 0)
             plain = plain or models
-            if number == 0 and (not models or models[0].errors[0] > _HOPELESS):
+            if number == 0 and not models:
                 return
             exact: list[Expression] = []
             for one in self._likely(models):
@@ -129,8 +131,12 @@ class _Search:
                 going = [models.freed() for models in going]
             going = [fitted(models, monomials, values, steps, last).best(kept, alike) for models in going]
             best = min((float(models.errors.min()) for models in going if len(models)), default=math.inf)
-            if self._is_over() or best < _EXACT or (dense and best > _HOPELESS):
+            if self._is_over() or best < _EXACT:
                 break
+            if number >= 1 and best > (self.plain[number] if linked else _HOPELESS[dense]):
+                return []
+            if not linked:
+                self.plain[number] = best
         singles = _by_error(going)
         if singles and _EXACT < singles[0].errors[0] < _NEAR and not self._is_over():  # a valley is long
             near = [models.best(_LIKELY, 1) for models in going]
