@@ -48,7 +48,7 @@ def _wave(rng: np.random.Generator, inputs: np.ndarray) -> str:
     """A sine or cosine, half of them with a phase."""
     argument = _argument(rng, inputs.shape[1])
     values = parse(argument, _names(inputs))(inputs)
-    periods = math.exp(rng.uniform(*map(math.log, _PERIODS)))
+    periods = math.exp(rng.uniform(math.log(_PERIODS[0]), math.log(_PERIODS[1])))
     frequency = float(f"{2.0 * math.pi * periods / np.ptp(values):.{_DIGITS}g}")
     phase = "" if rng.random() < 0.5 else f" + ({float(round(rng.uniform(-3.0, 3.0), 2))!r})"
     return f"{rng.choice(['sin', 'cos'])}({frequency!r}*{argument}{phase})"
