@@ -52,11 +52,16 @@ def run(cell: Cell) -> dict[str, Any]:
         "total_squares": float(np.sum(np.square(centred) if weights is None else weights * np.square(centred))),
         "known_errors": weights is not None,
         "front": front_record(found["front"], inputs, target, weights, table),
-        "law": law_record(inputs, target, weights, table),
+        "law": law_record(inputs, target, weights, table, _has_held_out(found["front"])),
         "chosen": found["chosen"],
         "cpu_seconds": worked,
         "stopped": found["stopped"],
     }
+
+
+def _has_held_out(front: Sequence[Candidate]) -> bool:
+    """Whether equations were chosen by rows that they were not fitted to."""
+    return any(candidate.train_nmse != candidate.validation_nmse for candidate in front)
 
 
 def facts_of(table: NoisyTable) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from searches.pareto_front import Candidate
 
 __all__ = ["front_record", "law_record"]
 
+_HELD_OUT = 0.25  # share of the rows that choose, where some do
 _STEPS = 20  # of the fit of the constants to all rows that the search had
 
 
@@ -63,23 +64,38 @@ def front_record(
 
 
 def law_record(
-    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None, table: NoisyTable
+    inputs: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    table: NoisyTable,
+    held_out: bool = False,
 ) -> dict[str, Any] | None:
     """The entry that the law would have on the front, its constants fitted to the rows; None where it has no form.
 
-    The rows are those of `front_record`. All of them fit and judge, so both of its errors are the same.
-
     Args:
-        inputs: inputs of the search. `[rows, variables]`
+        inputs: inputs of the search, as for `front_record`. `[rows, variables]`
         target: target of the search. `[rows]`
         weights: weights of the squared errors; None: all alike. `[rows]`
         table: table of these rows.
+        held_out: whether the search kept a quarter of these rows to choose by, as then the law is judged, too.
     """
     if table.law.truth is None:
         return None
     [fitted] = fit_constants([table.law.truth], inputs, target, iterations=_STEPS, weights=weights).expressions
-    task = RegressionTask(inputs, target, weights=weights)
-    return front_record([task.charged(task.judge(fitted, size_of(fitted)))], inputs, target, weights, table)[0]
+    order = np.random.default_rng(0).permutation(len(target))
+    train, chooses = np.split(order, [len(target) - round(_HELD_OUT * len(target))])
+    if held_out and np.ptp(target[train]) > 0.0 and np.ptp(target[chooses]) > 0.0:
+        task = RegressionTask(
+            inputs[train],
+            target[train],
+            weights=None if weights is None else weights[train],
+            validation=(inputs[chooses], target[chooses]),
+            validation_weights=None if weights is None else weights[chooses],
+        )
+    else:
+        task = RegressionTask(inputs, target, weights=weights)
+    candidate = task.charged(task.judge(fitted, size_of(fitted)))
+    return front_record([candidate], inputs, target, weights, table)[0]
 
 
 def _entry(

@@ -287,3 +287,14 @@ def test_a_ledger_is_shown_whatever_it_holds_by_now(tmp_path: Path, capsys: pyte
     assert "auto: right structure picked" in shown
     assert "3.0 seconds of the processor for a search, in the median of 1" in shown
     assert "1 of 2 cells failed" in shown
+
+
+def test_the_law_is_charged_as_its_rivals_are() -> None:
+    table = table_of("1.5*x0 + x1", rows=100, noise=0.1)
+    alone, beside = (law_record(table.inputs, table.target, None, table, held) for held in (False, True))
+    assert alone is not None
+    assert beside is not None
+    assert beside["charge"] < alone["charge"]  # a node costs less where further rows judge, too
+    assert alone["train_nmse"] == alone["validation_nmse"]
+    assert beside["train_nmse"] != beside["validation_nmse"]
+    assert alone["right"]
