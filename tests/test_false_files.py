@@ -202,7 +202,6 @@ def _skeletons(path: Path, other: Path, header: dict[str, Any], **changes: Calla
         ({"numbers": {"x0": 0}}, {}),
         ({"more": 1}, {}),
     ],
-    ids=str,
 )
 def test_skeletons_that_are_false(
     header: dict[str, Any], changes: dict[str, Any], skeletons: Path, tmp_path: Path
