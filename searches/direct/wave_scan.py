@@ -51,6 +51,10 @@ class Scan:
         scanned /= np.sqrt(np.square(scanned).sum(axis=1, keepdims=True) / 2.0)
         self._scanned = scanned.astype(np.float32)
 
+    def only_slow(self) -> None:
+        """Scan slow frequencies alone from now on."""
+        self.waves = np.ascontiguousarray(self.waves[:, :, :_SLOW])
+
     def count(self, plain: bool) -> int:
         """Number of waves that `single` tries."""
         return (1 if plain else len(self.amplitudes)) * sum(carrier.steps for carrier in self.carriers)

@@ -30,7 +30,10 @@ _BEAM = 3
 _PROPOSALS = 10  # waves that are fitted, a sum
 _ITERATIONS, _FINISHED = 12, 40  # steps of a fit
 _PAIRS = 66  # arguments of products
-_SLOW = 1.5  # periods over the range, below which waves are like any smooth function
+_SLOW, _STILL_SLOW = (
+    1.5,
+    4.1,
+)  # periods over the range, below which waves and what they leave may be anything smooth
 _SMOOTH_TERMS = 2  # slow waves after which the target is some other smooth function
 
 
@@ -125,7 +128,8 @@ class _Search:
             if beam[0].error < 1e-6:
                 beam = self.fitting.fitted([one.terms for one in beam], _FINISHED)
             yield beam[0]
-            if len(beam[0].terms) >= _SMOOTH_TERMS and all(map(self._is_slow, beam[0].terms)):
+            if len(beam[0].terms) >= _SMOOTH_TERMS and self._is_smooth(beam[0]):
+                self.scan.only_slow()
                 return
 
     def _proposed(self, left: np.ndarray, plain: bool, products: bool) -> list[Term]:
@@ -143,10 +147,17 @@ class _Search:
         tried = self.products if product else self.scan.count(plain)
         return before - after.error > chance_gain(tried, free, rows) * before
 
-    def _is_slow(self, term: Term) -> bool:
+    def _is_smooth(self, found: FittedSum) -> bool:
+        """Whether a sum of slow waves leaves what is slow again: so they would do of any smooth function."""
+        if found.error < EXACT or not all(self._is_slow(term, _SLOW) for term in found.terms):
+            return False
+        [left] = self.fitting.residuals([found])
+        return self._is_slow(self.scan.single(left, 1, plain=True)[0], _STILL_SLOW)
+
+    def _is_slow(self, term: Term, periods: float) -> bool:
         numbers = [number for number in (term.first, term.second) if number >= 0]
         return all(
-            abs(frequency) * self.fitting.carriers[number].width < _SLOW * 2.0 * np.pi
+            abs(frequency) * self.fitting.carriers[number].width < periods * 2.0 * np.pi
             for number, frequency in zip(numbers, term.frequencies, strict=False)
         )
 
