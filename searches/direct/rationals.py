@@ -21,13 +21,14 @@ import numpy as np
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from searches.direct.elimination import compressed
-from searches.direct.monomials import below, legendre, monomials, power_products
+from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
 from searches.direct.noisy_rationals import noisy_fractions
 from searches.direct.null_space import NullSpace, in_units, shortest_multiple, vanishing
 from searches.direct.polynomials import inverted_targets
 from searches.direct.quotients import quotient
 from searches.direct.relevant_variables import relevant_variables
 from searches.direct.row_weights import row_weights
+from searches.direct.short_numbers import shortened
 
 __all__ = ["find"]
 
@@ -38,7 +39,7 @@ _COLUMNS = 0.4  # of the rows, at most, in a null space that is to tell somethin
 _MOST_COLUMNS = 120
 _VANISHED = 2e-15  # the same, below which something vanishes
 _AMONG_MANY = 30.0  # factor on the smallest singular value of many columns, within which something vanishes, too
-_SMALL = 1e-11  # the same, below which a target may be rational
+_SMALL = 3e-14  # the same, below which a target may be rational
 _LEVEL = 8.0  # factor on an error within which it is the same but for rounding
 _FALL = 1e5  # of the error at the last degree, without which many monomials are an approximation
 _FEW = 1 / 3  # share of the monomials that says as much
@@ -136,8 +137,12 @@ class _Table:
         fit = vanishing(design, 1.0 / np.hypot(1.0, values))
         of_divisor = fit.columns >= len(above)
         exponents = exponents[fit.columns]
-        if len(exponents) > most or of_divisor.all() or not exponents[of_divisor].any():
+        if len(exponents) > most or of_divisor.all() or not of_divisor.any():
             return None
+        if not exponents[of_divisor].any():  # a polynomial
+            factor = unit / float(fit.coefficients[of_divisor][0])
+            own = shortened(fit.coefficients[~of_divisor] * factor, fit.spreads[~of_divisor] * abs(factor))
+            return polynomial(self._of_table(exponents[~of_divisor]), own)
         factors = np.where(of_divisor, 1.0 / unit, 1.0)
         short = shortest_multiple(fit.coefficients * factors, fit.spreads * factors, of_divisor)
         sizes = np.abs(design[:, fit.columns]) @ np.abs(fit.coefficients)
