@@ -30,10 +30,10 @@ Find = Callable[[np.ndarray, np.ndarray, Collection[str], float], Iterable[Expre
 best of some sizes, in any order. Columns may be of any scale and offset, and may have noise."""
 
 KINDS: dict[str, Find] = {
-    "power_laws": power_laws.find,
     "polynomials": polynomials.find,
-    "heavy_tails": heavy_tails.find,
     "rationals": rationals.find,
+    "power_laws": power_laws.find,
+    "heavy_tails": heavy_tails.find,
     "quadratics": quadratics.find,
     "piecewise": piecewise.find,
     "waves": waves.find,
