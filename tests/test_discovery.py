@@ -22,6 +22,7 @@ from foundation.errors import UserError
 from reports.discovery import EQUATION, LINEAR, Discovery, Score, ShownEquations, read, write
 from reports.discovery_parts.intervals import front_intervals
 from reports.discovery_parts.terminal import summary
+from reports.discovery_parts.verdict import verdict
 from searches.pareto_front import Candidate, ParetoFront
 
 HOSTILE = ('<script>alert("1")</script>', 'it\'s "quoted"\n\\end{document}\u202e', "\udc80 θ [°C]")
@@ -287,3 +288,27 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write(tmp_path / "file", discovery())
+
+
+@pytest.mark.parametrize(
+    ("place", "scores", "said"),
+    [
+        (0, {EQUATION: Score(0.0, 1)}, ["No formula of P_kPa is better than its mean"]),
+        (1, {EQUATION: Score(0.7, 5)}, []),
+        (1, {}, ["take the formula for a guess"]),
+        (2, {EQUATION: Score(1.0, 9)}, ["to the digits"]),
+        (2, {}, ["to the digits", "take the formula for a guess"]),
+    ],
+)
+def test_a_reader_is_told_what_the_picked_equation_is_worth(
+    place: int, scores: dict[str, Score], said: list[str], tmp_path: Path
+) -> None:
+    found = discovery(scores=scores)
+    found = replace(found, chosen=found.front[place])
+    words = verdict(found)
+    assert bool(words) == bool(said)
+    write(tmp_path, found)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for part in said:
+        assert part in words
+        assert part in page

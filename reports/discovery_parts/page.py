@@ -16,6 +16,7 @@ from reports.discovery_parts import plots
 from reports.discovery_parts.intervals import LEVEL, MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.discovery_parts.verdict import verdict
 from reports.html_parts.escaping import escape
 from reports.html_parts.style import PLOTS, STYLE
 from reports.typeset.mathml import mathml
@@ -90,6 +91,7 @@ def _equation(discovery: Discovery, shown: ShownEquations) -> str:
     typeset = mathml(chosen, [_name(name) for name in discovery.names], _name(discovery.target_name))
     return (
         f'<div class="formula">{typeset}</div>'
+        + (f'<p class="problem">{escape(sentence)}</p>' if (sentence := verdict(discovery)) else "")
         + (f'<p class="note">{legend}</p>' if legend else "")
         + (f'<p class="note">{sure}</p>' if shown.intervals else "")
         + f"<details class='text'><summary>as text</summary><code>{escape(_cut(text))}</code></details>"
@@ -98,7 +100,7 @@ def _equation(discovery: Discovery, shown: ShownEquations) -> str:
 
 def _scores(discovery: Discovery) -> str:
     if not discovery.scores:
-        return '<p class="problem">Too few rows to hold any out: take the formula for a guess.</p>'
+        return ""
     rows = [
         f'<tr{" class=chosen" if place == 0 else ""}><td>{escape(name)}</td><td class="n">{r2_text(score.r2)}</td>'
         f'<td class="n">{"" if score.complexity is None else score.complexity}</td></tr>'

@@ -15,6 +15,7 @@ from foundation.terminal import printable
 from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery, Score
 from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.discovery_parts.verdict import verdict
 from reports.typeset.terminal import formula_lines
 from searches.pareto_front import Candidate, ParetoFront
 
@@ -112,10 +113,10 @@ def summary(discovery: Discovery, shown: ShownEquations | None = None) -> Group:
     ]
     if shown.intervals:
         parts.append(Padding(Text(f"{MEANING}: {', '.join(shown.intervals)}."), (0, 0, 1, 0)))
+    if sentence := verdict(discovery):
+        parts.append(Text(sentence, style="yellow"))
     if discovery.scores:
         parts.append(score_table(discovery.scores))
-    else:
-        parts.append(Text("Too few rows to hold any out: take the formula for a guess.", style="yellow"))
     return Group(*parts)
 
 
