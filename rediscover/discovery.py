@@ -30,6 +30,7 @@ from reports.baselines import LEAST_HELD_OUT, GradientBoosting, quick_scores
 from reports.discovery import GRADIENT_BOOSTING, Discovery, Score, read, write
 from reports.discovery_parts.intervals import front_intervals
 from reports.polynomial_baselines import MOST_ROWS
+from searches.common.shifted_columns import ShiftedColumns
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.pareto_front import pick
 from searches.portfolio import METHODS, PortfolioSettings, Progress
@@ -115,6 +116,8 @@ def discover(
     if out is not None:
         check_folder("out", str(out))
     read_table = check_table(table, target, features, sigma=sigma, min_rows=LEAST_ROWS)
+    lost = ShiftedColumns.of(read_table.inputs)
+    read_table = replace(read_table, notes=(*read_table.notes, *lost.notes(read_table.feature_names)))
     seeds = [_guess(guess, read_table) for guess in guesses]
     if on_table is not None:
         on_table(read_table)
@@ -230,10 +233,16 @@ def _discovery(
         evaluations=result.evaluations,
         stopped=result.stopped,
         seed=seed,
-        notes=(*table.notes, *result.notes, *_notes_of_scores(scores, len(train))),
+        notes=(*table.notes, *_of_search(result, table), *_notes_of_scores(scores, len(train))),
         intervals=intervals,
     )
     return replace(found, notes=(*found.notes, *_notes_of_errors(found, len(train))))
+
+
+def _of_search(result: SearchResult, table: Table) -> tuple[str, ...]:
+    """Notes of a search, but for those that are said of the table, with its names."""
+    said = ShiftedColumns.of(table.inputs).notes()
+    return tuple(note for note in result.notes if note not in said)
 
 
 def _notes_of_scores(scores: dict[str, Score], rows: int) -> tuple[str, ...]:

@@ -85,5 +85,5 @@ def search(
         evaluations=len(equations) + task.evaluations,
         stopped="exact" if any(candidate.exact for candidate in front) else "done",
         counts={"equations": len(equations)},
-        notes=(*notes, *shift.notes),
+        notes=(*notes, *shift.notes()),
     )

@@ -116,7 +116,7 @@ def search(
     with open_crews(data.shown_task, run.remote_offers(workers), latent_map) as crews:
         stopped = run.turns(crews, should_stop)
     result = run.result(stopped)
-    return replace(result, front=shift.restored_front(result.front), notes=(*result.notes, *shift.notes))
+    return replace(result, front=shift.restored_front(result.front), notes=(*result.notes, *shift.notes()))
 
 
 def _restoring(told: Callable[[Progress], None], shift: ShiftedColumns) -> Callable[[Progress], None]:

@@ -56,8 +56,8 @@ def test_ordinary_columns_stay() -> None:
 
 
 def test_a_column_without_digits_is_told() -> None:
-    assert "agree in 12 digits" in ShiftedColumns.of(table(1e14, 0.5)).notes[0]
-    assert ShiftedColumns.of(table(SECONDS)).notes == ()
+    assert "of t agree in 12 digits" in ShiftedColumns.of(table(1e14, 0.5)).notes(["t", "h"])[0]
+    assert ShiftedColumns.of(table(SECONDS)).notes() == ()
 
 
 # --- how equations are written ----------------------------------------------------------------------------------

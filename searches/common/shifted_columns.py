@@ -8,6 +8,7 @@ difference of two numbers within a factor of 2 has no rounding). Equations say `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, TOKEN, Operator
+from expressions.printing import variable_name
 from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["ShiftedColumns", "is_far"]
@@ -33,12 +35,12 @@ class ShiftedColumns:
     Attributes:
         centres: exactly representable numbers that are subtracted. `[columns]`
         spreads: standard deviations of the columns. `[columns]`
-        lost: number of columns of which float64 leaves next to no digits.
+        lost: columns of which float64 leaves next to no digits.
     """
 
     centres: tuple[float, ...]
     spreads: tuple[float, ...]
-    lost: int
+    lost: tuple[int, ...]
 
     @classmethod
     def of(cls, inputs: Any) -> ShiftedColumns:
@@ -49,25 +51,29 @@ class ShiftedColumns:
         """
         values = np.asarray(inputs)
         if values.ndim != 2 or not len(values) or values.dtype.kind not in "iuf":
-            return cls((), (), 0)
+            return cls((), (), ())
         far = [is_far(values[:, column]) for column in range(values.shape[1])]
         centres = [_centre(values[:, k].astype(np.float64)) if each else 0.0 for k, each in enumerate(far)]
         spreads = [float(np.std(values[:, k] - centre)) if centre else 0.0 for k, centre in enumerate(centres)]
-        lost = sum(bool(c) and s < _FARTHEST * abs(c) for c, s in zip(centres, spreads, strict=True))
-        return cls(tuple(centres), tuple(spreads), lost)
+        lost = [k for k, c in enumerate(centres) if c and spreads[k] < _FARTHEST * abs(c)]
+        return cls(tuple(centres), tuple(spreads), tuple(lost))
 
     def __bool__(self) -> bool:
         """Whether any column is shifted."""
         return any(self.centres)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence where float64 has lost what a column could say."""
+    def notes(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """A sentence where float64 has lost what a column could say.
+
+        Args:
+            names: names of the columns; x0, x1, … when not given.
+        """
         if not self.lost:
             return ()
+        shown = ", ".join(variable_name(column, names) for column in self.lost)
         return (
-            f"{self.lost} column(s) have numbers that agree in 12 digits or more, so that float64 holds next to "
-            "none of their differences: subtract a number from them before they are stored, and search again",
+            f"the numbers of {shown} agree in 12 digits or more, so that next to nothing is left of their "
+            "differences: subtract a number from them before they are stored, and search again",
         )
 
     def shifted(self, inputs: Any) -> np.ndarray:

@@ -24,16 +24,21 @@ _SHORT = 1e-9  # of the column's range, within which a number of few digits is t
 def level_place(equation: Expression, inputs: np.ndarray, variable: int) -> float | None:
     """The only place of a column at which an equation is level whatever the others are; None where it is none.
 
+    A column that occurs once is not looked at: distances would be no shorter.
+
     Args:
         equation: equation that holds the variable.
         inputs: values of the variables. `[rows, variables]`
         variable: number of the column.
     """
+    if np.count_nonzero(equation.tokens == FIRST_VARIABLE + variable) < 2:
+        return None  # no shorter in distances
     column = inputs[:, variable]
     low, span = float(column.min()), float(np.ptp(column))
     rows = inputs[np.linspace(0, len(inputs) - 1, _ROWS).round().astype(int)]
     places = np.linspace(low - 0.5 * span, low + 1.5 * span, _PLACES)
-    slopes = np.stack([_slopes(equation, rows, variable, place) for place in places])  # [places, rows]
+    every = np.repeat(places, len(rows))
+    slopes = _slopes(equation, np.tile(rows, (_PLACES, 1)), variable, every).reshape(_PLACES, -1)
     signs = np.sign(slopes)
     if not np.isfinite(slopes).all() or not signs.any(axis=0).all():
         return None
