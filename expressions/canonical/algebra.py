@@ -19,7 +19,7 @@ _ROUNDING = 1e-15  # a sum of like terms that is this small beside them is round
 
 _ADD, _SUB, _MUL, _DIV, _POW = (TOKEN[name] for name in ("add", "sub", "mul", "div", "pow"))
 _NEG, _INV, _SQRT, _ABS = (TOKEN[name] for name in ("neg", "inv", "sqrt", "abs"))
-_MERGED = frozenset((_ABS, _SQRT, _POW))
+_MERGED = frozenset((_ABS, _POW))
 _POWERS = {TOKEN[name]: exponent for exponent, name in POWER_ROWS.items()}
 
 # What stays as it stands: every row but those that sums and products are made of.
@@ -442,7 +442,7 @@ class Algebra:
         return self.sum({node: coefficient + 0.0}, 0.0)
 
     def with_one_power(self, factors: dict[Node, int], base: Node) -> dict[Node, int]:
-        """The factors with all powers of a base as one: x*sqrt(x) -> x**1.5.
+        """The factors with all powers of a base as one: x*x**0.3 -> x**1.3, x*x**0.7*sqrt(x) -> x**2.2.
 
         Where the exponents add up to a whole number, an even power of the root says that the base is not negative.
         """
@@ -494,14 +494,15 @@ def _is_broken_power_of(node: Node, base: Node) -> bool:
 
 
 def _is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
-    """Whether the base of a broken power has other powers among the factors, or this one is not simple."""
+    """Whether the base of a broken power has other powers among the factors, or this one is not simple.
+
+    Whole powers beside roots alone stay as they are: x*sqrt(x) needs no operator but those that it has.
+    """
     base, whole = power.arguments[0], factors[power]
     if len(factors) > 1 and any(
         factor is base or _is_broken_power_of(factor, base) for factor in factors if factor is not power
     ):
         return True
-    if power.operator == _SQRT:
-        return whole % 2 != 0 and abs(whole) != 1
     return whole != 1 or (_whole(2.0 * exponent) and abs(exponent) < 1.0)
 
 
