@@ -288,14 +288,14 @@ class SearchCourse:
 
     def state(self) -> dict[str, Any]:
         """The state as numbers, texts and arrays (`structures`, `used` and `seen`)."""
-        elites = self.repository.elites
+        elites, places = self.repository.elites, len(self.space.choices)
         return {
             "course": {**asdict(self.progress), "seconds": self.seconds},
             "history": self.history,
             "best": self.fitter.state(),
             "elites": [[elite.score, list(elite.tokens)] for elite in elites],
-            "structures": _stacked([elite.structure for elite in elites], np.int16),
-            "used": _stacked([elite.used for elite in elites], np.bool_),
+            "structures": _stacked([elite.structure for elite in elites], places, np.int16),
+            "used": _stacked([elite.used for elite in elites], places, np.bool_),
             "seen": np.fromiter(self._seen, np.int64, len(self._seen)),
         }
 
@@ -326,5 +326,5 @@ class SearchCourse:
         )
 
 
-def _stacked(rows: Sequence[np.ndarray], dtype: type) -> np.ndarray:
-    return np.stack(rows).astype(dtype) if rows else np.empty((0, 0), dtype=dtype)
+def _stacked(rows: Sequence[np.ndarray], places: int, dtype: type) -> np.ndarray:
+    return np.stack(rows).astype(dtype) if rows else np.empty((0, places), dtype=dtype)
