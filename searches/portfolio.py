@@ -333,7 +333,11 @@ class _Run:
         )
 
     def _take_stock(self) -> None:
-        """At half of the budget, remember what a search with half of it would pick: more time never costs that."""
+        """At half of the budget, remember what a search with half of it would pick.
+
+        It stands beside what is found later. The last pruning can still make it longer in code, so that twice the
+        time may pick worse.
+        """
         settings = self.settings
         seconds, evaluations = settings.seconds or math.inf, settings.evaluations or math.inf
         if self._has_taken_stock or (2.0 * self.seconds < seconds and 2 * self.evaluations < evaluations):

@@ -185,8 +185,8 @@ def test_a_longer_equation_must_pay_for_its_nodes() -> None:
 
 
 @pytest.mark.parametrize(("noise", "seed"), [(0.02, 0), (0.3, 1)])
-def test_more_time_never_makes_the_picked_equation_worse(noise: float, seed: int) -> None:
-    """Twice the time, by the rule that picks, on the same rows."""
+def test_twice_the_time_does_not_pick_worse_on_these_tables(noise: float, seed: int) -> None:
+    """By the rule that picks, on the same rows: two tables, no proof for all."""
     rng = np.random.default_rng(seed)
     inputs = rng.uniform(0.5, 4.0, (60, 2))
     clean = 12.5 * inputs[:, 0] / (inputs[:, 0] + 1.75) + np.sin(2.0 * inputs[:, 1])

@@ -2,8 +2,9 @@
 
 A table is described by an equation and by what the equation leaves of the target. A longer equation is worth its
 length where it saves more on the errors (J. Rissanen, Modeling by shortest data description, Automatica 1978). The
-costs are those of D. Bartlett, H. Desmond and P. Ferreira, Exhaustive symbolic regression, 2023, equation 4: every
-node costs the logarithm of the number of symbols, and every constant the digits to which the data determine it.
+costs are after D. Bartlett, H. Desmond and P. Ferreira, Exhaustive symbolic regression, 2023: every node costs the
+logarithm of the number of symbols, and every constant the digits to which the data determine it. Unlike there, a
+constant may be written as it stands, and a node costs less where held-out rows judge.
 """
 
 from __future__ import annotations
