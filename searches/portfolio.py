@@ -47,7 +47,8 @@ __all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH = 0.3
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
-_STOCK_SHARE = 0.05  # of the time, for what is picked at half time
+_STOCK_SHARE = 0.05  # of the time spent so far, for what would be picked now
+_FIRST_STOCK = 1 / 32  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
@@ -164,7 +165,7 @@ class _Run:
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
         self._lost: set[int] = set()  # workers that were killed
         self._busy: set[int] = set()  # workers whose turn is not over
-        self._has_taken_stock = False
+        self._next_stock = _FIRST_STOCK
         self.standing = StandingFront(self.found, data, self.refinement)
         self._progress = ProgressReports(self.standing, on_progress, every_turn=settings.seconds is None)
         self._begin_with(seeds)
@@ -333,19 +334,22 @@ class _Run:
         )
 
     def _take_stock(self) -> None:
-        """At half of the budget, remember what a search with half of it would pick.
+        """At half of the budget, at a quarter and so on, remember what a search that ended here would pick.
 
         It stands beside what is found later. The last pruning can still make it longer in code, so that twice the
         time may pick worse.
         """
         settings = self.settings
-        seconds, evaluations = settings.seconds or math.inf, settings.evaluations or math.inf
-        if self._has_taken_stock or (2.0 * self.seconds < seconds and 2 * self.evaluations < evaluations):
+        spent = max(
+            self.seconds / (settings.seconds or math.inf), self.evaluations / (settings.evaluations or math.inf)
+        )
+        if spent < self._next_stock or self._next_stock > 0.5:
             return
-        self._has_taken_stock = True
+        while self._next_stock <= spent:
+            self._next_stock *= 2
         if self.exactness.exact is None and self.found.best:
             self.standing.look()
-            limit = math.inf if settings.seconds is None else _STOCK_SHARE * seconds
+            limit = math.inf if settings.seconds is None else _STOCK_SHARE * self.seconds
             refinement = Refinement(self.data.task, equations=settings.polish_equations, simplify_seconds=0.0)
             front = refined_front(self.found, None, self.standing.leaders, self.data, refinement, limit)
             self.standing.remember([pick(front)] if len(front) else [])
