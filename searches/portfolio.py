@@ -48,7 +48,9 @@ _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit
 _SHORTEST_FINISH = 0.3
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _STOCK_SHARE = 0.05  # of the time spent so far, for what would be picked now
-_FIRST_STOCK = 1 / 32  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
+_FIRST_STOCK = (
+    1 / 32
+)  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
 _MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it

@@ -132,3 +132,18 @@ def test_two_constants_that_the_noise_does_not_tell_apart_become_one(law: str, f
     [candidate] = refinement.refined(ParetoFront.of([refinement.judged(task.refit(parse(found), 20))]))
     assert np.count_nonzero(candidate.expression.constants != 1.0) == 1
     assert nmse(parse(law)(inputs), candidate.expression(inputs)) < 0.01 * 0.05
+
+
+@pytest.mark.parametrize(
+    ("model", "seed"), [("2*x0 + 0.4*x1 + 1 + 0.02*x0*x1", 4), ("1.9*x0/(x1 + 0.05) + 0.3", 9)]
+)
+def test_what_is_taken_out_never_makes_the_description_longer(model: str, seed: int) -> None:
+    """A step of pruning or rounding may cost a little of the error: with many rows that is more than it saves."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.uniform(0.5, 4.0, (1000, 2))
+    noise = 0.1 * (1 + seed % 3) * rng.normal(size=1000)
+    target = 2 * inputs[:, 0] + 1 + 0.3 * np.sin(3 * inputs[:, 1]) + noise
+    task = RegressionTask(inputs[:750], target[:750], validation=(inputs[750:], target[750:]))
+    refinement = Refinement(task, simplify_seconds=0.0)
+    candidate = refinement.judged(task.refit(parse(model)))
+    assert pick(refinement.refined(ParetoFront([candidate]))).code <= candidate.code

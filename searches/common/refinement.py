@@ -150,16 +150,20 @@ class Refinement:
         for number, k in enumerate(order[:count]):
             if number and time.monotonic() > ends:
                 break
-            shorter = self._pruned(self._straightened(candidates[k]))
-            candidates[k] = self.task.charged(self._widened(self._rounded(shorter, tried=1 if number else None)))
+            pruned = self.task.charged(self._pruned(self._straightened(candidates[k])))
+            refined = self.task.charged(self._widened(self._rounded(pruned, tried=1 if number else None)))
+            better = min(pruned, candidates[k], key=lambda each: each.code)
+            if better.code < refined.code and not refined.exact:  # a step cost more than it saved: both stand
+                candidates.append(better)
+            candidates[k] = refined
             begun = time.monotonic()
             left = min(left, ends - begun)
             if left <= 0:
                 continue
-            rewritten = simplify(candidates[k].expression, seconds=left)
+            rewritten = simplify(refined.expression, seconds=left)
             if number:  # the time of the picked one is its own
                 left -= time.monotonic() - begun
-            if rewritten != candidates[k].expression:  # multiplied out, it may have terms that cancel
+            if rewritten != refined.expression:  # multiplied out, it may have terms that cancel
                 again = self._widened(self._rounded(self._pruned(self._judged(rewritten))))
                 candidates.append(self.task.charged(again))
         return ParetoFront.of(candidates)
