@@ -99,6 +99,19 @@ def _safe_log(a: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
+# A gradient of 0 times an infinite one is not 0, so the branch that is not taken must not be infinite either.
+
+
+def _torch_safe_div(t: ModuleType, a: Any, b: Any) -> Any:
+    ratio = a / t.where(b == 0, t.ones_like(b), b)
+    return t.where(b == 0, t.ones_like(ratio), ratio)
+
+
+def _torch_safe_log(t: ModuleType, a: Any) -> Any:
+    size = t.abs(t.where(a == 0, t.ones_like(a), a))
+    return t.log(size)  # that of 1 is 0
+
+
 def _pow_partials(xp: ModuleType, f: Array, a: Array, b: Array) -> tuple[Array, Array]:
     # d/da = b a^(b-1), written so that a = 0 gives 0 or inf as the limit does; d/db = a^b log a, 0 at a = 0.
     positive = xp.where(a > 0, a, xp.ones_like(a))
@@ -348,7 +361,7 @@ SHIPPED: tuple[Operator, ...] = (
     Operator(
         name="safe_div", arity=2, complexity=3,  # 1 where the divisor is 0 (Koza 1992)
         protects="div", total=True, family="rational",
-        numpy=_safe_div, torch=lambda t, a, b: t.where(b == 0, t.ones_like(a / b), a / b),
+        numpy=_safe_div, torch=_torch_safe_div,
         partials=lambda xp, f, a, b: (xp.where(b == 0, 0.0, 1.0 / b), xp.where(b == 0, 0.0, -f / b)),
         sympy=_sympy_safe_div, latex=r"\operatorname{{sdiv}}\left({0}, {1}\right)",
     ),
@@ -362,7 +375,7 @@ SHIPPED: tuple[Operator, ...] = (
     Operator(
         name="safe_log", arity=1, complexity=2,  # logarithm of the magnitude, 0 at 0
         protects="log", even=True, total=True, family="exp or log",
-        numpy=_safe_log, torch=lambda t, a: t.where(a == 0, t.zeros_like(a), t.log(t.abs(a))),
+        numpy=_safe_log, torch=_torch_safe_log,
         partials=lambda xp, f, a: (xp.where(a == 0, 0.0, 1.0 / a),),
         sympy=_sympy_safe_log, latex=r"\operatorname{{slog}}\left({0}\right)",
     ),

@@ -301,7 +301,7 @@ def test_constants_of_the_module_of_torch_are_parameters(gas: SymbolicRegressor)
     with torch.no_grad():
         constants *= 2
     assert constants.grad is not None
-    assert module.expressions()[0].infix() == "16.628*x0*x1/x2"
+    assert module.equations()[0].infix() == "16.628*x0*x1/x2"
 
 
 def test_json_and_pickles_keep_everything(gas: SymbolicRegressor) -> None:
