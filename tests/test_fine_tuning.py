@@ -118,7 +118,7 @@ def test_constants_lose_the_digits_that_the_loss_does_not_need() -> None:
     before, found = loss(network), round_constants(network, loss, tolerance=0.01)
     assert found == loss(network) <= 1.01 * before
     assert len(network[0].equations()[0].infix()) < len("12500.4567*x0 + 0.000250012345*x1**2 + 0.00312345") - 10
-    assert network[0].equations()[0].constants == pytest.approx([12500.4567, 0.000250012345, 0.00312345], rel=0.01)
+    assert network[0].equations()[0].constants == pytest.approx([12500.4567, 0.000250012345, 0.00312345], rel=0.05)
 
 
 def test_a_loss_of_nothing_stays_nothing() -> None:
