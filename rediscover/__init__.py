@@ -11,15 +11,27 @@ from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
     from rediscover.discovery import discover, load, predict
+    from rediscover.distillation import DistillationReport, distill
     from rediscover.network_reading import read_network
     from rediscover.symbolic_regressor import SymbolicRegressor
     from rediscover.training import train
 
-__all__ = ["SymbolicRegressor", "discover", "load", "predict", "read_network", "train"]
+__all__ = [
+    "DistillationReport",
+    "SymbolicRegressor",
+    "discover",
+    "distill",
+    "load",
+    "predict",
+    "read_network",
+    "train",
+]
 
 _PLACES = {
+    "DistillationReport": "rediscover.distillation",
     "SymbolicRegressor": "rediscover.symbolic_regressor",
     "discover": "rediscover.discovery",
+    "distill": "rediscover.distillation",
     "load": "rediscover.discovery",
     "predict": "rediscover.discovery",
     "read_network": "rediscover.network_reading",
@@ -29,6 +41,7 @@ _PACKAGES = {
     "rediscover.discovery": (
         "foundation", "expressions", "searches", "modules", "datamodules", "runs", "reports",
     ),
+    "rediscover.distillation": ("foundation", "expressions", "searches", "modules", "distillation"),
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
     "rediscover.symbolic_regressor": (
         "foundation", "expressions", "searches", "modules", "datamodules", "reports",

@@ -9,6 +9,7 @@ ROOMS = (
     "searches",
     "modules",
     "datamodules",
+    "distillation",
     "runs",
     "reports",
     "callbacks",

@@ -20,8 +20,8 @@ from rediscover.installation import ForeignPackageError, check_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
-    "foundation", "expressions", "searches", "modules", "datamodules", "runs", "reports", "callbacks", "configs",
-    "rediscover", "benchmarks",
+    "foundation", "expressions", "searches", "modules", "datamodules", "distillation", "runs", "reports",
+    "callbacks", "configs", "rediscover", "benchmarks",
 )  # fmt: skip
 DOORS = ("train.py", "compare.py", "discover.py")
 

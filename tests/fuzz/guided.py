@@ -20,8 +20,8 @@ from tests.fuzz.trial import Course, chosen_readers, one_input
 __all__ = ["fuzz"]
 
 OWN = (
-    "foundation", "expressions", "searches", "modules", "datamodules", "runs", "reports", "callbacks", "configs",
-    "rediscover", "benchmarks",
+    "foundation", "expressions", "searches", "modules", "datamodules", "distillation", "runs", "reports",
+    "callbacks", "configs", "rediscover", "benchmarks",
 )  # fmt: skip
 START_UP_SECONDS = 300  # of this process' own time: what is longer hangs
 _ONE_CONTENT_SECONDS = 30

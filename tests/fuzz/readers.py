@@ -61,6 +61,7 @@ from searches.gumbel_structures.settings import StructureSearchSettings
 from searches.pareto_front import Candidate, ParetoFront
 from searches.search_result import SearchResult
 from tests.fuzz import stored
+from tests.fuzz.distilled import report_file, report_reader
 
 __all__ = ["READERS", "Reader"]
 
@@ -414,5 +415,7 @@ READERS: Mapping[str, Reader] = {
     "skeletons": Reader(stored.skeletons, stored.use_skeletons),
     "corpus_header": Reader(corpus_header, from_file("corpus.json", read_corpus)),
     "ledger": Reader(ledger, from_file("ledger.jsonl", read_ledger)),
+    "distillation": Reader(report_file("distillation.json"), report_reader("distillation.json")),
+    "distilled_constants": Reader(report_file("constants.safetensors"), report_reader("constants.safetensors")),
     "problems": Reader(problems, from_file("problems.json", use_problems)),
 }

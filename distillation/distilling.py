@@ -1,0 +1,196 @@
+"""Any trained network of PyTorch into equations, judged by the loss of the network that its blocks are in.
+
+1. What goes into the blocks and what comes out is recorded over all batches (`distillation.blocks.recording`).
+2. Equations of every output are searched on three batches of four (`distillation.fitting`).
+3. On the others, the loss of the whole network chooses (`distillation.choosing`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from distillation.blocks.equation_block import EquationBlock
+from distillation.blocks.recording import Recording, called, named_blocks, record
+from distillation.blocks.replacing import with_blocks
+from distillation.choosing.greedy import Choice, Rivals, choose
+from distillation.choosing.sizes import shared_size
+from distillation.fitting.outputs import Front, Table, search_outputs
+from distillation.parent.batches import batches_of, on_device
+from distillation.parent.judge import FunctionNetwork, Parent, copied, undisturbed_draws
+from distillation.report import BlockEquations, DistillationReport, OutputEquation
+from foundation.errors import UserError
+from foundation.settings import processes_rule
+from searches.evolution.settings import DEFAULT_OPERATORS
+from searches.portfolio import PortfolioSettings
+
+__all__ = ["DistillationReport", "distill"]
+
+LEAST_SECONDS = 1.0
+"""Shortest budget."""
+_CHOICE_SHARE = 0.1  # of the time, for the choice between equations
+
+
+def distill(
+    model: nn.Module | Callable[..., Any],
+    data: Any,
+    blocks: Sequence[str] | None = None,
+    *,
+    loss: Callable[..., Any] | None = None,
+    step: Callable[[nn.Module, Any], Any] | None = None,
+    seconds: float = 60.0,
+    tolerance: float = 0.01,
+    operators: Sequence[str] | None = None,
+    workers: int = 1,
+    seed: int = 0,
+) -> DistillationReport:
+    """Equations that can stand in the place of blocks of a trained network.
+
+    The model is copied: its modes, buffers, gradients and hooks stay as they are, and so do the states of the
+    global random generators.
+
+    Example:
+        ```python
+        report = distill(model, loader, blocks=["encoder"], loss=torch.nn.functional.mse_loss, seconds=60)
+        print(report)
+        ```
+
+    Args:
+        model: trained network, or a function of tensors.
+        data: batches that it is called with, see `distillation.parent.batches.batches_of`. What of a batch goes
+            into the model, and what is a target, is said in `distillation.parent.judge.Parent`.
+        blocks: names of the blocks to explain, as `model.named_modules()` has them; None: the whole model.
+        loss: function of outputs and targets that judges, such as `torch.nn.functional.mse_loss`; None: the
+            squared error to the target, or to the model's own outputs where there is none.
+        step: function of a model and a batch that returns the loss, in the place of `loss`.
+        seconds: budget by the clock, everything included.
+        tolerance: rise of the loss that equations may cost, relative to its size.
+        operators: names of the operators that equations may hold; None: the default ones.
+        workers: number of processes.
+        seed: random seed.
+
+    Returns:
+        The equations of every block, and the loss before and after.
+
+    Raises:
+        foundation.errors.UserError: a block does not exist or cannot be written as equations, the data hold no
+            batches, or an argument is not allowed.
+    """
+    begun = time.perf_counter()
+    settings = _settings(seconds, tolerance, operators, workers, seed)
+    if loss is not None and step is not None:
+        raise UserError("loss and step are both given: give one of them, step computes the loss by itself")
+    given = model if isinstance(model, nn.Module) else FunctionNetwork(model)
+    named_blocks(given, blocks)  # a mistake is told before anything is copied
+    with undisturbed_draws():
+        network = copied(given)
+        split = batches_of(data, seed=seed)
+        parent = Parent(network, split.judge, loss=loss, step=step)
+        named = named_blocks(network, blocks)
+        searched, judging = (
+            record(
+                named,
+                [on_device(each, parent.device) for each in part],
+                lambda batch: parent.call(network, batch),
+                seed=seed,
+            )
+            for part in (split.search, split.judge)
+        )
+        ends = begun + (1.0 - _CHOICE_SHARE) * seconds
+        rivals = _rivals(searched, judging, settings, ends, seed, workers)
+        choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
+    return _report(network, parent, rivals, choice, split.notes, time.perf_counter() - begun)
+
+
+def _settings(
+    seconds: float, tolerance: float, operators: Sequence[str] | None, workers: int, seed: int
+) -> PortfolioSettings:
+    if not LEAST_SECONDS <= seconds < math.inf:
+        raise UserError(f"seconds={seconds:g} is not allowed: give at least {LEAST_SECONDS:g}")
+    if not 0 <= tolerance < math.inf:
+        raise UserError(f"tolerance={tolerance:g} is not allowed: give a share of the loss such as 0.01")
+    if not processes_rule().allows(workers):
+        raise UserError(f"workers={workers} is not allowed: it must be {processes_rule().words}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed={seed} is not allowed: it must be a whole number, at least 0")
+    return PortfolioSettings(
+        operators=DEFAULT_OPERATORS if operators is None else tuple(operators),
+        seconds=seconds,
+        simplify_seconds=min(1.0, 0.02 * seconds),
+    )
+
+
+def _rivals(
+    searched: Mapping[str, Recording],
+    judging: Mapping[str, Recording],
+    settings: PortfolioSettings,
+    ends: float,
+    seed: int,
+    workers: int,
+) -> dict[str, Rivals]:
+    """Equations of all blocks: time is shared by their numbers of outputs."""
+    found: dict[str, Rivals] = {}
+    outputs = {name: each.layout.width for name, each in searched.items()}
+    for name, recording in searched.items():
+        left = {other: count for other, count in outputs.items() if other not in found}
+        share = outputs[name] / sum(left.values())
+        table = Table(recording.inputs, recording.outputs, judging[name].inputs, judging[name].outputs)
+        _check(name, recording, judging[name])
+        fronts: list[Front] = search_outputs(
+            table, settings, seconds=share * (ends - time.perf_counter()), seed=seed, workers=workers
+        )
+        found[name] = Rivals(recording.layout, tuple(fronts), torch.float32)
+    return found
+
+
+def _check(name: str, searched: Recording, judging: Recording) -> None:
+    if searched.layout != judging.layout:
+        raise UserError(f"{called(name)} is called with tensors of other shapes in some batches: give equal ones")
+    if len(searched.inputs) < 2:
+        raise UserError(f"{called(name)} has {len(searched.inputs)} rows to search on: give more data")
+
+
+def _report(
+    network: nn.Module,
+    parent: Parent,
+    rivals: Mapping[str, Rivals],
+    choice: Choice,
+    notes: tuple[str, ...],
+    seconds: float,
+) -> DistillationReport:
+    blocks = []
+    for name, decided in choice.blocks.items():
+        outputs = tuple(
+            OutputEquation(
+                chosen.expression,
+                chosen.complexity,
+                1.0 - chosen.validation_nmse,
+                tuple((each.expression, each.complexity, 1.0 - each.validation_nmse) for each in front.candidates),
+            )
+            for chosen, front in zip(decided.chosen, rivals[name].fronts, strict=True)
+        )
+        size = shared_size([each.expression for each in outputs])
+        layout, dtype = rivals[name].layout, rivals[name].dtype
+        blocks.append(BlockEquations(name, layout, outputs, decided.replaced, decided.loss_alone, size, dtype))
+    modules: dict[str, nn.Module] = {
+        each.name: EquationBlock([one.expression for one in each.outputs], each.layout, each.dtype).to(
+            parent.device
+        )
+        for each in blocks
+        if each.replaced
+    }
+    return DistillationReport(
+        blocks=tuple(blocks),
+        loss_before=choice.before,
+        loss_after=choice.after,
+        loss_limit=choice.limit,
+        loss_words=parent.loss_words,
+        seconds=seconds,
+        notes=notes,
+        module=with_blocks(network, modules),
+    )

@@ -1,0 +1,238 @@
+"""What a distillation found: equations of the blocks of a network, and how well they stand in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from distillation.blocks.equation_block import EquationBlock
+from distillation.blocks.layout import Layout
+from distillation.blocks.recording import called, named_blocks
+from distillation.blocks.replacing import with_blocks
+from distillation.parent.judge import copied
+from distillation.stored.report_file import StoredBlock, StoredOutput, StoredReport, read_report, write_report
+from expressions.expression import Expression
+
+__all__ = ["BlockEquations", "DistillationReport", "OutputEquation"]
+
+Table = list[dict[str, Any]]
+"""Records with the same keys, as `pandas.DataFrame` takes them."""
+
+
+@dataclass(frozen=True)
+class OutputEquation:
+    """The equation of one output of a block.
+
+    Attributes:
+        expression: equation of the block's inputs, `x0` and so on in the order of its tensors.
+        complexity: nodes of its SymPy tree.
+        r2: R2 to the block's output on batches that no search has seen.
+        front: the other equations of the output, from short and rough to long and accurate; empty for a report
+            from a folder.
+    """
+
+    expression: Expression
+    complexity: int
+    r2: float
+    front: tuple[tuple[Expression, int, float], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class BlockEquations:
+    """The equations of a block.
+
+    Attributes:
+        name: name of the block in the model, empty for all of it.
+        layout: shapes of the tensors of a call.
+        outputs: equation of every output.
+        replaced: whether they stand in the place of the block; else the block stays a network.
+        loss_alone: loss of the parent with the most accurate equations of this block alone.
+        size: number of different nodes of all equations together.
+        dtype: type of the block's values.
+    """
+
+    name: str
+    layout: Layout
+    outputs: tuple[OutputEquation, ...]
+    replaced: bool
+    loss_alone: float
+    size: int
+    dtype: torch.dtype = torch.float32
+
+    def module(self) -> EquationBlock:
+        """The equations as a module that is called as the block is; its constants are parameters."""
+        return EquationBlock([each.expression for each in self.outputs], self.layout, self.dtype)
+
+
+@dataclass(frozen=True)
+class DistillationReport:
+    """Equations of the blocks of a network.
+
+    Attributes:
+        blocks: equations of every block.
+        loss_before: loss of the network on batches that no search has seen.
+        loss_after: the same with equations in the place of blocks.
+        loss_limit: largest loss that was allowed.
+        loss_words: description of the loss.
+        seconds: time by the clock.
+        notes: one sentence for what is not as it was asked for.
+        module: copy of the model whose blocks are equations; None for a report from a folder, see `apply`.
+    """
+
+    blocks: tuple[BlockEquations, ...]
+    loss_before: float
+    loss_after: float
+    loss_limit: float
+    loss_words: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+    module: nn.Module | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def table(self) -> Table:
+        """One record an output: block, output, equation, complexity, R2, and the losses of the parent.
+
+        `loss_after` is that with all blocks that are replaced; of a block that stays a network, it is that with
+        this block's equations alone: by so much they miss.
+        """
+        return [
+            {
+                "block": block.name,
+                "output": number,
+                "equation": output.expression.infix(),
+                "complexity": output.complexity,
+                "r2": output.r2,
+                "replaced": block.replaced,
+                "loss_before": self.loss_before,
+                "loss_after": self.loss_after if block.replaced else block.loss_alone,
+            }
+            for block in self.blocks
+            for number, output in enumerate(block.outputs)
+        ]
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """A copy of a model with equations in the place of those blocks that are replaced.
+
+        Args:
+            model: model with blocks of these names, say with other weights.
+
+        Raises:
+            UserError: it has no such block, or cannot be copied.
+        """
+        modules: dict[str, nn.Module] = {block.name: block.module() for block in self.blocks if block.replaced}
+        if not modules:
+            return copied(model)
+        network = copied(model)
+        named_blocks(network, None if list(modules) == [""] else list(modules))
+        device = next((each.device for each in network.parameters()), torch.device("cpu"))
+        return with_blocks(network, {name: each.to(device) for name, each in modules.items()})
+
+    def save(self, folder: str | Path) -> None:
+        """Write the report to a folder: `distillation.json` with the equations, `constants.safetensors` with their
+        constants, those of `module` as they are now.
+
+        Args:
+            folder: folder that is made where there is none.
+
+        Raises:
+            UserError: a constant of the module is not finite.
+            OSError: the folder cannot be written.
+        """
+        write_report(folder, self._stored())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The report that `save` wrote. It is read as data: nothing in the folder is run.
+
+        Args:
+            folder: folder that `save` wrote.
+
+        Raises:
+            UserError: there is no report, or a file is damaged.
+        """
+        stored = read_report(folder)
+        blocks = tuple(
+            BlockEquations(
+                name=block.name,
+                layout=Layout(block.inputs, block.shapes, block.container),
+                outputs=tuple(OutputEquation(each.expression, each.complexity, each.r2) for each in block.outputs),
+                replaced=block.replaced,
+                loss_alone=block.loss_alone,
+                size=block.size,
+                dtype=getattr(torch, block.dtype),
+            )
+            for block in stored.blocks
+        )
+        return cls(
+            blocks=blocks,
+            loss_before=stored.loss_before,
+            loss_after=stored.loss_after,
+            loss_limit=stored.loss_limit,
+            loss_words=stored.loss_words,
+            seconds=stored.seconds,
+            notes=stored.notes,
+        )
+
+    def _stored(self) -> StoredReport:
+        return StoredReport(
+            blocks=tuple(self._stored_block(block) for block in self.blocks),
+            loss_before=self.loss_before,
+            loss_after=self.loss_after,
+            loss_limit=self.loss_limit,
+            loss_words=self.loss_words,
+            seconds=self.seconds,
+            notes=self.notes,
+        )
+
+    def _stored_block(self, block: BlockEquations) -> StoredBlock:
+        present = self._present(block)
+        return StoredBlock(
+            name=block.name,
+            inputs=block.layout.inputs,
+            shapes=block.layout.outputs,
+            container=block.layout.container,
+            outputs=tuple(
+                StoredOutput(expression, output.complexity, output.r2)
+                for expression, output in zip(present, block.outputs, strict=True)
+            ),
+            replaced=block.replaced,
+            loss_alone=block.loss_alone,
+            size=block.size,
+            dtype=str(block.dtype).removeprefix("torch."),
+        )
+
+    def _present(self, block: BlockEquations) -> Sequence[Expression]:
+        """The equations with the constants that the module has now; those that did not change keep all digits."""
+        found = [each.expression for each in block.outputs]
+        if self.module is None or not block.replaced:
+            return found
+        there = self.module.get_submodule(block.name)
+        if not isinstance(there, EquationBlock):
+            return found
+        begun = block.module().equations()
+        return [
+            own if now == first else now for own, first, now in zip(found, begun, there.equations(), strict=True)
+        ]
+
+    def __str__(self) -> str:
+        lines = [f"{self.loss_words}: {self.loss_before:.6g} before, {self.loss_after:.6g} with equations"]
+        for block in self.blocks:
+            fate = (
+                f"{block.size} nodes in its place"
+                if block.replaced
+                else (
+                    f"stays a network: with its equations the loss is {block.loss_alone:.6g}, and at most "
+                    f"{self.loss_limit:.6g} is allowed"
+                )
+            )
+            lines.append(f"{called(block.name)}: {fate}")
+            lines += [
+                f"  y{number} = {output.expression.infix()}    (R2 {output.r2:.6f})"
+                for number, output in enumerate(block.outputs)
+            ]
+        return "\n".join([*lines, *self.notes])

@@ -1,0 +1,491 @@
+"""Blocks of a network as equations: recorded, searched, chosen by the loss, put in place, kept in a folder."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillation.blocks.layout import Layout
+from distillation.blocks.recording import named_blocks, record
+from distillation.choosing.greedy import Rivals, choose
+from distillation.choosing.sizes import shared_size
+from distillation.fitting.outputs import Front, Table, judged
+from distillation.parent.batches import batches_of
+from distillation.parent.judge import Parent
+from distillation.report import DistillationReport
+from expressions.expression import Expression
+from expressions.parsing import parse
+from foundation.errors import UserError
+from rediscover import distill
+from searches.pareto_front import Candidate
+from tests.fuzz.distilled import report
+
+ROWS = 200
+X = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (ROWS, 2)).astype(np.float32))
+
+
+class Line(nn.Module):
+    """A straight line of two columns, with two outputs, one of which is constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor([2.0, -3.0]))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        line = x @ self.slope + 1.0
+        return torch.stack([line, torch.full_like(line, 0.5)], dim=-1)
+
+
+class Model(nn.Module):
+    """An encoder that is a line, a layer that is called twice, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = Line()
+        self.middle = nn.Linear(2, 2)
+        self.norm = nn.BatchNorm1d(2)
+        self.head = nn.Linear(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.norm(self.middle(self.middle(self.encoder(x)))))
+        return out
+
+
+def call(model: nn.Module) -> Any:
+    return lambda batch: model(batch)
+
+
+# --- rows of a table ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "features", "width", "rows"),
+    [
+        ([(5, 3)], (5, 2), 3, 2, 5),
+        ([(5, 4, 3)], (5, 4, 2), 3, 2, 20),
+        ([(5, 4, 3)], (5, 2), 12, 2, 5),
+        ([(5, 3), (5, 1)], (5, 2), 4, 2, 5),
+        ([(5, 4, 3), (5, 1, 2)], (5, 4, 2), 5, 2, 20),
+        ([(5, 3)], (5,), 3, 1, 5),
+        ([(5,), (5,)], (5,), 2, 1, 5),
+        ([(3,)], (2,), 3, 2, 1),
+        ([(5, 3), ()], (5, 2), 4, 2, 5),
+    ],
+)
+def test_tensors_of_a_call_are_rows_and_come_back(
+    given: list[tuple[int, ...]], made: tuple[int, ...], features: int, width: int, rows: int
+) -> None:
+    tensors, output = [torch.rand(shape) for shape in given], torch.rand(made)
+    layout = Layout.of_call(tensors, output)
+    assert (layout.features, layout.width) == (features, width)
+    assert layout.rows(tensors).shape == (rows, features)
+    leading = layout.leading(tensors)
+    table = layout.output_rows(output, leading)
+    assert table.shape == (rows, width)
+    assert torch.equal(layout.restored(table, leading), output)
+
+
+def test_several_outputs_are_columns_side_by_side() -> None:
+    x, made = torch.rand(4, 3), (torch.rand(4, 2), torch.rand(4))
+    layout = Layout.of_call([x], made)
+    assert layout.width == 3
+    back = layout.restored(layout.output_rows(made, layout.leading([x])), torch.Size([4]))
+    assert isinstance(back, tuple)
+    assert all(torch.equal(one, other) for one, other in zip(made, back, strict=True))
+
+
+def test_a_block_that_mixes_rows_is_refused() -> None:
+    with pytest.raises(UserError, match="row by row"):
+        Layout.of_call([torch.rand(5, 3)], torch.rand(3))
+
+
+# --- recording ---------------------------------------------------------------------------------------------------
+
+
+def test_every_call_is_recorded_over_all_batches() -> None:
+    model = Model().eval()
+    blocks = named_blocks(model, ["middle", "encoder"])
+    found = record(blocks, [X[:50], X[50:]], call(model), seed=0)
+    middle = found["middle"]
+    assert (middle.calls, middle.rows) == (4, 2 * ROWS)
+    once = model.encoder(X).detach()
+    twice = model.middle(once).detach()
+    expected = torch.cat([once[:50], twice[:50], once[50:], twice[50:]])
+    assert np.allclose(middle.inputs, expected.numpy(), atol=1e-5)
+    assert np.allclose(middle.outputs, model.middle(expected).detach().numpy(), atol=1e-5)
+    assert found["encoder"].calls == 2
+
+
+def test_of_many_rows_some_are_drawn_from_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distillation.blocks.recording.MOST_ROWS", 40)
+    model = Line()
+    batches = [torch.full((100, 2), float(number)) for number in range(10)]
+    found = record({"": model}, batches, call(model), seed=0)[""]
+    assert (len(found.inputs), found.rows) == (40, 1000)
+    assert len(np.unique(found.inputs[:, 0])) >= 7
+    assert np.allclose(found.outputs[:, 0], 1.0 - found.inputs[:, 0])
+
+
+def test_batches_are_split_whole_by_whole() -> None:
+    batches = [torch.full((3, 1), float(number)) for number in range(12)]
+    split = batches_of(batches, seed=0)
+    search, judge = ([float(each[0, 0]) for each in part] for part in (split.search, split.judge))
+    assert sorted(search + judge) == list(range(12))
+    assert len(judge) == 3
+    assert batches_of(batches, seed=0).judge[0] is split.judge[0]
+
+
+def test_tensors_are_cut_into_batches_of_the_same_rows() -> None:
+    split = batches_of((X, X.sum(dim=1)), seed=1)
+    parts = [*split.search, *split.judge]
+    assert sum(len(x) for x, _ in parts) == ROWS
+    assert all(torch.equal(x.sum(dim=1), y) for x, y in parts)
+    assert {float(each[0, 0]) for each, _ in split.search}.isdisjoint(
+        {float(each[0, 0]) for each, _ in split.judge}
+    )
+
+
+class Data:
+    """What a DataModule has, as far as it is asked."""
+
+    def prepare_data(self) -> None: ...
+
+    def setup(self, stage: str) -> None:
+        assert stage == "fit"
+        self.ready = True
+
+    def train_dataloader(self) -> list[Tensor]:
+        assert self.ready
+        return [X[:60], X[60:120]]
+
+    def val_dataloader(self) -> list[Tensor]:
+        return [X[120:]]
+
+
+def test_the_validation_data_of_a_datamodule_judge() -> None:
+    split = batches_of(Data(), seed=0)
+    assert [len(each) for each in split.search] == [60, 60]
+    assert [len(each) for each in split.judge] == [80]
+
+
+# --- the parent --------------------------------------------------------------------------------------------------
+
+
+def test_the_parent_is_left_as_it_was() -> None:
+    model = Model()
+    model.train()
+    model.head.eval()
+    model(X).sum().backward()
+    modes = {name: each.training for name, each in model.named_modules()}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    grads = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)  # noqa: NPY002
+    draws = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    distill(model, X, blocks=["encoder"], seconds=1.0)
+    assert modes == {name: each.training for name, each in model.named_modules()}
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(each.grad, grads[name]) for name, each in model.named_parameters() if name in grads)
+    assert not any(each._forward_hooks for each in model.modules())
+    assert torch.equal(torch.get_rng_state(), draws[0])
+    assert np.array_equal(np.random.get_state()[1], draws[1])  # noqa: NPY002
+    assert random.getstate() == draws[2]
+
+
+def test_what_is_no_argument_of_the_network_is_a_target() -> None:
+    model = Line()
+    target = model(X).detach() + 0.5
+    parent = Parent(model, [(X, target)])
+    assert not parent.measures_itself
+    assert parent.losses(model) == pytest.approx(0.25)
+    weighted = Parent(model, [(X, target, 3.0)], loss=lambda out, y, factor: factor * (out - y).abs().mean())
+    assert weighted.losses(model) == pytest.approx(1.5)
+    own = Parent(model, [{"x": X, "label": torch.zeros(ROWS, dtype=torch.long)}])
+    assert own.measures_itself
+    assert own.losses(model) == 0.0
+    assert own.losses(lambda x: model(x) * 0 + model(X).mean()) == pytest.approx(1.0)  # type: ignore[arg-type]
+
+
+def test_a_step_may_take_derivatives() -> None:
+    def step(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+        x = batch.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x)[:, 0].sum(), x, create_graph=True)
+        return {"loss": (slope[:, 0] - 2.0).square().mean() + 1.0}
+
+    assert Parent(Line(), [X], step=step).losses(Line()) == pytest.approx(1.0)
+
+
+# --- the choice --------------------------------------------------------------------------------------------------
+
+
+def front(table: Table, place: int, *texts: str) -> Front:
+    return Front(tuple(judged([parse(text) for text in texts], table, place)), 0.0)
+
+
+def tables(model: nn.Module, x: Tensor = X) -> Table:
+    outputs = model(x).detach().double().numpy()
+    return Table(x.double().numpy(), outputs, x.double().numpy(), outputs)
+
+
+class Two(nn.Module):
+    """Two blocks one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Line(), nn.Linear(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(self.first(x))
+        return out
+
+
+def test_the_smallest_equations_that_the_loss_allows_are_chosen() -> None:
+    model = Two().eval()
+    layout = Layout(((2,),), ((2,),))
+    table = tables(model.first)
+    fronts = (
+        front(table, 0, "1.0", "2*x0 - 3*x1 + 1.01", "2*x0 - 3*x1 + 1 + 1e-4*sin(x0)", "2*x0 - 3*x1 + 1"),
+        front(table, 1, "0.5"),
+    )
+    y = model(X).detach() + torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(0))
+    parent = Parent(model, [(X, y)])
+    rivals = {"first": Rivals(layout, fronts, torch.float32)}
+    exact = choose(parent, rivals, tolerance=0.01)
+    assert exact.blocks["first"].replaced
+    assert exact.after <= exact.limit == pytest.approx(1.01 * exact.before)
+    assert exact.blocks["first"].chosen[0].complexity == min(c.complexity for c in fronts[0].candidates[1:])
+    rough = choose(parent, rivals, tolerance=1e3)
+    assert rough.blocks["first"].chosen[0].expression == parse("1.0")
+    assert isinstance(model.first, Line), "the model has its own blocks again"
+
+
+def test_a_block_that_no_equation_reproduces_stays_a_network() -> None:
+    model = Two().eval()
+    y = model(X).detach() + 0.1
+    parent = Parent(model, [(X, y)])
+    bad = (front(tables(model.first), 0, "1.0", "2*x0"), front(tables(model.first), 1, "0.5"))
+    second = tables(model.second, model.first(X).detach())
+    weights = [*model.second.weight[0].tolist(), *model.second.bias.tolist()]
+    good = (front(second, 0, "{}*x0 + {}*x1 + {}".format(*weights).replace("+ -", "- ")),)
+    found = choose(
+        parent,
+        {
+            "first": Rivals(Layout(((2,),), ((2,),)), bad, torch.float32),
+            "second": Rivals(Layout(((2,),), ((1,),)), good, torch.float32),
+        },
+        tolerance=0.01,
+    )
+    assert not found.blocks["first"].replaced
+    assert found.blocks["first"].loss_alone > found.limit
+    assert found.blocks["second"].replaced
+    assert found.after == pytest.approx(found.before, rel=1e-3)
+
+
+def test_where_only_the_network_judges_the_description_is_short_and_no_rough_equation_a_law() -> None:
+    model = Line().eval()
+    table = tables(model)
+    fronts = (front(table, 0, "2.02*x0 - 3*x1 + 1", "2*x0 - 3*x1", "2*x0 - 3*x1 + 1"), front(table, 1, "0.5"))
+    parent = Parent(model, [X])
+    found = choose(parent, {"": Rivals(Layout(((2,),), ((2,),)), fronts, torch.float32)}, tolerance=0.2)
+    assert parent.measures_itself
+    assert found.blocks[""].chosen[0].expression == parse("2*x0 - 3*x1 + 1")
+
+
+def test_what_equations_share_counts_once() -> None:
+    both = [parse("sin(x0*x1) + 1.5"), parse("2.5*sin(x0*x1)")]
+    assert shared_size(both) == 2 + 2 + 2 + 2  # x0, x1; the product and its sine; two constants; a sum, a product
+    assert shared_size([Expression.constant(0.5)]) == 1
+
+
+# --- all of it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def distilled() -> tuple[Model, DistillationReport]:
+    model = Model()
+    y = model.eval()(X).detach() + 0.1
+    return model, distill(model, (X, y), blocks=["encoder", "head"], seconds=8.0)
+
+
+def test_blocks_that_are_lines_become_lines(distilled: tuple[Model, DistillationReport]) -> None:
+    model, found = distilled
+    assert [row["block"] for row in found.table] == ["encoder", "encoder", "head"]
+    assert all(row["replaced"] and row["r2"] > 0.9999 for row in found.table)
+    assert found.table[1]["equation"] == "0.5"
+    assert found.loss_after <= found.loss_limit
+    assert found.module is not None
+    assert torch.allclose(found.module(X), model(X), atol=2e-2)
+    assert isinstance(model.encoder, Line)
+    constants = list(found.module.encoder.parameters())
+    found.module(X).sum().backward()
+    assert constants
+    assert all(each.grad is not None for each in constants)
+
+
+def test_a_report_comes_back_from_its_folder(distilled: tuple[Model, DistillationReport], tmp_path: Path) -> None:
+    model, found = distilled
+    found.save(tmp_path)
+    again = DistillationReport.load(tmp_path)
+    assert again.table == found.table
+    assert again == again.load(tmp_path)
+    assert found.module is not None
+    assert torch.allclose(again.apply(model)(X), found.module(X), atol=1e-6)
+
+
+def test_constants_are_kept_as_the_module_has_them(
+    distilled: tuple[Model, DistillationReport], tmp_path: Path
+) -> None:
+    _, found = distilled
+    assert found.module is not None
+    head = found.module.get_submodule("head")
+    before = head.equations()[0].constants.copy()
+    with torch.no_grad():
+        for each in head.parameters():
+            each.mul_(2.0)
+    try:
+        found.save(tmp_path)
+        kept = DistillationReport.load(tmp_path).blocks[1].outputs[0].expression
+        assert np.allclose(kept.constants, 2.0 * before)
+    finally:
+        with torch.no_grad():
+            for each in head.parameters():
+                each.div_(2.0)
+
+
+def test_a_function_and_a_model_without_targets_are_measured_against_themselves() -> None:
+    found = distill(lambda x: 3.0 * x[:, 0] - x[:, 1], X, seconds=4.0)
+    assert found.loss_before == 0.0
+    assert found.blocks[0].replaced
+    assert found.blocks[0].outputs[0].r2 > 0.99999
+    assert found.module is not None
+    assert found.module(X).shape == (ROWS,)
+    assert "misses" not in str(found)
+
+
+# --- one sentence ------------------------------------------------------------------------------------------------
+
+
+class Odd(nn.Module):
+    """A model with blocks that cannot be written as equations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(3, 2)
+        self.encoder = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+        self.noise, self.nothing, self.bad = Noise(), Nothing(), Bad()
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        words = self.words((x[:, 0] > 0).long())
+        self.nothing(x)
+        out: Tensor = self.encoder(x) + words + self.noise(x) + torch.nan_to_num(self.bad(x))
+        return out
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, training=True)
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> str:
+        return "nothing"
+
+
+class Bad(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.log()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"blocks": ["encodr"]}, "no block 'encodr'; did you mean encoder?"),
+        ({"blocks": ["words"]}, "'words' is given tensors of type int64"),
+        ({"blocks": ["noise"]}, "'noise' gives other values for the same inputs"),
+        ({"blocks": ["nothing"]}, "'nothing' gives a str, no tensor"),
+        ({"blocks": ["bad"]}, "'bad' gives values that are not finite"),
+        ({"blocks": ["unused"]}, "'unused' is never called"),
+        ({"blocks": ["encoder", "encoder.0"]}, "'encoder.0' is part of 'encoder'"),
+        ({"blocks": []}, "names no block"),
+        ({"seconds": 0.1}, "seconds=0.1 is not allowed"),
+        ({"tolerance": -1.0}, "tolerance=-1 is not allowed"),
+        ({"workers": 0}, "workers=0 is not allowed"),
+        ({"seed": -1}, "seed=-1 is not allowed"),
+        ({"operators": ["add", "sine"]}, "sine"),
+        ({"loss": nn.MSELoss(), "step": lambda model, batch: 0.0}, "loss and step are both given"),
+    ],
+)
+def test_a_mistake_is_one_sentence(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        distill(Odd().eval(), X, **{"seconds": 2.0, **options})
+    assert "\n" not in str(error.value)
+
+
+def test_dropout_in_training_mode_and_data_that_are_none_are_refused() -> None:
+    with pytest.raises(UserError, match=r"has dropout and is in training mode.*call model.eval\(\) first"):
+        distill(Odd().train(), X, blocks=["encoder"], seconds=2.0)
+    with pytest.raises(UserError, match="data of type int"):
+        distill(Line(), 5, seconds=2.0)
+    with pytest.raises(UserError, match="holds no batch"):
+        distill(Line(), [], seconds=2.0)
+    with pytest.raises(UserError, match=r"have \[3, 4\] rows"):
+        distill(Line(), (torch.rand(3, 2), torch.rand(4)), seconds=2.0)
+
+
+# --- a stranger's folder -----------------------------------------------------------------------------------------
+
+
+class Trap:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_hostile_folder_runs_nothing(tmp_path: Path) -> None:
+    folder, mark = tmp_path / "report", tmp_path / "mark"
+    report().save(folder)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(files) == {"distillation.json", "constants.safetensors"}
+    for name, content in files.items():
+        (folder / name).write_bytes(pickle.dumps(Trap(mark)))
+        with pytest.raises(UserError):
+            DistillationReport.load(folder)
+        (folder / name).unlink()
+        elsewhere = tmp_path / name
+        elsewhere.write_bytes(content)
+        (folder / name).symlink_to(elsewhere)
+        with pytest.raises(UserError, match="symbolic link"):
+            DistillationReport.load(folder)
+        (folder / name).unlink()
+        with pytest.raises(UserError, match="there is no file"):
+            DistillationReport.load(folder)
+        (folder / name).write_bytes(content)
+    assert DistillationReport.load(folder) == report()
+    assert not mark.exists()
+
+
+def test_a_report_is_put_into_no_model_without_its_blocks() -> None:
+    with pytest.raises(UserError, match="no block 'encoder'"):
+        report().apply(nn.Sequential(nn.Linear(3, 2)))
+
+
+def test_candidates_that_are_not_finite_on_the_rows_that_judge_are_left_out() -> None:
+    x = np.linspace(0.5, 2.0, 50)[:, None]
+    table = Table(x, np.log(x), -x, np.log(x))
+    found = judged([parse("log(x0)"), parse("x0 - 1")], table, 0)
+    assert [each.expression for each in found] == [parse("x0 - 1")]
+    assert isinstance(found[0], Candidate)
