@@ -18,6 +18,7 @@ from modules.pretrained import CVAE_SMALL
 from searches.common.checked_rows import checked_rows, checked_weights
 from searches.common.regression_task import RegressionTask
 from searches.common.shifted_columns import ShiftedColumns
+from searches.common.shorter_codes import is_plain
 from searches.latent_space.equation_map import MapFile
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio import PortfolioSettings, Progress, search
@@ -132,7 +133,7 @@ def _fitted_to_all(
     task: RegressionTask,
     ends: float | None,
 ) -> ParetoFront:
-    """The front with the constants that fit all rows best.
+    """The front with the constants that fit all rows best; whole numbers and halves stay where the code says so.
 
     What is exact stays as it is, and so does what there is no time for; the equation that is picked comes first.
 
@@ -153,13 +154,21 @@ def _fitted_to_all(
     while len(refitted) < len(inexact) and (ends is None or time.perf_counter() < ends):
         part = inexact[len(refitted) : len(refitted) + together]
         equations = [candidate.expression for candidate in part]
-        centres = [shift.are_centres(equation) for equation in equations] if shift else None
-        fitted = fit_constants(equations, inputs, target, iterations=_STEPS, weights=weights, fixed=centres)
-        refitted += [
-            task.charged(task.judge(expression, candidate.complexity))
-            for expression, candidate in zip(fitted.expressions, part, strict=True)
-        ]
+        centres = [_centres(equation, shift) for equation in equations]
+        plain = [is_plain(equation.constants) for equation in equations]
+        fits = []
+        for fixed in (centres, [one | other for one, other in zip(centres, plain, strict=True)]):
+            fitted = fit_constants(equations, inputs, target, iterations=_STEPS, weights=weights, fixed=fixed)
+            fits.append(fitted.expressions)
+        for candidate, *forms in zip(part, *fits, strict=True):
+            scored = [task.charged(task.judge(form, candidate.complexity)) for form in forms]
+            refitted.append(min(scored, key=lambda each: each.code))
     return ParetoFront.of([*_exact(front), *refitted, *inexact[len(refitted) :]])
+
+
+def _centres(equation: Expression, shift: ShiftedColumns) -> np.ndarray:
+    """Which constants are the centres of columns far from 0. `[constants]` bool"""
+    return shift.are_centres(equation) if shift else np.zeros(len(equation.constants), dtype=bool)
 
 
 def _exact(front: ParetoFront) -> list[Candidate]:

@@ -17,7 +17,7 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["digits", "spellings", "tied", "unrooted", "unsigned", "widened"]
+__all__ = ["common_divisors", "digits", "spellings", "tied", "unrooted", "unsigned", "widened"]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
@@ -79,6 +79,28 @@ def _tied_pair(one: Expression, other: Expression) -> Expression | None:
     units = [_product(1.0, some) if some else Expression.constant(1.0) for some in (parts, others)]
     operation = "add" if (first > 0) == (second > 0) else "sub"
     return Expression.apply("mul", Expression.constant(first), Expression.apply(operation, *units))
+
+
+def common_divisors(expression: Expression) -> Iterator[Expression]:
+    """A constant beside a quotient, both as one quotient: `2.3 - 3.3/(u + 1.44)` as `2.3*u/(u + 1.44)`.
+
+    They are equal where the numerator's constant, here `2.3*1.44 - 3.3`, is 0: constants are to be fitted again.
+    """
+    for start in range(len(expression)):
+        terms = _terms(expression.subtree(start)) if int(expression.tokens[start]) in _SUMS else []
+        offsets = [value for term in terms if (value := _constant_value(term)) is not None]
+        for k, term in enumerate(terms if len(offsets) == 1 else []):
+            _, parts = _factors(term)
+            for divisor, power in parts if len(parts) == 1 else ():
+                if power > 0:
+                    continue
+                rest = [each for each in _terms(divisor) if _constant_value(each) is None]
+                if not 0 < len(rest) < len(_terms(divisor)):
+                    continue
+                scaled = _scaled(Expression.joined("add", rest), offsets[0])
+                others = [each for j, each in enumerate(terms) if j != k and _constant_value(each) is None]
+                together = Expression.joined("add", [Expression.apply("div", scaled, divisor), *others])
+                yield expression.with_subtree(start, together)
 
 
 def widened(expression: Expression) -> Expression:

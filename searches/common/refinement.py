@@ -21,6 +21,7 @@ from expressions.expression import Expression
 from expressions.simplest_form import simplify
 from searches.common.equivalent_forms import digits, spellings, tied, unrooted, unsigned, widened
 from searches.common.regression_task import RegressionTask
+from searches.common.shorter_codes import shortened
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
 
 __all__ = ["Refinement", "finish_seconds", "near_front"]
@@ -156,14 +157,19 @@ class Refinement:
             if better.code < refined.code and not refined.exact:  # a step cost more than it saved: both stand
                 candidates.append(better)
             candidates[k] = refined
+            shortest = self._shortened(min(refined, better, key=lambda each: each.code))
+            if shortest is None:
+                shortest = refined
+            else:
+                candidates.append(shortest)
             begun = time.monotonic()
             left = min(left, ends - begun)
             if left <= 0:
                 continue
-            rewritten = simplify(refined.expression, seconds=left)
+            rewritten = simplify(shortest.expression, seconds=left)
             if number:  # the time of the picked one is its own
                 left -= time.monotonic() - begun
-            if rewritten != refined.expression:  # multiplied out, it may have terms that cancel
+            if rewritten != shortest.expression:  # multiplied out, it may have terms that cancel
                 again = self._widened(self._rounded(self._pruned(self._judged(rewritten))))
                 candidates.append(self.task.charged(again))
         return ParetoFront.of(candidates)
@@ -239,6 +245,16 @@ class Refinement:
                 break
             candidate, taken = tied_once, taken + 1
         return candidate
+
+    def _shortened(self, candidate: Candidate) -> Candidate | None:
+        """The candidate without what costs more nats than it saves; None where there is nothing of the kind."""
+        if not self.constants or candidate.exact:
+            return None
+        shortest = shortened(candidate, self.task, self._ends)
+        if shortest is candidate:
+            return None
+        rounded = self.task.charged(self._widened(self._rounded(shortest, tried=1)))
+        return min(shortest, rounded, key=lambda each: each.code)
 
     def _tied_once(self, candidate: Candidate, limit: float) -> Candidate | None:
         """The candidate with one constant less, two being equal; None where the data tell all of them apart."""

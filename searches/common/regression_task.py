@@ -290,16 +290,28 @@ class RegressionTask:
             iterations: number of trial steps.
             fixed: constants that keep their value, `[constants]` bool; None: none.
         """
+        return self.refits([expression], None if fixed is None else [fixed], iterations)[0]
+
+    def refits(
+        self, expressions: Sequence[Expression], fixed: Sequence[np.ndarray] | None, iterations: int = 5
+    ) -> list[Expression]:
+        """Several equations, each with its own constants fitted once more, as by `refit`.
+
+        Args:
+            expressions: equations without anything left to be completed.
+            fixed: masks of the constants that keep their value, one for every equation; None: none does.
+            iterations: number of trial steps.
+        """
         rows = self._final_rows
         fitted = fit_constants(
-            [expression],
+            expressions,
             self.inputs[rows],
             self.target[rows],
             iterations=iterations,
             weights=self._final_weights,
-            fixed=None if fixed is None else [fixed],
+            fixed=fixed,
         )
-        return fitted.expressions[0]
+        return fitted.expressions
 
     @property
     def _final_weights(self) -> np.ndarray | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +12,18 @@ from expressions.expression import Expression
 from searches.common.refinement import near_front
 from searches.common.regression_task import RegressionTask
 from searches.direct.first_equations import first_equations
+from searches.direct.small_equations import loosened, small_equations
 from searches.evolution.tree_size import tree_size
+from searches.links.stepwise import EXACT
 from searches.links.sums import sums_of_parts
 from searches.portfolio_members.member import Offer
 
 __all__ = ["RegressionMember"]
 
 _EQUATIONS = 40  # of the first step
+_SMALL, _LOOSENED = 600, 60  # small equations that are offered, and those of them with constants within
+_LOOSENED_STEPS = 8  # of the fit of these
+_SMALL_SHARE = 0.5  # of the time of the first step, for small equations
 _RECOMBINED = 24  # equations that are put together from parts at a time
 _NEWS = 3  # equations of others after which parts are put together anew
 _LISTING_EFFORT, _PARTS_EFFORT = 10_000, 2_000  # evaluations that take as long as a first or a later step
@@ -59,6 +66,8 @@ class RegressionMember:
             found = first_equations(
                 task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
             )
+            self._note(found)
+            found += self._small_equations()
             self._news += _NEWS
             self.evaluations += _LISTING_EFFORT
         else:
@@ -68,6 +77,24 @@ class RegressionMember:
             self.evaluations += _PARTS_EFFORT
         self._note(found)
         self.candidates = found
+
+    def _small_equations(self) -> list[Expression]:
+        """Every small equation of a short code; none where an exact one is known."""
+        task, offer = self.task, self.offer
+        if any(error <= EXACT for error, _ in self.best.values()):
+            return []
+        seconds = math.inf if offer.first_seconds is None else _SMALL_SHARE * offer.first_seconds
+        small = small_equations(
+            task.search_inputs,
+            task.search_target,
+            offer.operators,
+            _SMALL,
+            time.perf_counter() + seconds,
+            task.search_weights,
+        )
+        free = dict.fromkeys(loosened(each) for each in small[:_LOOSENED])
+        fitted, _ = task.fit(list(free), _LOOSENED_STEPS, rng=np.random.default_rng(offer.seed))
+        return [*small, *fitted]
 
     def _note(self, equations: Sequence[Expression]) -> None:
         for equation, error in zip(equations, self.task.screen(equations).tolist(), strict=True):
