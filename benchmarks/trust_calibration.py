@@ -1,247 +1,130 @@
-"""How likely is it that a picked equation is the law? A logistic regression on fronts of known laws.
+"""How likely is a picked equation to be the law? The numbers of `searches.law_probability`, and their judgement.
 
     python -m benchmarks trust --problems drawn_any:2000 --out FIT
     python -m benchmarks trust --problems templates_any:500 --out JUDGE
-    python -m benchmarks.trust_calibration FIT/trust.jsonl --judge JUDGE/trust.jsonl
+    python -m benchmarks.trust_calibration FIT/trust.jsonl --judge JUDGE/trust.jsonl --write calibration.json
 
-What the regression sees is known after a search: by how much the next structure is longer in code length, how many
-are about as good, rows for each constant, the error that is left, whether it is no more than the data's rounding,
-whether residuals hang together along an input, and how often the same structure is picked once rows are weighted
-anew. It is judged on tables of the other generator: reliability diagram, expected calibration error, Brier score.
+A logistic regression of the product's own features (`searches.trust.features`) is fitted to fronts of one
+generator of laws, and judged on fronts of the other: reliability diagram, expected calibration error, Brier score.
+`--keep` judges the numbers that the package has. The rule of choice is asked anew for each stored front, so that a
+ledger serves a later rule, too. A pick is right if it can express the law, and is at most two nodes longer or has
+no constant more. One without variables is no law, whatever the table is: its probability is 0.
 
 Sources: M. DeGroot and S. Fienberg, "The comparison and evaluation of forecasters", The Statistician 1983
 (reliability); M. Naeini, G. Cooper and M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
-binning", AAAI 2015 (expected calibration error); D. Rubin, "The Bayesian bootstrap", Annals of Statistics 1981
-(weights).
+binning", AAAI 2015 (expected calibration error).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import Ledger, Record
+from benchmarks.cells import Ledger
 from benchmarks.report import Grid, good
-from benchmarks.trust_rules import candidate_of, code_length, error_of
+from benchmarks.trust_rules import candidate_of
 from benchmarks.trust_tables import NoisyTable, noisy_table
-from expressions.canonical_form import canonical_key
-from expressions.constant_fitting import fit_constants
-from expressions.expression import Expression
-from searches.pareto_front import EXACT_NMSE
+from expressions.measurements import Measurements
+from foundation.files import replace_file
+from searches.law_probability import CERTAIN, WORDS, word_of
+from searches.pareto_front import ParetoFront, pick
+from searches.trust.calibration import Calibration, packaged_calibration
+from searches.trust.features import FEATURES, features_of
+from searches.trust.rivalry import Rivalry
 
 __all__ = [
-    "CERTAIN",
-    "FEATURES",
     "Bin",
-    "Calibration",
+    "Forecasts",
     "brier_score",
-    "certain",
     "expected_calibration_error",
-    "features_of",
+    "facts_of_pick",
     "fitted",
+    "forecasts_of",
+    "is_law",
+    "parsed",
     "reliability",
-    "residual_dependence",
-    "same_picks",
+    "said",
 ]
 
-FEATURES = (
-    "gap",
-    "rivals",
-    "rows_a_constant",
-    "error",
-    "exact",
-    "dependence",
-    "same_picks",
-    "size",
-)
-"""Names of the features, in their order.
-
-A greater gap, more rows a constant, exactness, independent residuals and more same picks speak for the law;
-rivals, error and size speak against it.
-"""
-CERTAIN = 0.95
-"""Probability from which on an equation is called certain."""
-_FAR = 30.0  # nats of a gap beyond which more says nothing
-_NEAR = 3.0  # nats within which a structure is a rival
-_REPEATS = 20
-_REFIT_STEPS = 5
-_LEAST_P = 1e-10
 _BINS = 10
 
-Length = Callable[[Mapping[str, Any], Mapping[str, Any]], float]
+
+# --- what a ledger holds ----------------------------------------------------------------------------------------
 
 
-# --- features -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the picks of many fronts.
+
+    Attributes:
+        features: features of each pick. `[tables, features]`
+        right: whether each pick is the law; a constant never is. `[tables]` bool
+        constant: whether each pick has no variables. `[tables]` bool
+        clean: whether the table has no noise. `[tables]` bool
+    """
+
+    features: np.ndarray
+    right: np.ndarray
+    constant: np.ndarray
+    clean: np.ndarray
+
+    @classmethod
+    def of(cls, ledgers: Sequence[Path]) -> Facts:
+        """The facts of all cells of some ledgers."""
+        rows = []
+        for ledger in ledgers:
+            for record in good(Ledger(ledger).records()):
+                table = noisy_table(record.cell.problem, ledger.parent / "trust")
+                features, entry = facts_of_pick(record.result, table)
+                constant = not candidate_of(entry).expression.variables
+                rows.append((features, is_law(entry) and not constant, constant, table.noise == 0.0))
+        features, right, constant, clean = zip(*rows, strict=True)
+        return cls(np.array(features), *(np.array(each, dtype=bool) for each in (right, constant, clean)))
 
 
-def features_of(
-    result: Mapping[str, Any], table: NoisyTable, length: Length = code_length
-) -> tuple[int, np.ndarray]:
-    """The picked entry of a stored front, and what is known of it.
+def is_law(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a front is the law: it can express it, and is about as short or has no constant more.
+
+    `x1/x0 - 2/x0` is `(x1 - 2)/x0`, though it has six nodes more.
+    """
+    return bool(entry["right"] or (entry["fits"] and not entry["spurious"]))
+
+
+def facts_of_pick(result: Mapping[str, Any], table: NoisyTable) -> tuple[np.ndarray, dict[str, Any]]:
+    """Features of what is picked from a stored front, and its entry.
 
     Args:
         result: result of a cell of the suite `trust`.
         table: its table.
-        length: length of a description by an entry, in nats; the shortest is picked.
-
-    Returns:
-        Number of the entry, and its features `[len(FEATURES)]` in the order of `FEATURES`.
     """
-    front = result["front"]
-    lengths = np.array([length(result, entry) for entry in front])
-    pick = int(np.argmin(lengths))
-    others = _other_structures(front, pick)
-    gaps = lengths[others] - lengths[pick]
-    gap = min(float(gaps.min(initial=_FAR)), _FAR)
-    entry = front[pick]
-    inputs, target, weights = _rows(result, table)
-    repeated = same_picks(result, lengths, pick, inputs, target, weights, others)
-    residuals = candidate_of(entry).expression.with_constants(entry["refitted"]["values"])(inputs) - target
-    p = 1.0 if entry["exact"] else residual_dependence(inputs, residuals, weights)
-    found = {
-        "gap": math.log1p(max(gap, 0.0)),
-        "rivals": math.log1p(int(np.count_nonzero(gaps < _NEAR))),
-        "rows_a_constant": math.log(result["rows"] / (1 + entry["constants"])),
-        "error": math.log10(max(error_of(result, entry), EXACT_NMSE)),
-        "exact": float(entry["exact"]),
-        "dependence": math.log10(max(p, _LEAST_P)),
-        "same_picks": repeated,
-        "size": math.log(entry["complexity"]),
-    }
-    return pick, np.array([found[name] for name in FEATURES])
-
-
-def _other_structures(front: Sequence[Mapping[str, Any]], pick: int) -> list[int]:
-    """Numbers of the entries whose structure, constants aside, is not that of the pick."""
-    keys = [canonical_key(candidate_of(entry).expression, constants=False) for entry in front]
-    return [k for k, key in enumerate(keys) if key != keys[pick]]
-
-
-def _rows(result: Mapping[str, Any], table: NoisyTable) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Inputs, target and weights that the search had."""
-    places = result["places"] if result["places"] is not None else np.arange(len(table))
-    weights = None if table.sigma is None or not result["known_errors"] else table.sigma[places] ** -2.0
-    return table.inputs[places], table.target[places], weights
-
-
-def same_picks(
-    result: Mapping[str, Any],
-    lengths: np.ndarray,
-    pick: int,
-    inputs: np.ndarray,
-    target: np.ndarray,
-    weights: np.ndarray | None,
-    others: Sequence[int],
-) -> float:
-    """Share of weightings of the rows under which the same structure is picked, its constants fitted anew.
-
-    Rubin's Bayesian bootstrap: independent exponential weights. Only the misfit is computed anew, the lengths of
-    the equations themselves stay.
-
-    Args:
-        result: result of a cell.
-        lengths: code lengths of its front. `[entries]`
-        pick: number of the entry with the shortest one.
-        inputs: inputs of the search. `[rows, variables]`
-        target: target of the search. `[rows]`
-        weights: weights of the squared errors; None: all alike. `[rows]`
-        others: numbers of the entries of other structures.
-    """
-    front = result["front"]
-    rows = result["rows"]
-    errors = np.array([error_of(result, entry) for entry in front])
-    with np.errstate(all="ignore"):
-        own = lengths - 0.5 * rows * np.log(errors)
-    floors = np.array([max(entry["rounding"], EXACT_NMSE) for entry in front])
-    equations = [_refitted(entry) for entry in front]
-    rng = np.random.default_rng([rows, len(front)])
-    same = 0
-    for _ in range(_REPEATS):
-        drawn = rng.exponential(size=rows) if weights is None else weights * rng.exponential(size=rows)
-        fits = fit_constants(equations, inputs, target, iterations=_REFIT_STEPS, weights=drawn)
-        spread = float(np.average((target - np.average(target, weights=drawn)) ** 2, weights=drawn))
-        with np.errstate(all="ignore"):
-            again = own + 0.5 * rows * np.log(np.maximum(fits.errors / spread, floors))
-        same += int(np.argmin(np.where(np.isfinite(again), again, np.inf))) not in others
-    return same / _REPEATS
-
-
-def _refitted(entry: Mapping[str, Any]) -> Expression:
-    return candidate_of(entry).expression.with_constants(entry["refitted"]["values"])
-
-
-def residual_dependence(inputs: np.ndarray, residuals: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Probability that independent residuals hang together so much along some input.
-
-    For every input, the residuals are ordered by it, and the correlation of neighbours is compared with that of
-    independent ones, which is normal with a variance of 1/rows (one-sided: a misfit makes neighbours alike).
-
-    Args:
-        inputs: values of the variables. `[rows, variables]`
-        residuals: what an equation leaves. `[rows]`
-        weights: weights of the squared errors; None: all alike. `[rows]`
-
-    Returns:
-        The least probability over the inputs, times their number, at most 1; 1 where nothing is left, or a
-        residual is not finite.
-    """
-    left = residuals if weights is None else residuals * np.sqrt(weights)
-    left = left - left.mean()
-    total = float(left @ left)
-    if not 0.0 < total < math.inf:
-        return 1.0
-    least = 1.0
-    for column in inputs.T:
-        ordered = left[np.argsort(column, kind="stable")]
-        correlation = float(ordered[1:] @ ordered[:-1]) / total
-        least = min(least, 0.5 * math.erfc(correlation * math.sqrt(len(left) / 2.0)))
-    return min(1.0, least * inputs.shape[1])
+    front = [candidate_of(entry) for entry in result["front"]]
+    chosen = pick(ParetoFront(front))
+    place = next(k for k, candidate in enumerate(front) if candidate is chosen)
+    rows = result["places"] if result["places"] is not None else np.arange(len(table))
+    sigma = table.sigma[rows] if table.sigma is not None and result["known_errors"] else None
+    measurements = Measurements.of(table.inputs[rows], table.target[rows], sigma=sigma)
+    return features_of(Rivalry.of(front, chosen, measurements)), result["front"][place]
 
 
 # --- the regression -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A logistic regression.
-
-    Attributes:
-        names: names of the features.
-        means, scales: mean and standard deviation of each on the tables of the fit.
-        weights: weight of each standardised feature.
-        intercept: logarithm of the odds at the means.
-    """
-
-    names: tuple[str, ...]
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    weights: tuple[float, ...]
-    intercept: float
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Probability that each equation is the law. `[equations]`
-
-        Args:
-            features: features as `features_of` gives them. `[equations, features]`
-        """
-        standard = (features - np.array(self.means)) / np.array(self.scales)
-        odds = standard @ np.array(self.weights) + self.intercept
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))))
-
-
-def fitted(features: np.ndarray, right: np.ndarray, strength: float = 1.0) -> Calibration:
+def fitted(
+    features: np.ndarray, right: np.ndarray, origin: Mapping[str, str | float], strength: float = 1.0
+) -> Calibration:
     """The regression that explains best which equations are laws.
 
     Args:
         features: features of the picked equations. `[equations, features]`
         right: whether each is the law. `[equations]` bool
+        origin: record of where the equations are from.
         strength: inverse of the penalty on the squared weights.
     """
     from sklearn.linear_model import LogisticRegression
@@ -249,13 +132,11 @@ def fitted(features: np.ndarray, right: np.ndarray, strength: float = 1.0) -> Ca
     means, scales = features.mean(axis=0), features.std(axis=0)
     scales = np.where(scales > 0, scales, 1.0)
     model = LogisticRegression(C=strength, max_iter=1_000).fit((features - means) / scales, right)
-    return Calibration(
-        FEATURES,
-        tuple(means.tolist()),
-        tuple(scales.tolist()),
-        tuple(model.coef_[0].tolist()),
-        float(model.intercept_[0]),
-    )
+    return Calibration(_short(means), _short(scales), _short(model.coef_[0]), _short(model.intercept_)[0], origin)
+
+
+def _short(numbers: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{number:.5g}") for number in numbers)
 
 
 # --- the judgement --------------------------------------------------------------------------------------------
@@ -303,7 +184,7 @@ def brier_score(probabilities: np.ndarray, right: np.ndarray) -> float:
     return float(np.mean((probabilities - right) ** 2))
 
 
-def certain(probabilities: np.ndarray, right: np.ndarray, least: float = CERTAIN) -> tuple[float, float]:
+def said(probabilities: np.ndarray, right: np.ndarray, least: float) -> tuple[float, float]:
     """Share of forecasts of at least some probability, and share of these that were right; NaN where none is.
 
     Args:
@@ -315,49 +196,118 @@ def certain(probabilities: np.ndarray, right: np.ndarray, least: float = CERTAIN
     return float(sure.mean()), float(right[sure].mean()) if sure.any() else math.nan
 
 
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts for the picks of many fronts, beside what came true.
+
+    Attributes:
+        probabilities: forecasts. `[tables]`
+        right: whether each pick is the law. `[tables]` bool
+        clean: whether the table has no noise. `[tables]` bool
+    """
+
+    probabilities: np.ndarray
+    right: np.ndarray
+    clean: np.ndarray
+
+    def figures(self) -> dict[str, float]:
+        """Calibration error, Brier score, and what is said of how many tables, by name."""
+        share = float(self.right.mean())
+        found = {
+            "tables": float(len(self.right)),
+            "expected calibration error": expected_calibration_error(self.probabilities, self.right),
+            "Brier score": brier_score(self.probabilities, self.right),
+            "Brier score of always saying the share of laws": share * (1.0 - share),
+        }
+        for name, part in (("all", np.ones_like(self.clean)), ("without noise", self.clean)):
+            if part.any():
+                told, held = said(self.probabilities[part], self.right[part], WORDS[CERTAIN])
+                found[f"{name}: tables"] = float(part.sum())
+                found[f"{name}: share certain"], found[f"{name}: of these right"] = told, held
+        return {name: float(f"{value:.4g}") for name, value in found.items() if math.isfinite(value)}
+
+    def grids(self) -> list[Grid]:
+        """The reliability diagram, and how often each word is right."""
+        bins = [
+            [f"{each.forecast:.2f}", str(each.count), f"{each.observed:.2f}"]
+            for each in reliability(self.probabilities, self.right)
+        ]
+        words = []
+        for word in WORDS:
+            which = np.array([word_of(each) == word for each in self.probabilities.tolist()])
+            if which.any():
+                mean, observed = float(self.probabilities[which].mean()), float(self.right[which].mean())
+                words.append([word, str(which.sum()), f"{mean:.2f}", f"{observed:.2f}"])
+        return [
+            Grid("Reliability", ["forecast", "tables", "laws"], bins),
+            Grid("Words", ["word", "tables", "forecast", "laws"], words),
+        ]
+
+
+def forecasts_of(calibration: Calibration, facts: Facts) -> Forecasts:
+    """What a calibration says of picks."""
+    probabilities = np.where(facts.constant, 0.0, calibration.probabilities(facts.features))
+    return Forecasts(probabilities, facts.right, facts.clean)
+
+
 # --- the command ----------------------------------------------------------------------------------------------
 
 
-def _design(ledger: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features `[tables, features]`, and whether the pick is the law and the table without noise `[tables]`."""
-    rows, right, clean = [], [], []
-    for record in good(Ledger(ledger).records()):
-        pick, features = features_of(record.result, _table(record, ledger))
-        rows.append(features)
-        right.append(record.result["front"][pick]["right"])
-        clean.append(record.result["table"]["noise"] == 0.0)
-    return np.array(rows), np.array(right, dtype=bool), np.array(clean, dtype=bool)
-
-
-def _table(record: Record, ledger: Path) -> NoisyTable:
-    return noisy_table(record.cell.problem, ledger.parent / "trust")
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust_calibration", description=__doc__)
+    parser.add_argument("fit", type=Path, nargs="*", help="ledgers of the tables to fit on")
+    parser.add_argument("--judge", type=Path, nargs="+", required=True, help="ledgers of the tables to judge by")
+    parser.add_argument("--keep", action="store_true", help="judge the numbers of the package instead of new ones")
+    parser.add_argument("--write", type=Path, help="file for the new numbers")
+    options = parser.parse_args(arguments)
+    if options.keep == bool(options.fit) or (options.keep and options.write):
+        parser.error("give either ledgers to fit on or --keep, and --write with the former")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit on a ledger, judge on another, and print the diagram and the coefficients."""
+    """Fit on ledgers, judge on others, print the diagram, and write the file of the numbers."""
     from rich.console import Console
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust_calibration", description=__doc__)
-    parser.add_argument("fit", type=Path, help="ledger of the tables to fit on")
-    parser.add_argument("--judge", type=Path, required=True, help="ledger of the tables to judge by")
-    options = parser.parse_args(arguments)
-    features, right, _ = _design(options.fit)
-    calibration = fitted(features, right)
-    features, right, clean = _design(options.judge)
-    forecasts = calibration.probabilities(features)
-    bins = reliability(forecasts, right)
-    rows = [[f"{each.forecast:.2f}", str(each.count), f"{each.observed:.2f}"] for each in bins]
+    options = parsed(arguments)
+    judge = Facts.of(options.judge)
+    calibration = packaged_calibration() if options.keep else _new(options.fit)
+    forecasts = forecasts_of(calibration, judge)
     console = Console()
-    console.print(Grid("Reliability", ["forecast", "n", "observed"], rows).rich())
-    error, score = expected_calibration_error(forecasts, right), brier_score(forecasts, right)
-    share = float(right.mean())
-    console.print(f"expected calibration error {error:.3f}, Brier score {score:.3f}")
-    console.print(f"{len(right)} tables, {share:.3f} right, Brier score of saying so {share * (1 - share):.3f}")
-    for name, part in (("all tables", np.ones(len(right), dtype=bool)), ("tables without noise", clean)):
-        if part.any():
-            said, held = certain(forecasts[part], right[part])
-            console.print(f"{name}: at least {CERTAIN} for {said:.3f}, of which {held:.3f} are right")
-    console.print_json(json.dumps(asdict(calibration)))
+    for grid in forecasts.grids():
+        console.print(grid.rich())
+    for name, value in forecasts.figures().items():
+        console.print(f"{name}: {value:.3g}", highlight=False)
+    for name, weight in zip(FEATURES, calibration.weights, strict=True):
+        console.print(f"{name}: {weight:+.2f} a standard deviation", highlight=False)
+    if options.write:
+        figures = {f"judged, {name}": value for name, value in forecasts.figures().items()}
+        ledgers = " ".join(map(str, (*options.fit, "--judge", *options.judge)))
+        origin = {
+            "command": f"python -m benchmarks.trust_calibration {ledgers}",
+            "commit": _commit(),
+            **calibration.origin,
+            **figures,
+        }
+        again = Calibration(
+            calibration.means, calibration.scales, calibration.weights, calibration.intercept, origin
+        )
+        replace_file(options.write, again.text())
+
+
+def _new(ledgers: Sequence[Path]) -> Calibration:
+    facts = Facts.of(ledgers)
+    varied = ~facts.constant  # of the others, nothing is asked
+    origin = {"fitted, tables": float(varied.sum()), "fitted, laws": float(facts.right.sum())}
+    return fitted(facts.features[varied], facts.right[varied], origin)
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    here = Path(__file__).parent
+    found = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

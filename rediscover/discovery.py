@@ -32,6 +32,7 @@ from reports.discovery_parts.intervals import front_intervals
 from reports.polynomial_baselines import MOST_ROWS
 from searches.common.shifted_columns import ShiftedColumns
 from searches.evolution.settings import DEFAULT_OPERATORS
+from searches.law_probability import law_probability
 from searches.pareto_front import pick
 from searches.portfolio import METHODS, PortfolioSettings, Progress
 from searches.search_result import SearchResult
@@ -217,6 +218,7 @@ def _discovery(
     assert table.target_column is not None
     measurements = Measurements.of(*_rows(train), sigma=train.sigma)
     intervals = front_intervals(result.front, result.best, measurements)
+    trust = law_probability(result.front, result.best, measurements)
     found = Discovery(
         source=table.label,
         target=table.target_column,
@@ -235,6 +237,7 @@ def _discovery(
         seed=seed,
         notes=(*table.notes, *_of_search(result, table), *_notes_of_scores(scores, len(train))),
         intervals=intervals,
+        trust=trust,
     )
     return replace(found, notes=(*found.notes, *_notes_of_errors(found, len(train))))
 

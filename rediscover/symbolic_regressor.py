@@ -35,6 +35,7 @@ from rediscover.estimator.saving import ModelFileError, model_text, read_model
 from rediscover.estimator.target_fit import TargetFit
 from rediscover.estimator.watching import Watch
 from rediscover.fitting import explain
+from searches.law_probability import LawProbability
 from searches.pareto_front import Candidate
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         feature_names_in_: names of the features, where X had names. `[features]`
         equations_: all equations, one row each, as a DataFrame; see `equations_`.
         best_: picked equation with its scores; a list of them for several targets.
+        trust_: probability that this is the law, with its competitors; a list of them for several targets.
 
     Example:
         >>> model = SymbolicRegressor(max_time=10, random_state=0).fit(df[["n", "T", "V"]], df["P"])
@@ -299,6 +301,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         `equation` and `latex` with the digits that the data support, and `intervals`: a list with the ends of each
         constant's 95 % interval, in the order of the equation, infinite where there is no end, and an empty list
         where the equation is exact or there are no more rows than constants. The first look computes them.
+        `probability` is that of the picked equation being the law (NaN of the others), `trust` the word for it,
+        and `behind` the nats by which a competitor, which the data hardly tell from it, describes them longer.
         """
         from rediscover.estimator.tables import equations_table
 
@@ -311,6 +315,16 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         self._check_fitted("best_")
         picked = [fit.candidates[fit.chosen] for fit in self._fits]
         return picked[0] if self._one_target else picked
+
+    @property
+    def trust_(self) -> LawProbability | list[LawProbability | None] | None:
+        """The probability that the picked equation is the law, see `searches.law_probability`.
+
+        None where nothing is known; a list for several targets. The first look computes it.
+        """
+        self._check_fitted("trust_")
+        found = [fit.trust for fit in self._fits]
+        return found[0] if self._one_target else found
 
     def _check_fitted(self, name: str) -> None:
         if not hasattr(self, "_fits"):
@@ -452,7 +466,9 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         register(own_operators(state.get("operators")))
         if "_fits" in state:
-            state = {**state, "_fits": [TargetFit.of_plain(each, "the pickle") for each in state["_fits"]]}
+            columns = state["n_features_in_"]
+            fits = [TargetFit.of_plain(each, "the pickle", columns) for each in state["_fits"]]
+            state = {**state, "_fits": fits}
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Any:

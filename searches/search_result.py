@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from expressions.goodness_of_fit import nmse
+from expressions.measurements import Measurements
 from expressions.schema import equation
 from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, row_of, text, whole
 from searches.common.search_state import count, history, seconds
+from searches.law_probability import LawProbability, law_probability
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate, ParetoFront, pick
 
 __all__ = ["UNFINISHED", "SearchResult"]
@@ -57,6 +59,19 @@ class SearchResult:
             ValueError: the front is empty.
         """
         return pick(self.front)
+
+    def trust(self, inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> LawProbability:
+        """The probability that the picked equation is the law, see `searches.law_probability`.
+
+        Args:
+            inputs: values of the variables on all rows of the search. `[rows, variables]`
+            target: values of the target there. `[rows]`
+            weights: weights of the squared errors; None: all alike. `[rows]`
+
+        Raises:
+            ValueError: the front is empty.
+        """
+        return law_probability(self.front, self.best, Measurements.of(inputs, target, weights))
 
     def plain(self) -> dict[str, Any]:
         """The result as numbers, texts, lists and mappings, which JSON holds."""

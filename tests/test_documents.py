@@ -239,6 +239,10 @@ def test_every_command_is_one_that_the_program_takes(text: str, checked: Callabl
         from tests.murder.__main__ import parsed as parsed_murder
 
         assert parsed_murder(words[3:]).moments > 0
+    elif words[:3] == ["python", "-m", "benchmarks.trust_calibration"]:
+        from benchmarks.trust_calibration import parsed as parsed_calibration
+
+        assert parsed_calibration(words[3:]).judge
     elif words[:3] == ["python", "-m", "reports.transcripts"]:
         assert all((ROOT / page).is_file() for page in words[3:])
     else:

@@ -116,7 +116,8 @@ def test_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = quick(guesses=["n*T_K/V"], progress=True)
     model.fit(GAS, PRESSURE)
     table = model.equations_
-    assert list(table.columns) == ["picked", "complexity", "loss", "r2", "equation", "latex", "intervals"]
+    columns = ["picked", "complexity", "loss", "r2", "equation", "latex", "intervals"]
+    assert list(table.columns) == [*columns, "probability", "trust", "behind"]
     assert table[table.picked].equation.item() == LAW
     assert table.loss.is_monotonic_decreasing
     assert table.complexity.is_monotonic_increasing

@@ -88,7 +88,7 @@ def read_model(content_text: str, source: str) -> tuple[dict[str, Any], dict[str
         ) from error
     try:
         found = _CONTENT(content)
-        fits = [TargetFit.of_plain(each, source) for each in found["targets"]]
+        fits = [TargetFit.of_plain(each, source, found["features"]) for each in found["targets"]]
         _check_together(found, fits)
     except NumberingError as error:
         raise ModelFileError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -40,6 +41,7 @@ def equations_table(fits: Sequence[TargetFit], names: Sequence[str]) -> pd.DataF
             "equation": shown.infix(names),
             "latex": shown.latex(names, digits=15),
             "intervals": _ends(intervals),
+            **_trusted(fit, place),
         }
         for fit in fits
         for place, (candidate, shown, loss, intervals) in enumerate(
@@ -47,6 +49,18 @@ def equations_table(fits: Sequence[TargetFit], names: Sequence[str]) -> pd.DataF
         )
     ]
     return pd.DataFrame(rows)
+
+
+def _trusted(fit: TargetFit, place: int) -> dict[str, Any]:
+    """The probability of the picked equation with its word, and what a competitor is behind by."""
+    trust, picked = fit.trust, place == fit.chosen
+    rivals = () if trust is None else trust.competitors
+    behind = [each.nats for each in rivals if each.candidate is fit.candidates[place]]
+    return {
+        "probability": trust.probability if trust is not None and picked else math.nan,
+        "trust": trust.word if trust is not None and picked else "",
+        "behind": behind[0] if behind else math.nan,
+    }
 
 
 def _ends(intervals: ConstantIntervals | None) -> list[tuple[float, float]]:

@@ -22,8 +22,10 @@ from expressions.schema import tokens
 from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, text, whole
 from searches.common.shifted_intervals import intervals_beside_centres
+from searches.law_probability import LawProbability, law_probability
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.search_result import SearchResult
+from searches.trust.stored import TRUST, plain_trust, restored_trust
 
 __all__ = ["TargetFit"]
 
@@ -45,6 +47,7 @@ class TargetFit:
         evaluations: computations of one equation on the search rows.
         measurements: rows that intervals are computed from when they are asked for; None: none are left.
         known: intervals as a file holds them; None: none are known.
+        known_trust: trust in the picked equation as a file holds it; None: none is known.
     """
 
     name: str
@@ -59,6 +62,7 @@ class TargetFit:
     evaluations: int
     measurements: Measurements | None = field(default=None, compare=False, repr=False)
     known: tuple[ConstantIntervals | None, ...] | None = field(default=None, compare=False, repr=False)
+    known_trust: LawProbability | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -116,6 +120,13 @@ class TargetFit:
             return None
         found = intervals_beside_centres(self.measurements, self.candidates[place].expression)
         return found if found.noise > 0 else None
+
+    @cached_property
+    def trust(self) -> LawProbability | None:
+        """The probability that the picked equation is the law; None where nothing is known."""
+        if self.measurements is None:
+            return self.known_trust
+        return law_probability(self.candidates, self.candidates[self.chosen], self.measurements)
 
     def margins(self, place: int, inputs: np.ndarray, level: float, curve: bool) -> np.ndarray:
         """Half widths of the interval around an equation's values: 0 where it is exact, NaN of what is not known.
@@ -184,15 +195,17 @@ class TargetFit:
             "range": [self.low, self.high, self.mean],
             "stopped": self.stopped,
             "evaluations": self.evaluations,
+            "trust": plain_trust(self.trust, self.candidates),
         }
 
     @classmethod
-    def of_plain(cls, found: Mapping[str, Any], source: str) -> TargetFit:
+    def of_plain(cls, found: Mapping[str, Any], source: str, columns: int) -> TargetFit:
         """The fit that `plain` was made from.
 
         Args:
             found: what `plain` returned.
             source: name of the file, to begin a sentence with.
+            columns: number of columns of the inputs.
 
         Raises:
             expressions.numbering.NumberingError: an operator is not known here.
@@ -208,12 +221,13 @@ class TargetFit:
         chosen = int(found["chosen"])
         if not 0 <= chosen < len(rows) or not all(map(math.isfinite, (low, high, mean))):
             raise ValueError("the picked equation, or the range of the target, is not there")
+        candidates = tuple(
+            Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["charge"], row["rounding"])
+            for equation, row, errors in zip(equations, rows, scores, strict=True)
+        )
         return cls(
             name=str(found["name"]),
-            candidates=tuple(
-                Candidate(equation, int(row["complexity"]), errors[0], errors[1], row["charge"], row["rounding"])
-                for equation, row, errors in zip(equations, rows, scores, strict=True)
-            ),
+            candidates=candidates,
             chosen=chosen,
             shown=tuple(e.with_constants(row["shown"]) for e, row in zip(equations, rows, strict=True)),
             losses=tuple(errors[2] for errors in scores),
@@ -225,6 +239,7 @@ class TargetFit:
             known=tuple(
                 restored_intervals(row.get("intervals"), e) for e, row in zip(equations, rows, strict=True)
             ),
+            known_trust=restored_trust(found.get("trust"), candidates, columns),
         )
 
 
@@ -258,7 +273,8 @@ FIT = record(
         "range": list_of(number(), least=3, most=3),
         "stopped": text(100),
         "evaluations": whole(),
-    }
+    },
+    {"trust": TRUST},
 )
 """Check for what `TargetFit.plain` returned."""
 

@@ -13,10 +13,15 @@ from expressions.printing import latex_name
 from reports.discovery_parts.intervals import MEANING, resolved_numbers
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.discovery_parts.trust_words import probability_sentence, probability_text
+from searches.pareto_front import Candidate
 
 __all__ = ["equation_module", "equation_tex", "front_csv"]
 
-_COLUMNS = ("chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex", "constants", "intervals")
+_COLUMNS = (
+    "chosen", "complexity", "nmse", "train_r2", "test_r2", "infix", "latex", "constants", "intervals",
+    "probability", "trust", "behind",
+)  # fmt: skip
 
 
 def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
@@ -30,6 +35,8 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
         Text of the file. `constants` and `intervals` are lists of JSON, empty where nothing is known: the
         constants in the order of the equation, `[1.613]`, and the ends of their 95 % intervals,
         `[[1.581, 1.645]]`, null where there is none; all with the digits that the intervals resolve.
+        `probability` is that of the picked equation being the law, `trust` the word for it, and `behind` the nats
+        by which each competitor's description of the data is longer.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -45,6 +52,7 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
                 "infix": candidate.expression.infix(discovery.names),
                 "latex": shown.of(candidate).latex(discovery.names, shown.digits),
                 **_interval_cells(discovery.intervals_of(candidate)),
+                **_trust_cells(discovery, candidate),
             }
         )
     return text.getvalue()
@@ -58,6 +66,15 @@ def _interval_cells(intervals: ConstantIntervals | None) -> dict[str, str]:
         "constants": json.dumps([row[0] for row in numbers]),
         "intervals": json.dumps([row[1:] for row in numbers]),
     }
+
+
+def _trust_cells(discovery: Discovery, candidate: Candidate) -> dict[str, str]:
+    if discovery.trust is None:
+        return {}
+    if candidate == discovery.chosen:
+        return {"probability": probability_text(discovery.trust), "trust": discovery.trust.word}
+    behind = [each.nats for each in discovery.trust.competitors if each.candidate == candidate]
+    return {"behind": f"{behind[0]:.2f}"} if behind else {}
 
 
 def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
@@ -81,6 +98,7 @@ def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
         f"{discovery.target_name} = {shown.of(chosen).infix(discovery.names)}",
         "",
         f"Target: {discovery.target!r} of {discovery.source}. {' and '.join(facts)}.",
+        *([] if discovery.trust is None else [probability_sentence(discovery.trust)]),
         *(["Columns:", *renamed] if renamed else []),
         "Constants below have all of their digits.",
     ]

@@ -30,6 +30,7 @@ from foundation.schema import (
 )
 from reports.discovery_parts.result import Discovery, Score
 from searches.pareto_front import Candidate, ParetoFront
+from searches.trust.stored import TRUST, plain_trust, restored_trust
 
 __all__ = ["model_json", "read_model"]
 
@@ -72,6 +73,7 @@ _CONTENT: Check = record(
         "seed": whole(),
         "notes": list_of(_TEXT, most=_MOST_NOTES),
     },
+    {"trust": TRUST},
     open_end=True,
 )
 
@@ -106,6 +108,7 @@ def model_json(discovery: Discovery) -> str:
         "stopped": discovery.stopped,
         "seed": discovery.seed,
         "notes": list(discovery.notes),
+        "trust": plain_trust(discovery.trust, list(discovery.front)),
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -163,6 +166,7 @@ def _discovery(content: Mapping[str, Any]) -> Discovery:
         seed=content["seed"],
         notes=tuple(content["notes"]),
         intervals=intervals if any(intervals) else (),
+        trust=restored_trust(content.get("trust"), list(front), len(names)),
     )
 
 

@@ -16,6 +16,7 @@ from reports.discovery_parts import plots
 from reports.discovery_parts.intervals import LEVEL, MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.discovery_parts.trust_words import trust_words
 from reports.discovery_parts.verdict import verdict
 from reports.html_parts.escaping import escape
 from reports.html_parts.style import PLOTS, STYLE
@@ -91,10 +92,26 @@ def _equation(discovery: Discovery, shown: ShownEquations) -> str:
     typeset = mathml(chosen, [_name(name) for name in discovery.names], _name(discovery.target_name))
     return (
         f'<div class="formula">{typeset}</div>'
+        + _trust(discovery, shown)
         + (f'<p class="problem">{escape(sentence)}</p>' if (sentence := verdict(discovery)) else "")
         + (f'<p class="note">{legend}</p>' if legend else "")
         + (f'<p class="note">{sure}</p>' if shown.intervals else "")
         + f"<details class='text'><summary>as text</summary><code>{escape(_cut(text))}</code></details>"
+    )
+
+
+def _trust(discovery: Discovery, shown: ShownEquations) -> str:
+    """How far the picked equation can be trusted, and which others the data cannot tell from it."""
+    words = trust_words(discovery, shown)
+    if words is None:
+        return ""
+    rivals = "".join(
+        f"<li><code>{escape(_cut(text))}</code> ({escape(behind)})</li>" for text, behind in words.competitors
+    )
+    return (
+        f'<p class="trust"><strong>{escape(words.probability)}</strong></p>'
+        + (f'<p class="note">The data do not tell it from</p><ul class="note">{rivals}</ul>' if rivals else "")
+        + (f'<p class="note">{escape(_cut(words.measurement))}</p>' if words.measurement else "")
     )
 
 

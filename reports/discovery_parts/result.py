@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from expressions.constant_intervals import ConstantIntervals
 from reports.polynomial_baselines import Rows
+from searches.law_probability import LawProbability
 from searches.pareto_front import Candidate, ParetoFront
 
 __all__ = ["CUBIC", "EQUATION", "GRADIENT_BOOSTING", "LINEAR", "Discovery", "Score"]
@@ -54,6 +55,8 @@ class Discovery:
         notes: sentences about the table and the search that a reader should know.
         intervals: intervals of the constants of every equation of the front, None where nothing is known; empty
             where they were not computed.
+        trust: probability that the picked equation is the law, and what the data cannot tell from it; None where
+            it was not computed.
     """
 
     source: str
@@ -73,6 +76,7 @@ class Discovery:
     seed: int = 0
     notes: tuple[str, ...] = ()
     intervals: tuple[ConstantIntervals | None, ...] = ()
+    trust: LawProbability | None = None
 
     def intervals_of(self, candidate: Candidate) -> ConstantIntervals | None:
         """The intervals of an equation of the front; None where nothing is known."""

@@ -15,6 +15,7 @@ from foundation.terminal import printable
 from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery, Score
 from reports.discovery_parts.shown import ShownEquations, r2_text
+from reports.discovery_parts.trust_words import trust_words
 from reports.discovery_parts.verdict import verdict
 from reports.typeset.terminal import formula_lines
 from searches.pareto_front import Candidate, ParetoFront
@@ -113,11 +114,26 @@ def summary(discovery: Discovery, shown: ShownEquations | None = None) -> Group:
     ]
     if shown.intervals:
         parts.append(Padding(Text(f"{MEANING}: {', '.join(shown.intervals)}."), (0, 0, 1, 0)))
+    parts += _trust(discovery, shown)
     if sentence := verdict(discovery):
         parts.append(Text(sentence, style="yellow"))
     if discovery.scores:
         parts.append(score_table(discovery.scores))
     return Group(*parts)
+
+
+def _trust(discovery: Discovery, shown: ShownEquations) -> list[RenderableType]:
+    """How far the picked formula can be trusted."""
+    words = trust_words(discovery, shown)
+    if words is None:
+        return []
+    parts: list[RenderableType] = [Text(words.probability, style="bold")]
+    if words.competitors:
+        parts.append(Text("The data do not tell it from"))
+        parts += [Padding(Text(f"{text}   ({behind})"), (0, 2)) for text, behind in words.competitors]
+    if words.measurement:
+        parts.append(Text(words.measurement))
+    return [Padding(Group(*parts), (0, 0, 1, 0))]
 
 
 def few_digits(expression: Expression) -> Expression:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from reports.discovery_parts.result import Discovery
+from searches.law_probability import FIT, ONE_OF_SEVERAL
+from searches.trust.straight_line import is_straight_line
 
 __all__ = ["verdict"]
 
@@ -20,6 +22,12 @@ def verdict(discovery: Discovery) -> str:
             "more rows, or other columns, may tell."
         )
     sentences = []
+    trust = discovery.trust
+    if trust is not None and trust.word in (ONE_OF_SEVERAL, FIT) and is_straight_line(chosen.expression):
+        sentences.append(
+            f"No formula of {discovery.target_name} is better than a straight line by more than noise explains: "
+            "whether it bends, more rows or other ranges may tell."
+        )
     if chosen.exact:
         sentences.append("The formula fits every row to the digits in which the table is written.")
     if not discovery.scores:

@@ -43,6 +43,7 @@ from reports.discovery_parts.intervals import front_intervals
 from reports.discovery_parts.model_file import model_json, read_model
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations
+from reports.discovery_parts.trust_words import trust_words
 from reports.typeset.mathml import mathml
 from reports.typeset.terminal import formula_lines
 from runs.reader import read_run
@@ -58,8 +59,12 @@ from searches.gumbel_structures.course import SearchCourse
 from searches.gumbel_structures.course_state import of_lists
 from searches.gumbel_structures.proposers import RandomProposer
 from searches.gumbel_structures.settings import StructureSearchSettings
+from searches.law_probability import ONE_OF_SEVERAL, Competitor, DecidingMeasurement, LawProbability
 from searches.pareto_front import Candidate, ParetoFront
 from searches.search_result import SearchResult
+from searches.trust.calibration import CALIBRATION, read_calibration
+from searches.trust.features import features_of
+from searches.trust.rivalry import Rivalry
 from tests.fuzz import stored
 from tests.fuzz.distilled import report_file, report_reader
 
@@ -70,6 +75,14 @@ TARGET = INPUTS[:, 0] * np.exp(INPUTS[:, 1]) + 0.1
 FRONT = ParetoFront([Candidate.of(parse(text), INPUTS, TARGET) for text in ("3.5*x0", "x0*exp(x1) + 0.1")])
 RESULT = SearchResult(
     FRONT, [{"generation": 0, "seconds": 0.1, "best_nmse": 0.5, "best_length": 3}], 1.0, 10, "generations"
+)
+
+
+TRUST = LawProbability(
+    0.4,
+    ONE_OF_SEVERAL,
+    (Competitor(FRONT[0], 1.2),),
+    DecidingMeasurement((1.0, 2.0), (0, 1), (3.5, 7.4), 2.5, False),
 )
 
 
@@ -125,6 +138,7 @@ def discovery() -> bytes:
         stopped="exact",
         seed=0,
         intervals=front_intervals(FRONT, FRONT[1], Measurements.of(INPUTS, TARGET)),
+        trust=TRUST,
     )
     return model_json(found).encode()
 
@@ -135,7 +149,15 @@ def show_discovery(folder: Path) -> object:
     with np.errstate(all="ignore"):
         bands = [each.measurement(c.expression, np.ones((2, len(found.names)))) for c, each in zip(
             found.front, found.intervals, strict=False) if each is not None]  # fmt: skip
-        return shown, front_csv(found, shown), equation_tex(found, shown), bands
+        told = trust_words(found, shown)
+        return shown, front_csv(found, shown), equation_tex(found, shown), bands, told
+
+
+def use_calibration(content: bytes) -> object:
+    features = features_of(Rivalry.of(FRONT, FRONT[1], Measurements.of(INPUTS, TARGET)))
+    [found] = read_calibration(content).probabilities(features[None])
+    assert 0.0 < found < 1.0
+    return found
 
 
 @cache
@@ -146,7 +168,8 @@ def estimator() -> bytes:
 
 def use_estimator(content: bytes) -> object:
     model = SymbolicRegressor.from_json(content.decode(errors="replace"))
-    return model.predict(np.resize(INPUTS, (30, model.n_features_in_))), model.equations_, model.latex()
+    inputs = np.resize(INPUTS, (30, model.n_features_in_))
+    return model.predict(inputs), model.equations_, model.latex(), model.trust_
 
 
 # --- searches ---------------------------------------------------------------------------------------------------
@@ -394,6 +417,7 @@ READERS: Mapping[str, Reader] = {
     "structure_state": Reader(structure_state, resume_structures),
     "search_result": Reader(search_result, from_file("one.json", report_result)),
     "archive": Reader(archive, from_file("archive", lambda path: seeds_from(path, ["a", "b"], "f"))),
+    "calibration": Reader(CALIBRATION.read_bytes, use_calibration),
     "onnx": Reader(graph, from_file("graph.onnx", lambda path: read_network(path, "tanh"))),
     "safetensors": Reader(
         lambda: save(network()), from_file("weights.safetensors", lambda path: read_network(path, "tanh"))

@@ -1,0 +1,77 @@
+"""How far the picked equation of a discovery can be trusted, in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.discovery_parts.result import Discovery
+from reports.discovery_parts.shown import ShownEquations
+from searches.law_probability import LawProbability
+
+__all__ = ["TrustWords", "probability_sentence", "probability_text", "trust_words"]
+
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class TrustWords:
+    """What is said of the trust in an equation.
+
+    Attributes:
+        probability: sentence with the probability and its word.
+        competitors: equations that the data cannot tell from it, as text, each with what it is behind.
+        measurement: sentence on the measurement that would decide best; empty where there is none.
+    """
+
+    probability: str
+    competitors: tuple[tuple[str, str], ...]
+    measurement: str
+
+
+def trust_words(discovery: Discovery, shown: ShownEquations) -> TrustWords | None:
+    """The sentences for a discovery; None where no probability is known.
+
+    Args:
+        discovery: equations and the trust in the picked one.
+        shown: equations with the digits that the data support.
+    """
+    trust = discovery.trust
+    if trust is None:
+        return None
+    competitors = tuple(
+        (f"{discovery.target_name} = {shown.of(each.candidate).infix(discovery.names)}", _behind(each.nats))
+        for each in trust.competitors
+    )
+    return TrustWords(
+        probability_sentence(trust),
+        competitors,
+        _measurement(discovery, trust),
+    )
+
+
+def probability_sentence(trust: LawProbability) -> str:
+    """The probability and its word in a sentence."""
+    return f"Probability that this is the law: {probability_text(trust)} ({trust.word})."
+
+
+def probability_text(trust: LawProbability) -> str:
+    """The probability with two digits."""
+    return f"{trust.probability:.2f}"
+
+
+def _behind(nats: float) -> str:
+    """By what the description by an equation is longer."""
+    return f"{abs(nats):.1f} nats {'longer' if nats >= 0 else 'shorter'}"
+
+
+def _measurement(discovery: Discovery, trust: LawProbability) -> str:
+    at = trust.measurement
+    if at is None:
+        return ""
+    place = ", ".join(f"{discovery.names[column]} = {at.place[column]:.{_DIGITS + 1}g}" for column in at.columns)
+    where = " (outside of the data)" if at.is_beyond else ""
+    one, other = (f"{value:.{_DIGITS + 1}g}" for value in at.values)
+    return (
+        f"A new measurement at {place}{where} would decide best between this formula, which gives {one} there, "
+        f"and the first of these, which gives {other}: {at.deviations:.1f} standard deviations apart."
+    )

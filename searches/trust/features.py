@@ -1,0 +1,91 @@
+"""What is known of a picked equation once its search is over, and speaks for or against its being the law."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from searches.trust.misfit import along_inputs, among_neighbours, beyond_errors
+from searches.trust.rivalry import Rivalry
+
+__all__ = ["FEATURES", "NEAR", "features_of"]
+
+FEATURES = ("gap", "lead", "rivals", "gain", "size", "constants", "rows_a_constant", "error", "exact", "misfit")
+"""Names of the features, in their order.
+
+gap: nats by which the next structure's description is longer, on a logarithmic scale.
+lead: that gap over its standard error.
+rivals: logarithm of the number of structures, this one included, of less than three nats more.
+gain: nats that the equation saves against the mean, what it costs deducted, on a logarithmic scale.
+size: logarithm of the number of nodes.
+constants: logarithm of one more than their number.
+rows_a_constant: logarithm of the rows over one more than the constants.
+error: logarithm of the squared error over the target's variance, not below the rounding of the data.
+exact: 1 where nothing but the rounding of the data is left, else 0.
+misfit: logarithm of the least probability that errors alone leave such residuals.
+"""
+NEAR = 3.0
+"""Nats within which a structure is as good: odds of twenty to one."""
+_FAR = 50.0  # nats beyond which more says nothing
+_LEAD_FAR = 8.0  # standard errors
+_LEAST_P = 1e-10
+
+
+def features_of(rivalry: Rivalry) -> np.ndarray:
+    """The features of a picked equation. `[len(FEATURES)]`
+
+    Args:
+        rivalry: picked equation, and the others of its front.
+    """
+    chosen, rows = rivalry.chosen, len(rivalry.residuals)
+    gaps = np.clip(rivalry.gaps, -_FAR, _FAR)
+    constants = len(chosen.expression.constants)
+    found = {
+        "gap": _signed_log(float(gaps.min(initial=_FAR))),
+        "lead": _lead(rivalry),
+        "rivals": math.log1p(int(np.count_nonzero(gaps < NEAR))),
+        "gain": _signed_log(-float(rivalry.lengths[0])),
+        "size": math.log(chosen.complexity),
+        "constants": math.log1p(constants),
+        "rows_a_constant": math.log(rows / (1 + constants)),
+        "error": math.log10(rivalry.error()),
+        "exact": float(chosen.exact),
+        "misfit": math.log10(max(_misfit(rivalry), _LEAST_P)),
+    }
+    return np.array([found[name] for name in FEATURES])
+
+
+def _signed_log(nats: float) -> float:
+    return math.copysign(math.log1p(abs(nats)), nats)
+
+
+def _lead(rivalry: Rivalry) -> float:
+    """The smallest gap in standard errors, as other rows would have given other gaps.
+
+    The variance of the difference of two log likelihoods is that of its part of each row (Q. Vuong, Likelihood
+    ratio tests for model selection, Econometrica 1989).
+    """
+    rows, least = len(rivalry.residuals), _LEAD_FAR
+    weights = rivalry.weights / rivalry.weights.mean()
+    own = weights * rivalry.squares[0] / rivalry.error()
+    for place, gap in enumerate(rivalry.gaps.tolist(), 1):
+        with np.errstate(all="ignore"):
+            parts = 0.5 * (weights * rivalry.squares[place] / rivalry.error(place) - own)
+            error = math.sqrt(rows) * float(parts.std())
+        if math.isfinite(error):
+            least = min(least, gap / max(error, 1.0))
+    return max(least, -_LEAD_FAR)
+
+
+def _misfit(rivalry: Rivalry) -> float:
+    """The least probability of all tests, times their number."""
+    if rivalry.chosen.exact:
+        return 1.0
+    left = rivalry.residuals * np.sqrt(rivalry.weights)
+    if not np.isfinite(left).all():
+        return 0.0
+    found = [along_inputs(rivalry.inputs, left), among_neighbours(rivalry.inputs, left)]
+    if rivalry.known_errors:
+        found.append(beyond_errors(left, len(rivalry.chosen.expression.constants)))
+    return min(1.0, len(found) * min(found))
