@@ -15,7 +15,7 @@ from types import ModuleType
 
 __all__ = ["ProcessorClock", "count_processor_seconds"]
 
-_PACKAGES = ("searches", "rediscover")
+_PACKAGES = ("searches", "distillation", "rediscover")
 
 
 class ProcessorClock(ModuleType):

@@ -37,6 +37,7 @@ SUITES = {
     "door": "benchmarks.door",
     "budgets": "benchmarks.budgets",
     "equations": "benchmarks.equations_data",
+    "distill": "benchmarks.distilling",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",
 }

@@ -15,18 +15,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from distillation.blocks.equation_block import EquationBlock
 from distillation.blocks.recording import Recording, called, named_blocks, record
 from distillation.blocks.replacing import with_blocks
-from distillation.choosing.greedy import Choice, Rivals, choose
+from distillation.blocks.slopes import slopes_of
+from distillation.choosing.greedy import Choice, ChosenBlock, Rivals, choose
 from distillation.choosing.sizes import shared_size
-from distillation.fitting.outputs import Front, Table, search_outputs
+from distillation.fitting.blocks import forms_of
+from distillation.fitting.factors import mixed
+from distillation.fitting.outputs import Table, error_of
 from distillation.parent.batches import batches_of, on_device
 from distillation.parent.judge import FunctionNetwork, Parent, copied, undisturbed_draws
 from distillation.report import BlockEquations, DistillationReport, OutputEquation
+from expressions.complexity import complexity
+from expressions.expression import Expression
 from foundation.errors import UserError
 from foundation.settings import processes_rule
 from searches.evolution.settings import DEFAULT_OPERATORS
+from searches.pareto_front import Candidate
 from searches.portfolio import PortfolioSettings
 
 __all__ = ["DistillationReport", "distill"]
@@ -47,6 +52,7 @@ def distill(
     tolerance: float = 0.01,
     operators: Sequence[str] | None = None,
     workers: int = 1,
+    ask: bool = True,
     seed: int = 0,
 ) -> DistillationReport:
     """Equations that can stand in the place of blocks of a trained network.
@@ -72,6 +78,7 @@ def distill(
         tolerance: rise of the loss that equations may cost, relative to its size.
         operators: names of the operators that equations may hold; None: the default ones.
         workers: number of processes.
+        ask: whether the network is asked for more than its data say.
         seed: random seed.
 
     Returns:
@@ -102,9 +109,9 @@ def distill(
             for part in (split.search, split.judge)
         )
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
-        rivals = _rivals(searched, judging, settings, ends, seed, workers)
+        rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
-    return _report(network, parent, rivals, choice, split.notes, time.perf_counter() - begun)
+    return _report(network, parent, judging, choice, split.notes, time.perf_counter() - begun)
 
 
 def _settings(
@@ -126,26 +133,40 @@ def _settings(
 
 
 def _rivals(
+    blocks: Mapping[str, nn.Module],
+    parent: Parent,
     searched: Mapping[str, Recording],
     judging: Mapping[str, Recording],
     settings: PortfolioSettings,
     ends: float,
     seed: int,
     workers: int,
-) -> dict[str, Rivals]:
+) -> dict[str, list[Rivals]]:
     """Equations of all blocks: time is shared by their numbers of outputs."""
-    found: dict[str, Rivals] = {}
+    found: dict[str, list[Rivals]] = {}
     outputs = {name: each.layout.width for name, each in searched.items()}
     for name, recording in searched.items():
-        left = {other: count for other, count in outputs.items() if other not in found}
-        share = outputs[name] / sum(left.values())
-        table = Table(recording.inputs, recording.outputs, judging[name].inputs, judging[name].outputs)
         _check(name, recording, judging[name])
-        fronts: list[Front] = search_outputs(
-            table, settings, seconds=share * (ends - time.perf_counter()), seed=seed, workers=workers
+        left = {other: count for other, count in outputs.items() if other not in found}
+        table = Table(recording.inputs, recording.outputs, judging[name].inputs, judging[name].outputs)
+        forms = forms_of(
+            table,
+            settings,
+            slopes_of(blocks[name], recording.layout, parent.device),
+            seconds=outputs[name] / sum(left.values()) * (ends - time.perf_counter()),
+            seed=seed,
+            workers=workers,
         )
-        found[name] = Rivals(recording.layout, tuple(fronts), torch.float32)
+        found[name] = [
+            Rivals(recording.layout, tuple(fronts), torch.float32, None if whole is None else _mixing(whole))
+            for fronts, whole in forms
+        ]
     return found
+
+
+def _mixing(table: Table) -> Callable[[Sequence[Expression]], list[Expression]]:
+    """A function that makes equations of outputs of those of their factors."""
+    return lambda equations: mixed(equations, table).outputs()
 
 
 def _check(name: str, searched: Recording, judging: Recording) -> None:
@@ -158,34 +179,17 @@ def _check(name: str, searched: Recording, judging: Recording) -> None:
 def _report(
     network: nn.Module,
     parent: Parent,
-    rivals: Mapping[str, Rivals],
+    judging: Mapping[str, Recording],
     choice: Choice,
     notes: tuple[str, ...],
     seconds: float,
 ) -> DistillationReport:
-    blocks = []
-    for name, decided in choice.blocks.items():
-        outputs = tuple(
-            OutputEquation(
-                chosen.expression,
-                chosen.complexity,
-                1.0 - chosen.validation_nmse,
-                tuple((each.expression, each.complexity, 1.0 - each.validation_nmse) for each in front.candidates),
-            )
-            for chosen, front in zip(decided.chosen, rivals[name].fronts, strict=True)
-        )
-        size = shared_size([each.expression for each in outputs])
-        layout, dtype = rivals[name].layout, rivals[name].dtype
-        blocks.append(BlockEquations(name, layout, outputs, decided.replaced, decided.loss_alone, size, dtype))
+    blocks = tuple(_block(name, judging[name], decided) for name, decided in choice.blocks.items())
     modules: dict[str, nn.Module] = {
-        each.name: EquationBlock([one.expression for one in each.outputs], each.layout, each.dtype).to(
-            parent.device
-        )
-        for each in blocks
-        if each.replaced
+        each.name: each.module().to(parent.device) for each in blocks if each.replaced
     }
     return DistillationReport(
-        blocks=tuple(blocks),
+        blocks=blocks,
         loss_before=choice.before,
         loss_after=choice.after,
         loss_limit=choice.limit,
@@ -193,4 +197,30 @@ def _report(
         seconds=seconds,
         notes=notes,
         module=with_blocks(network, modules),
+    )
+
+
+def _block(name: str, judging: Recording, decided: ChosenBlock) -> BlockEquations:
+    """What the report says of a block."""
+    rivals = decided.rivals
+    fronts: Sequence[Sequence[Candidate]] = [()] * len(decided.expressions)
+    if rivals.mix is None:
+        fronts = [front.candidates for front in rivals.fronts]
+    outputs = tuple(
+        OutputEquation(
+            expression,
+            complexity(expression),
+            1.0 - error_of(judging.outputs[:, place], expression, judging.inputs),
+            tuple((each.expression, each.complexity, 1.0 - each.validation_nmse) for each in front),
+        )
+        for place, (expression, front) in enumerate(zip(decided.expressions, fronts, strict=True))
+    )
+    return BlockEquations(
+        name=name,
+        layout=rivals.layout,
+        outputs=outputs,
+        replaced=decided.replaced,
+        loss_alone=decided.loss_alone,
+        size=shared_size(decided.expressions),
+        dtype=rivals.dtype,
     )

@@ -14,12 +14,17 @@ from torch import Tensor, nn
 
 from distillation.blocks.layout import Layout
 from distillation.blocks.recording import named_blocks, record
+from distillation.blocks.slopes import slopes_of
 from distillation.choosing.greedy import Rivals, choose
 from distillation.choosing.sizes import shared_size
+from distillation.fitting.factors import factors_of, mixed, rank_of
 from distillation.fitting.outputs import Front, Table, judged
+from distillation.fitting.tidying import tidied
 from distillation.parent.batches import batches_of
 from distillation.parent.judge import Parent
 from distillation.report import DistillationReport
+from expressions.complexity import complexity
+from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.parsing import parse
 from foundation.errors import UserError
@@ -258,13 +263,13 @@ def test_the_smallest_equations_that_the_loss_allows_are_chosen() -> None:
     )
     y = model(X).detach() + torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(0))
     parent = Parent(model, [(X, y)])
-    rivals = {"first": Rivals(layout, fronts, torch.float32)}
+    rivals = {"first": [Rivals(layout, fronts, torch.float32)]}
     exact = choose(parent, rivals, tolerance=0.01)
     assert exact.blocks["first"].replaced
     assert exact.after <= exact.limit == pytest.approx(1.01 * exact.before)
-    assert exact.blocks["first"].chosen[0].complexity == min(c.complexity for c in fronts[0].candidates[1:])
+    assert exact.blocks["first"].expressions[0] == fronts[0].candidates[1].expression
     rough = choose(parent, rivals, tolerance=1e3)
-    assert rough.blocks["first"].chosen[0].expression == parse("1.0")
+    assert rough.blocks["first"].expressions[0] == parse("1.0")
     assert isinstance(model.first, Line), "the model has its own blocks again"
 
 
@@ -279,8 +284,8 @@ def test_a_block_that_no_equation_reproduces_stays_a_network() -> None:
     found = choose(
         parent,
         {
-            "first": Rivals(Layout(((2,),), ((2,),)), bad, torch.float32),
-            "second": Rivals(Layout(((2,),), ((1,),)), good, torch.float32),
+            "first": [Rivals(Layout(((2,),), ((2,),)), bad, torch.float32)],
+            "second": [Rivals(Layout(((2,),), ((1,),)), good, torch.float32)],
         },
         tolerance=0.01,
     )
@@ -295,9 +300,9 @@ def test_where_only_the_network_judges_the_description_is_short_and_no_rough_equ
     table = tables(model)
     fronts = (front(table, 0, "2.02*x0 - 3*x1 + 1", "2*x0 - 3*x1", "2*x0 - 3*x1 + 1"), front(table, 1, "0.5"))
     parent = Parent(model, [X])
-    found = choose(parent, {"": Rivals(Layout(((2,),), ((2,),)), fronts, torch.float32)}, tolerance=0.2)
+    found = choose(parent, {"": [Rivals(Layout(((2,),), ((2,),)), fronts, torch.float32)]}, tolerance=0.2)
     assert parent.measures_itself
-    assert found.blocks[""].chosen[0].expression == parse("2*x0 - 3*x1 + 1")
+    assert found.blocks[""].expressions[0] == parse("2*x0 - 3*x1 + 1")
 
 
 def test_what_equations_share_counts_once() -> None:
@@ -489,3 +494,92 @@ def test_candidates_that_are_not_finite_on_the_rows_that_judge_are_left_out() ->
     found = judged([parse("log(x0)"), parse("x0 - 1")], table, 0)
     assert [each.expression for each in found] == [parse("x0 - 1")]
     assert isinstance(found[0], Candidate)
+
+
+# --- outputs that are mixtures of factors ------------------------------------------------------------------------
+
+
+class Mixtures(nn.Module):
+    """Twelve outputs that are mixtures of x0^2, sin(x1) and x0*x2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.mix = nn.Linear(3, 12)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.randn(12, 3, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.stack([x[..., 0].square(), x[..., 1].sin(), x[..., 0] * x[..., 2]], dim=-1)
+        out: Tensor = self.mix(hidden)
+        return out
+
+
+X3 = torch.from_numpy(np.random.default_rng(1).uniform(-2, 2, (600, 3)).astype(np.float32))
+
+
+def test_factors_are_told_apart_by_the_inputs_that_they_depend_on() -> None:
+    model = Mixtures().eval()
+    table = tables(model, X3)
+    assert rank_of(table.outputs) == 3
+    slopes = slopes_of(model, Layout(((3,),), ((12,),)), torch.device("cpu"))
+    found = factors_of(table, 3, slopes, seed=0)
+    assert found.table.columns == ((0,), (1,), (0, 2))
+    x = table.inputs
+    for place, law in enumerate((x[:, 0] ** 2, np.sin(x[:, 1]))):
+        assert abs(np.corrcoef(found.table.outputs[:, place], law)[0, 1]) > 1 - 1e-6
+
+
+def test_slopes_are_derivatives_of_mixtures() -> None:
+    model = Mixtures().eval()
+    weights = np.linalg.pinv(model.mix.weight.detach().double().numpy()).T  # mixtures that are the hidden factors
+    x = X3.double().numpy()
+    slopes = slopes_of(model, Layout(((3,),), ((12,),)), torch.device("cpu"))(x, weights)
+    zero = np.zeros(len(x))
+    expected = np.stack([
+        np.stack([2 * x[:, 0], zero, zero], axis=1),
+        np.stack([zero, np.cos(x[:, 1]), zero], axis=1),
+        np.stack([x[:, 2], zero, x[:, 0]], axis=1),
+    ], axis=1)  # fmt: skip
+    assert np.allclose(slopes, expected, atol=1e-4)
+
+
+def test_a_mixture_is_solved_and_has_no_term_that_plays_no_part() -> None:
+    x = X3.double().numpy()
+    outputs = np.stack([2 * np.sin(x[:, 0]) + 1, np.sin(x[:, 0]) - 3 * x[:, 1] ** 2], axis=1)
+    found = mixed([parse("sin(x0)"), parse("x1**2")], Table(x, outputs, x, outputs))
+    assert np.allclose(found.weights, [[2, 0], [1, -3]])
+    assert np.allclose(found.offsets, [1, 0])
+    first, second = found.outputs()
+    assert first.variables == (0,)
+    assert np.allclose(second(x), outputs[:, 1])
+
+
+def test_a_block_of_mixtures_is_written_with_shared_factors() -> None:
+    found = distill(Mixtures(), X3, seconds=20.0)
+    [block] = found.blocks
+    assert block.replaced
+    assert min(each.r2 for each in block.outputs) > 0.999
+    assert block.size < 12 * (3 * 3 + 1) + 40  # a product and a sum for every weight; the factors once
+
+
+def test_outputs_that_are_no_mixtures_are_told() -> None:
+    x = X3.double().numpy()
+    assert rank_of(np.stack([x[:, 0], x[:, 1], x[:, 0] * x[:, 1]], axis=1)) == 3
+    assert rank_of(np.stack([x[:, 0], np.ones(len(x)), 2 * x[:, 0]], axis=1)) == 1
+
+
+# --- tidy equations ----------------------------------------------------------------------------------------------
+
+
+def test_constants_that_only_follow_the_network_go_and_others_stay() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-2, 2, (1500, 2))
+    wiggle = 3e-3 * np.sin(3 * x[:, 0] + 2 * x[:, 1])  # how a network errs
+    target = x[:, 1] * np.sin(x[:, 0]) + 0.5 * x[:, 0] ** 2 + 0.08 * x[:, 1] + wiggle
+    table = Table(x, target[:, None], x, target[:, None])
+    fitted = parse("0.9997*x1*sin(x0) + 0.4999*x0**2 + 0.0801*x1 + 2e-4")
+    [(own, form), *_] = tidied(list(judged([fitted], table)), x, target, seconds=60.0)
+    assert own.expression == fitted
+    assert equivalent(form, parse("x1*sin(x0) + 0.5*x0**2 + 0.08*x1"), x)
+    assert complexity(form) < complexity(fitted)

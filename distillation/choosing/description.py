@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from searches.common.description_length import NODE_NATS_HELD_OUT
 from searches.pareto_front import Candidate
 
-__all__ = ["described"]
+__all__ = ["described", "described_order"]
 
 _ROWS = 60.0
 """Rows that an error as smooth as that of a network counts for."""
@@ -29,6 +29,11 @@ def described(candidates: Sequence[Candidate]) -> Candidate:
         candidates: equations of one output.
     """
     return min(candidates, key=_code)
+
+
+def described_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Equations of one output, those of the shortest description first."""
+    return sorted(candidates, key=_code)
 
 
 def _code(candidate: Candidate) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,13 +36,24 @@ class Rivals:
 
     Attributes:
         layout: shapes of the tensors of a call.
-        fronts: equations of every output. `[outputs]`
+        fronts: equations of every output, or of every factor of which outputs are mixtures. `[outputs]`
         dtype: type of the block's values.
+        mix: function that makes the equations of the outputs of those of the factors; None: there are none.
     """
 
     layout: Layout
     fronts: tuple[Front, ...]
     dtype: torch.dtype
+    mix: Callable[[Sequence[Expression]], list[Expression]] | None = None
+
+    def expressions(self, chosen: Sequence[Candidate]) -> list[Expression]:
+        """Equations of the outputs, one for each.
+
+        Args:
+            chosen: one candidate of every front.
+        """
+        equations = [each.expression for each in chosen]
+        return equations if self.mix is None else self.mix(equations)
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,14 @@ class ChosenBlock:
     """What was decided about a block.
 
     Attributes:
-        chosen: the equation of every output. `[outputs]`
-        replaced: whether they stand in the place of the block.
+        expressions: the equation of every output. `[outputs]`
+        rivals: form that was chosen: each output by itself, or mixtures of factors.
+        replaced: whether the equations stand in the place of the block.
         loss_alone: loss of the parent with the most accurate equations of this block alone.
     """
 
-    chosen: tuple[Candidate, ...]
+    expressions: tuple[Expression, ...]
+    rivals: Rivals
     replaced: bool
     loss_alone: float
 
@@ -77,12 +90,18 @@ class Choice:
     limit: float
 
 
-def choose(parent: Parent, rivals: Mapping[str, Rivals], *, tolerance: float, seconds: float = math.inf) -> Choice:
+def choose(
+    parent: Parent,
+    rivals: Mapping[str, Sequence[Rivals]],
+    *,
+    tolerance: float,
+    seconds: float = math.inf,
+) -> Choice:
     """Choose an equation for every output, and the blocks that they replace.
 
     Args:
         parent: network that the blocks are in.
-        rivals: equations of every block, by name.
+        rivals: forms in which every block may be written, by name.
         tolerance: rise of the loss that is allowed, relative to its size; where the network is measured against
             itself, the share of the variance of its outputs that may be missed.
         seconds: time after which nothing smaller is tried.
@@ -91,19 +110,22 @@ def choose(parent: Parent, rivals: Mapping[str, Rivals], *, tolerance: float, se
 
 
 class _Chooser:
-    def __init__(self, parent: Parent, rivals: Mapping[str, Rivals], tolerance: float, ends: float) -> None:
+    def __init__(
+        self, parent: Parent, rivals: Mapping[str, Sequence[Rivals]], tolerance: float, ends: float
+    ) -> None:
         self.parent, self.ends = parent, ends
-        self.rivals = dict(rivals)
+        self.forms = {name: list(forms) for name, forms in rivals.items()}
         if parent.measures_itself:  # a tolerance alone would call anything good enough a law
-            self.rivals = {name: _no_rougher(each) for name, each in rivals.items()}
+            self.forms = {name: [_no_rougher(each) for each in forms] for name, forms in self.forms.items()}
+        self.rivals = {name: forms[0] for name, forms in self.forms.items()}
         self.before = parent.losses(parent.network)
         allowed = tolerance if parent.measures_itself else tolerance * abs(self.before)
         self.limit = self.before + allowed
 
     def choice(self) -> Choice:
         """See `choose`."""
-        best = {name: tuple(front.best for front in each.fronts) for name, each in self.rivals.items()}
-        alone = {name: self._loss({name: chosen}) for name, chosen in best.items()}
+        alone = {name: self._with_best_form(name) for name in self.rivals}
+        best = {name: _best(each) for name, each in self.rivals.items()}
         kept = {name: best[name] for name in best if alone[name] <= self.limit}
         after = self._loss(kept)
         while len(kept) > 1 and not after <= self.limit:
@@ -112,16 +134,35 @@ class _Chooser:
         if kept:
             kept, after = self._smaller(kept, after)
         blocks = {
-            name: ChosenBlock(kept.get(name, chosen), name in kept, alone[name]) for name, chosen in best.items()
+            name: ChosenBlock(
+                tuple(self.rivals[name].expressions(kept.get(name, chosen))),
+                self.rivals[name],
+                name in kept,
+                alone[name],
+            )
+            for name, chosen in best.items()
         }
         return Choice(blocks, self.before, after if kept else self.before, self.limit)
+
+    def _with_best_form(self, name: str) -> float:
+        """Take the form of a block that is smallest where the loss allows it, else the most accurate one; its loss
+        with the most accurate equations."""
+        found = []
+        for form in self.forms[name]:
+            self.rivals[name] = form
+            loss = self._loss({name: _best(form)})
+            described_ones = [described(front.candidates) for front in form.fronts]
+            size = shared_size(form.expressions(described_ones)) if loss <= self.limit else math.inf
+            found.append((size, loss, form))
+        _, loss, self.rivals[name] = min(found, key=lambda each: each[:2])
+        return loss
 
     def _loss(self, chosen: Mapping[str, Sequence[Candidate]]) -> float:
         """Loss of the parent with equations in the place of some blocks; infinite where it is not finite."""
         modules = {}
         for name, candidates in chosen.items():
             mine = self.rivals[name]
-            block = EquationBlock([each.expression for each in candidates], mine.layout, mine.dtype)
+            block = EquationBlock(mine.expressions(candidates), mine.layout, mine.dtype)
             modules[name] = block.to(self.parent.device).eval()
         with replaced(self.parent.network, modules) as network:
             loss = self.parent.losses(network)
@@ -183,7 +224,7 @@ class _Chooser:
 
     @staticmethod
     def _size(kept: Mapping[str, Sequence[Candidate]]) -> int:
-        return sum(shared_size(_expressions(row)) for row in kept.values())
+        return sum(shared_size([each.expression for each in row]) for row in kept.values())
 
 
 def _no_rougher(rivals: Rivals) -> Rivals:
@@ -195,5 +236,6 @@ def _no_rougher(rivals: Rivals) -> Rivals:
     return replace(rivals, fronts=tuple(fronts))
 
 
-def _expressions(row: Sequence[Candidate]) -> list[Expression]:
-    return [each.expression for each in row]
+def _best(rivals: Rivals) -> tuple[Candidate, ...]:
+    """The most accurate equation of every front."""
+    return tuple(front.best for front in rivals.fronts)

@@ -1,4 +1,7 @@
-"""Equations for every output of a block: one search after the other, which begin with what was found."""
+"""Equations for every output of a block: one search after the other, which begin with what was found before.
+
+Outputs that are mixtures of few factors are searched in `distillation.fitting.factors`.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,60 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from distillation.fitting.tidying import NOT_WORSE, tidied
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from expressions.operators import FIRST_VARIABLE
+from searches.common.parallel import run_jobs
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio import PortfolioSettings, Progress, search
 
-__all__ = ["Front", "Table", "search_outputs"]
+__all__ = ["ENOUGH", "Front", "Table", "error_of", "judged", "search_outputs"]
 
 _CONSTANT = 1e-7
 """Spread of an output, relative to its size, below which it is a constant up to the rounding of float32."""
-_ENOUGH = 1e-7
+ENOUGH = 1e-7
 """Error below which a network's equation is as good as its own rounding allows."""
 _NEAR = 1e-5  # error from which on more time is given once: what is shorter may still come
 _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted to
 _LEAST_SECONDS = 0.2
 _MOST_SEEDS = 40
+_TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter and rounder
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a block.
+    """The rows of a block, or of factors of its outputs.
 
     Attributes:
         inputs: rows to search on. `[rows, features]`
         outputs: outputs there. `[rows, outputs]`
         judge_inputs: rows of other batches, which judge. `[judge rows, features]`
         judge_outputs: outputs there. `[judge rows, outputs]`
+        columns: features that each output depends on; None: any may be all. `[outputs]`
     """
 
     inputs: np.ndarray
     outputs: np.ndarray
     judge_inputs: np.ndarray
     judge_outputs: np.ndarray
+    columns: tuple[tuple[int, ...], ...] | None = None
+
+    def output(self, place: int) -> Table:
+        """The table of one output."""
+        columns = None if self.columns is None else (self.columns[place],)
+        return Table(
+            self.inputs,
+            self.outputs[:, place : place + 1],
+            self.judge_inputs,
+            self.judge_outputs[:, place : place + 1],
+            columns,
+        )
 
 
 @dataclass(frozen=True)
@@ -71,92 +92,99 @@ def search_outputs(
     seed: int,
     workers: int = 1,
     seeds: Sequence[Expression] = (),
-    on_output: Callable[[int, Front], None] | None = None,
 ) -> list[Front]:
     """Search for equations of all outputs, with one budget for all of them.
 
-    What one search does not need is left to those that follow, and what it has found is where they begin.
+    What one search does not need is left to those that follow, and what it has found is where they begin. Several
+    processes have every so manieth output each; one output has them all.
 
     Args:
         table: rows of the block.
         settings: settings of a search; its budget is replaced.
         seconds: budget by the clock of all searches together.
         seed: random seed.
-        workers: number of processes of a search.
+        workers: number of processes.
         seeds: equations to begin with.
-        on_output: function that is called with the number of an output and its equations.
     """
-    ends = time.perf_counter() + seconds
-    known = list(seeds)
-    fronts: list[Front] = []
-    for place in range(table.outputs.shape[1]):
-        left = (ends - time.perf_counter()) / (table.outputs.shape[1] - place)
-        front = _searched(table, place, settings, max(left, _LEAST_SECONDS), seed, workers, known)
-        fronts.append(front)
-        known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
-        if on_output is not None:
-            on_output(place, front)
-    return fronts
+    count = table.outputs.shape[1]
+    if workers == 1 or count == 1:
+        return _in_turn(table, range(count), settings, seconds, seed, workers, seeds)
+    parts = [list(range(first, count, workers)) for first in range(min(workers, count))]
+    jobs = [
+        {
+            "table": table,
+            "places": part,
+            "settings": settings,
+            "seconds": seconds,
+            "seed": seed,
+            "seeds": tuple(seeds),
+        }
+        for part in parts
+    ]
+    found: dict[int, Front] = {}
+    for part, fronts in zip(parts, run_jobs(_job, jobs, workers, lambda number, content: None), strict=True):
+        found.update(zip(part, fronts or (), strict=True))
+    return [found[place] for place in range(count)]
 
 
-def _searched(
+def _job(*, report: Any, should_stop: Callable[[], bool], **given: Any) -> list[Front]:
+    """Part of the outputs, in a process of its own."""
+    return _in_turn(**given, workers=1)
+
+
+def _in_turn(
     table: Table,
-    place: int,
+    places: Sequence[int],
     settings: PortfolioSettings,
     seconds: float,
     seed: int,
     workers: int,
     seeds: Sequence[Expression],
+) -> list[Front]:
+    """The outputs of these numbers, one after the other."""
+    ends = time.perf_counter() + seconds
+    known = list(seeds)
+    fronts: list[Front] = []
+    for number, place in enumerate(places):
+        left = (ends - time.perf_counter()) / (len(places) - number)
+        front = _searched(table.output(place), settings, max(left, _LEAST_SECONDS), seed, workers, known)
+        fronts.append(front)
+        known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
+    return fronts
+
+
+def _searched(
+    table: Table, settings: PortfolioSettings, seconds: float, seed: int, workers: int, seeds: Sequence[Expression]
 ) -> Front:
+    """The front of the table's only output."""
     begun = time.perf_counter()
-    target = table.outputs[:, place]
+    target = table.outputs[:, 0]
     if np.ptp(target) <= _CONSTANT * np.abs(target).max():
-        found = [Expression.constant(float(np.float32(target.mean())))]
-    else:
-        found = [each.expression for each in _found(table, target, settings, seconds, seed, workers, seeds)]
-    return Front(tuple(judged(found, table, place)), time.perf_counter() - begun)
+        constant = Expression.constant(float(np.float32(target.mean())))
+        return Front(tuple(judged([constant], table)), time.perf_counter() - begun)
+    columns = list(range(table.inputs.shape[1]) if table.columns is None else table.columns[0])
+    own = replace(
+        table, inputs=table.inputs[:, columns], judge_inputs=table.judge_inputs[:, columns], columns=None
+    )
+    taken = [_renamed(each, {column: k for k, column in enumerate(columns)}) for each in seeds
+             if set(each.variables) <= set(columns)]  # fmt: skip
+    searching = seconds * (1.0 - _TIDY_SHARE)
+    found = [each.expression for each in _found(own, settings, searching, seed, workers, taken)]
+    found = _with_tidy(found, own, seconds - (time.perf_counter() - begun))
+    names = dict(enumerate(columns))
+    return Front(tuple(judged([_renamed(each, names) for each in found], table)), time.perf_counter() - begun)
 
 
-def judged(equations: Sequence[Expression], table: Table, place: int) -> ParetoFront:
-    """The Pareto front of equations by their errors on the rows that judge.
-
-    Args:
-        equations: equations of one output.
-        table: rows of the block.
-        place: number of the output.
-    """
-    candidates = [
-        Candidate(
-            each,
-            complexity(each),
-            _error(table.outputs[:, place], each, table.inputs),
-            _error(table.judge_outputs[:, place], each, table.judge_inputs),
-        )
-        for each in dict.fromkeys(equations)
-    ]
-    front = ParetoFront.of(candidates)
-    return front if len(front) else ParetoFront([_mean(table, place)])
-
-
-def _mean(table: Table, place: int) -> Candidate:
-    """The mean, which is finite wherever the others are not."""
-    equation = Expression.constant(float(table.outputs[:, place].mean()))
-    return Candidate(equation, 1, 1.0, 1.0)
-
-
-def _error(target: np.ndarray, equation: Expression, inputs: np.ndarray) -> float:
-    """Error over the variance; of a target that hardly varies, over its square."""
-    with np.errstate(all="ignore"):
-        values = np.broadcast_to(equation(inputs), len(inputs))
-        if np.ptp(target) <= _CONSTANT * np.abs(target).max():
-            size = float(np.square(target).mean()) or 1.0
-            return float(np.nan_to_num(np.square(values - target).mean() / size, nan=np.inf))
-        return nmse(target, values)
+def _renamed(equation: Expression, names: dict[int, int]) -> Expression:
+    """The equation with other variables."""
+    tokens = equation.tokens.copy()
+    for place in np.flatnonzero(tokens >= FIRST_VARIABLE).tolist():
+        tokens[place] = FIRST_VARIABLE + names[int(tokens[place]) - FIRST_VARIABLE]
+    return Expression(tokens, equation.constants)
 
 
 def _found(
     table: Table,
-    target: np.ndarray,
     settings: PortfolioSettings,
     seconds: float,
     seed: int,
@@ -164,6 +192,7 @@ def _found(
     seeds: Sequence[Expression],
 ) -> ParetoFront:
     """The front of one search."""
+    target = table.outputs[:, 0]
     chooses = np.arange(len(target)) % _CHOOSES == _CHOOSES - 1
     if len(target) < 10 * _CHOOSES or np.ptp(target[chooses]) == 0 or np.ptp(target[~chooses]) == 0:
         chooses = np.zeros(len(target), dtype=bool)
@@ -198,8 +227,68 @@ class _Watch:
         now = time.perf_counter()
         if error < _NEAR:
             self._since = min(self._since, now)
-        self._enough = error < _ENOUGH or now - self._since > 1.0 + (self._since - self._begun)
+        self._enough = error < ENOUGH or now - self._since > 1.0 + (self._since - self._begun)
 
     def is_enough(self) -> bool:
         """Whether the search may end."""
         return self._enough
+
+
+# --- what was found ---------------------------------------------------------------------------------------------
+
+
+def _with_tidy(equations: Sequence[Expression], table: Table, seconds: float) -> list[Expression]:
+    """The equations, of which some are replaced by their tidy forms, and those left out that are hardly better."""
+    candidates = list(judged(equations, table))
+    forms = tidied(candidates, table.inputs, table.outputs[:, 0], seconds)
+    replaced = {own for own, _ in forms}
+    tidy = list(judged([form for _, form in forms], table)) if forms else []
+
+    def is_better(candidate: Candidate) -> bool:
+        return candidate not in replaced and all(
+            candidate.complexity < each.complexity or NOT_WORSE * candidate.error < each.error for each in tidy
+        )
+
+    return [each.expression for each in (*tidy, *filter(is_better, candidates))]
+
+
+def judged(equations: Sequence[Expression], table: Table, place: int = 0) -> ParetoFront:
+    """The Pareto front of equations of an output; the mean alone where none is finite on all rows.
+
+    Args:
+        equations: equations of one output.
+        table: rows of the block.
+        place: number of the output.
+    """
+    candidates = [
+        Candidate(
+            each,
+            complexity(each),
+            error_of(table.outputs[:, place], each, table.inputs),
+            error_of(table.judge_outputs[:, place], each, table.judge_inputs),
+        )
+        for each in dict.fromkeys(equations)
+    ]
+    front = ParetoFront.of(candidates)
+    return front if len(front) else ParetoFront([_mean(table, place)])
+
+
+def _mean(table: Table, place: int) -> Candidate:
+    equation = Expression.constant(float(table.outputs[:, place].mean()))
+    return Candidate(equation, 1, 1.0, 1.0)
+
+
+def error_of(target: np.ndarray, equation: Expression, inputs: np.ndarray) -> float:
+    """Mean squared error over the variance of the target; of a target that hardly varies, over its square.
+
+    Args:
+        target: values of an output. `[rows]`
+        equation: its equation.
+        inputs: rows of the block's inputs. `[rows, features]`
+    """
+    with np.errstate(all="ignore"):
+        values = np.broadcast_to(equation(inputs), len(inputs))
+        if np.ptp(target) <= _CONSTANT * np.abs(target).max():
+            size = float(np.square(target).mean()) or 1.0
+            return float(np.nan_to_num(np.square(values - target).mean() / size, nan=np.inf))
+        return nmse(target, values)

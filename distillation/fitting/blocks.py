@@ -1,0 +1,73 @@
+"""The forms in which a block may be written: each output by itself, or mixtures of few factors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from distillation.fitting.factors import Slopes, factors_of, mixed, rank_of
+from distillation.fitting.outputs import ENOUGH, Front, Table, search_outputs
+from expressions.expression import Expression
+from searches.portfolio import PortfolioSettings
+
+__all__ = ["Form", "forms_of"]
+
+_FEWEST = 3  # outputs that may be mixtures
+_MOST_ALONE = 16  # outputs that are also searched one by one where they are mixtures
+_SHARE_OF_FACTORS = 0.7  # of the time
+
+Form = tuple[list[Front], Table | None]
+"""Fronts of all outputs, and None; or fronts of factors, and the table of the outputs that they are mixed to."""
+
+
+def forms_of(
+    table: Table,
+    settings: PortfolioSettings,
+    slopes: Slopes,
+    *,
+    seconds: float,
+    seed: int,
+    workers: int,
+) -> list[Form]:
+    """Search a block in one form or in both.
+
+    Args:
+        table: rows of the block.
+        settings: settings of a search; its budget is replaced.
+        slopes: derivatives of mixtures of its outputs.
+        seconds: budget by the clock.
+        seed: random seed.
+        workers: number of processes.
+    """
+    ends = time.perf_counter() + seconds
+    count = table.outputs.shape[1]
+    rank = rank_of(table.outputs) if count >= _FEWEST else count
+    forms: list[Form] = []
+    seeds: list[Expression] = []
+    if rank < count:
+        share = 1.0 if count > _MOST_ALONE else _SHARE_OF_FACTORS
+        mixture = factors_of(table, rank, slopes, seed=seed)
+        fronts = search_outputs(
+            mixture.table,
+            settings,
+            seconds=share * (ends - time.perf_counter()),
+            seed=seed,
+            workers=workers,
+        )
+        forms.append((fronts, table))
+        seeds = _seeds(fronts, table)
+    if not forms or (count <= _MOST_ALONE and max(front.best.error for front in forms[0][0]) > ENOUGH):
+        left = max(ends - time.perf_counter(), 0.0)
+        forms.append(
+            (search_outputs(table, settings, seconds=left, seed=seed, workers=workers, seeds=seeds), None)
+        )
+    return forms
+
+
+def _seeds(fronts: Sequence[Front], table: Table) -> list[Expression]:
+    """Equations of the factors, and of the outputs as mixtures of the most accurate ones."""
+    best = [front.best.expression for front in fronts]
+    with np.errstate(all="ignore"):
+        return [*mixed(best, table).outputs(), *best]
