@@ -7,6 +7,7 @@ before the clock starts: the map of equations, and the process that SymPy runs i
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from expressions.simplest_form import simplify
+from searches.portfolio import MAP_SECONDS
 from searches.search_result import SearchResult
 
 __all__ = ["OWN_SEARCHES", "Search", "prepare"]
@@ -75,11 +77,11 @@ class Search:
         return {"seed": self.seed, "validation": self.validation}
 
 
-def prepare(method: str, weights: str = "pretrained") -> None:
-    """Import what a search needs, start SymPy's process, and load the map where the search uses one."""
+def prepare(method: str, weights: str = "pretrained", seconds: float = math.inf) -> None:
+    """Import what a search of so many seconds needs, start SymPy's process, and load the map where it is used."""
     simplify(Expression.variable(0), seconds=_START_SECONDS)  # an answer: its process has imported SymPy
     importlib.import_module(OWN_SEARCHES[method][0])
-    if method in ("auto", "explain", "map"):
+    if method in ("explain", "map") or (method == "auto" and seconds >= MAP_SECONDS):
         _map(weights)
 
 
@@ -95,7 +97,7 @@ def _auto(search: Search) -> SearchResult:
     from searches.portfolio import search as run
 
     settings = PortfolioSettings(seconds=search.seconds, **search._named())
-    known = _map(search.weights)
+    known = _map(search.weights) if search.seconds >= MAP_SECONDS else None
     return run(*search.train, settings, latent_map=known, on_progress=search._progress, **search._given())
 
 

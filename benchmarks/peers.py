@@ -105,7 +105,7 @@ def fit(method: str, data: Data, settings: Settings, seed: int) -> Fitted:
     if module:
         importlib.import_module(module)
     if method in OWN_SEARCHES:
-        prepare(method, str(settings.get("weights", "pretrained")))
+        prepare(method, str(settings.get("weights", "pretrained")), float(settings.get("seconds", math.inf)))
     wall, cpu = time.perf_counter(), time.process_time()
     found = function(data, settings, seed)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -228,18 +228,11 @@ def _monomial(weight: float, powers: Sequence[int]) -> Expression:
 # --- pyoperon -----------------------------------------------------------------------------------------------
 
 
-def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
-    """NSGA-II on (R2, length) with Levenberg-Marquardt on every individual, one thread.
-
-    Unless `pyoperon_selection` says otherwise, the model is the shortest of those whose mean squared error on the
-    training rows is within rounding of the lowest: the default, minimum description length, drops exact models on
-    clean data.
-    """
+def pyoperon_regressor(settings: Settings, seed: int) -> Any:
+    """NSGA-II on (R2, length) with Levenberg-Marquardt on every individual, one thread; see `fit` for settings."""
     from pyoperon.sklearn import SymbolicRegressor
 
-    criterion = str(settings.get("pyoperon_selection", "mean_squared_error"))
-
-    regressor = SymbolicRegressor(
+    return SymbolicRegressor(
         allowed_symbols=f"{settings.get('operators', PYOPERON_OPERATORS)},constant,variable",
         objectives=["r2", "length"],
         optimizer="lm",
@@ -250,29 +243,53 @@ def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
         max_evaluations=1_000_000_000,
         max_time=math.ceil(float(settings["seconds"])),
         epsilon=1e-12,
-        model_selection_criterion=criterion,
+        model_selection_criterion=str(settings.get("pyoperon_selection", "mean_squared_error")),
         n_threads=1,
         random_state=seed,
     )
+
+
+def _pyoperon(data: Data, settings: Settings, seed: int) -> _Found:
+    """pyoperon's front.
+
+    Unless `pyoperon_selection` says otherwise, the model is the shortest of those whose mean squared error on the
+    training rows is within rounding of the lowest: the default, minimum description length, drops exact models on
+    clean data.
+    """
+    criterion = str(settings.get("pyoperon_selection", "mean_squared_error"))
+    regressor = pyoperon_regressor(settings, seed)
     regressor.fit(np.asfortranarray(data.inputs, dtype=np.float32), data.target.astype(np.float32))
     variables = list(regressor.variables_)
     front: list[Expression] = []
-    errors: list[float] = []
     criteria: list[float] = []
     for entry in regressor.pareto_front_:
         expression = from_pyoperon(entry["tree"], variables)
-        with np.errstate(all="ignore"):
-            error = float(np.mean((expression(data.inputs) - data.target) ** 2))
-        if math.isfinite(error):
+        if math.isfinite(_mean_squared_error(expression, data)):
             front.append(expression)
-            errors.append(error)
             criteria.append(float(entry[criterion]))
     if criterion != "mean_squared_error":
         return _Found([(e, e) for e in front], int(np.nanargmin(criteria)))
-    # Below float32's resolution of the target, errors are rounding and length decides.
-    tolerance = max(1.001 * min(errors), (1e-6 * float(np.std(data.target))) ** 2)
-    best = [k for k, error in enumerate(errors) if error <= tolerance]
-    return _Found([(e, e) for e in front], min(best, key=lambda k: len(front[k])))
+    best = most_accurate(front, data)
+    assert best is not None  # a constant is always among them
+    return _Found([(e, e) for e in front], best)
+
+
+def most_accurate(front: Sequence[Expression], data: Data) -> int | None:
+    """Number of the shortest equation whose error on the training rows is within rounding of the lowest.
+
+    Below float32's resolution of the target, errors are rounding and length decides. None where none is finite.
+    """
+    errors = [_mean_squared_error(expression, data) for expression in front]
+    finite = [error for error in errors if math.isfinite(error)]
+    if not finite:
+        return None
+    tolerance = max(1.001 * min(finite), (1e-6 * float(np.std(data.target))) ** 2)
+    return min((k for k, error in enumerate(errors) if error <= tolerance), key=lambda k: len(front[k]))
+
+
+def _mean_squared_error(expression: Expression, data: Data) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.mean((expression(data.inputs) - data.target) ** 2))
 
 
 def to_pyoperon(expression: Expression, variables: Sequence[int]) -> Any:
@@ -326,13 +343,13 @@ def from_pyoperon(tree: Any, variables: Sequence[int]) -> Expression:
 # --- gplearn ------------------------------------------------------------------------------------------------
 
 
-def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
-    """gplearn's defaults over `GPLEARN_FUNCTIONS`, generations added one by one until the time is up."""
+def gplearn_regressor(data: Data, settings: Settings, seed: int) -> Any:
+    """gplearn's defaults over `GPLEARN_FUNCTIONS`, which each call of `fit` takes on by one generation."""
     from gplearn.genetic import SymbolicRegressor
 
     wanted = str(settings.get("operators", ",".join(GPLEARN_FUNCTIONS))).split(",")
     functions = tuple(name for name in GPLEARN_FUNCTIONS if name in wanted)
-    regressor = SymbolicRegressor(
+    return SymbolicRegressor(
         population_size=1000,
         generations=1,
         function_set=functions,
@@ -349,6 +366,11 @@ def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
         n_jobs=1,
         random_state=seed,
     )
+
+
+def _gplearn(data: Data, settings: Settings, seed: int) -> _Found:
+    """gplearn, generations added one by one until the time is up."""
+    regressor = gplearn_regressor(data, settings, seed)
     started = time.process_time()
     best: dict[int, Any] = {}
     while True:

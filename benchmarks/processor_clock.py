@@ -7,13 +7,16 @@ while others have the processor.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import pkgutil
 import sys
 import time
+from pathlib import Path
 from types import ModuleType
 
-__all__ = ["ProcessorClock", "count_processor_seconds"]
+__all__ = ["ProcessorClock", "count_processor_seconds", "helpers_seconds"]
 
 _PACKAGES = ("searches", "distillation", "rediscover")
 
@@ -51,3 +54,29 @@ def count_processor_seconds() -> None:
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] in _PACKAGES and getattr(module, "time", None) is time:
             setattr(module, "time", clock)  # noqa: B010  # mypy knows no such attribute of a module
+
+
+def helpers_seconds() -> float:
+    """Processor seconds of all processes that this one has started, such as SymPy's; 0 where there is no `/proc`.
+
+    Those that have ended count where somebody has waited for them.
+    """
+    ended = os.times()
+    return ended.children_user + ended.children_system + sum(map(_seconds_of, _started_by(os.getpid())))
+
+
+def _started_by(process: int) -> list[int]:
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            children += map(int, (thread / "children").read_text().split())
+    return children
+
+
+def _seconds_of(process: int) -> float:
+    """Processor seconds of a process that runs, and of those that it has started."""
+    own = 0.0
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # its own, and of those it has waited for
+    return own + sum(map(_seconds_of, _started_by(process)))

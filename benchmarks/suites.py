@@ -31,6 +31,7 @@ SUITES = {
     "families": "benchmarks.families",
     "generated": "benchmarks.generated",
     "kinds": "benchmarks.kinds",
+    "curve": "benchmarks.curve",
     "trust": "benchmarks.trust",
     "coverage": "benchmarks.coverage",
     "blackbox": "benchmarks.blackbox",

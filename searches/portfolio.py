@@ -42,10 +42,13 @@ from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
 
-__all__ = ["METHODS", "PortfolioSettings", "Progress", "search"]
+__all__ = ["MAP_SECONDS", "METHODS", "PortfolioSettings", "Progress", "search"]
+
+MAP_SECONDS = 12.0
+"""Budget below which loading a map would take too much of it, so that all methods together leave it out."""
 
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
-_SHORTEST_FINISH = 0.3
+_SHORTEST_FINISH, _SHORTEST_SHARE = 0.3, 0.3  # seconds at least, or this share of a budget that is shorter
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _STOCK_SHARE = 0.05  # of the time spent so far, for what would be picked now
 _FIRST_STOCK = (
@@ -53,7 +56,6 @@ _FIRST_STOCK = (
 )  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
-_MAP_SECONDS = 12.0  # budget below which loading a map would take too much of it
 _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
 _PAUSE = 0.02  # seconds between two looks at the others, where this process has nothing to do
@@ -174,7 +176,7 @@ class _Run:
 
     def _methods(self, has_map: bool) -> list[str]:
         settings = self.settings
-        if settings.seconds is not None and settings.seconds < _MAP_SECONDS and settings.methods != ("map",):
+        if settings.seconds is not None and settings.seconds < MAP_SECONDS and settings.methods != ("map",):
             has_map = False
         methods = possible_methods(settings.methods, settings.operators, has_map)
         if (
@@ -379,7 +381,9 @@ class _Run:
         """Time that is kept for the end."""
         if self.settings.seconds is None:
             return math.inf
-        refining = min(_LONGEST_FINISH, max(_SHORTEST_FINISH, _FINISH_SHARE * self.settings.seconds))
+        seconds = self.settings.seconds
+        shortest = min(_SHORTEST_FINISH, _SHORTEST_SHARE * seconds)
+        refining = min(_LONGEST_FINISH, max(shortest, _FINISH_SHARE * seconds))
         return refining + self.data.whole.scoring_seconds
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:

@@ -225,3 +225,12 @@ def test_texts_of_numbers_are_compared_by_length() -> None:
     values = np.array([1.0, -1.0, 2.5, 500.0, 0.37, 12.0, 1 / 3])
     assert text_lengths(values, np.zeros(7)).tolist()[:6] == [0, 0, 2, 3, 3, 2]
     assert text_lengths(values, np.zeros(7))[6] > 10
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_of_few_rows_a_law_has_no_terms_of_rounding(seed: int) -> None:
+    """31 rows of 4 columns, fewer than the monomials up to the law's degree: it is chosen among them."""
+    inputs = rows(-2.0, 1.0, 4, seed, 31)
+    truth = parse("x0*x3*(2.17*x1 - 1.237*x0 - 1.7*x2**2)")
+    [found] = find(inputs, truth(inputs), DEFAULT_OPERATORS)
+    assert sorted(np.abs(found.constants)) == [1.237, 1.7, 2.17]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import numpy as np
 
 from expressions.canonical_form import canonical
 from expressions.expression import Expression
+from expressions.operators import TOKEN
 from searches.common.chosen_rows import evenly_spread
 from searches.common.shifted_columns import ShiftedColumns
-from searches.direct.kinds import KINDS
+from searches.direct.kinds import CHEAP_KINDS, KINDS
 from searches.direct.recentring import level_place, with_distances
 from searches.links.stepwise import EXACT
 from searches.links.sums import linked_sums
@@ -23,6 +24,8 @@ __all__ = ["direct_equations", "equations_of_far_columns", "first_equations"]
 _OF_FAR_COLUMNS = 10  # equations
 _LONG = 9  # tokens beyond which an exact equation is also looked for about the middle of its symmetry
 _SHORT = 15  # tokens up to which an exact equation is taken without a look for a shorter one
+_EXPANDED = 24  # tokens of an exact quotient that may be a shorter composition, multiplied out
+_LOOK_SECONDS = 0.5  # for a shorter equation among sums, where an exact one is known and time is short at all
 
 
 def first_equations(
@@ -41,8 +44,11 @@ def first_equations(
         return []
     ends = math.inf if seconds is None else time.perf_counter() + seconds
     found = direct_equations(inputs, target, operators, ends)
-    if not any(error <= EXACT and len(equation) <= _SHORT for equation, error in found.items()):
-        left = None if seconds is None else max(0.0, ends - time.perf_counter())
+    law = _shortest_exact(found)
+    left = None if seconds is None else max(0.0, ends - time.perf_counter())
+    if left is not None and law is not None:
+        left = _LOOK_SECONDS if left > _LOOK_SECONDS else 0.0
+    if law is None or (len(law) > _SHORT and left != 0.0):
         shift = ShiftedColumns.of(inputs)
         plain = shift.shifted(inputs) if shift else inputs
         for equation in map(shift.restored, linked_sums(plain, target, operators, most, left)):
@@ -67,7 +73,7 @@ def direct_equations(
         return _found_by_kinds(inputs, target, operators, ends)
     shifted = _found_by_kinds(shift.shifted(inputs), target, operators, ends)
     found = {shift.restored(equation): error for equation, error in shifted.items()}
-    if not any(error <= EXACT for error in found.values()):  # a law of the column's own numbers, as of kelvins
+    if _shortest_exact(found) is None:  # a law of the column's own numbers, as of kelvins
         found |= _found_by_kinds(inputs, target, operators, ends)
     return found
 
@@ -77,8 +83,7 @@ def _found_by_kinds(
 ) -> dict[Expression, float]:
     """The same of the columns as they are, however far from 0; an exact law also about its middle."""
     found = _found_once(inputs, target, operators, ends)
-    exact = [equation for equation, error in found.items() if error <= EXACT]
-    law = shortest = min(exact, key=len, default=Expression.constant(0.0))
+    law = shortest = _shortest_exact(found) or Expression.constant(0.0)
     moved, places = inputs, dict[int, float]()
     for variable in shortest.variables:
         if len(law) <= _LONG or time.perf_counter() > ends:
@@ -103,19 +108,38 @@ def _found_by_kinds(
 def _found_once(
     inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
 ) -> dict[Expression, float]:
+    """The same without a look about the middle: kind after kind, until one has found a short exact law."""
     found: dict[Expression, float] = {}
     with np.errstate(all="ignore"):  # what is not finite on a row is left out
-        for find in KINDS.values():
+        for name, find in KINDS.items():
             if time.perf_counter() > ends:
                 break
-            with suppress(np.linalg.LinAlgError, ArithmeticError):  # numbers beyond what a kind can compute with
+            if not _may_be_shorter(name, _shortest_exact(found)):
+                continue
+            with suppress(np.linalg.LinAlgError):  # what LAPACK cannot decompose
                 for equation in find(inputs, target, operators, ends):
                     error = _error(equation, inputs, target)
                     if math.isfinite(error):
                         found[equation] = error
-            if any(error <= EXACT for error in found.values()):  # a law of one kind is none of another
-                break
     return found
+
+
+def _may_be_shorter(kind: str, law: Expression | None) -> bool:
+    """Whether a kind is worth a look, given the exact law that another kind has found.
+
+    A law of one kind is mostly none of another, but sqrt(p)/q is found as a square, with everything multiplied
+    out, and a product as a sum.
+    """
+    if law is None:
+        return True
+    if len(law) <= _SHORT:
+        return False
+    expanded = len(law) > _EXPANDED and any(TOKEN[name] in law.tokens for name in ("div", "inv"))
+    return kind in CHEAP_KINDS or (kind == "compositions" and expanded)
+
+
+def _shortest_exact(found: Mapping[Expression, float]) -> Expression | None:
+    return min((equation for equation, error in found.items() if error <= EXACT), key=len, default=None)
 
 
 def equations_of_far_columns(

@@ -22,7 +22,7 @@ from searches.direct import (
     waves,
 )
 
-__all__ = ["KINDS", "Find"]
+__all__ = ["CHEAP_KINDS", "KINDS", "Find"]
 
 Find = Callable[[np.ndarray, np.ndarray, Collection[str], float], Iterable[Expression]]
 """Function of inputs `[rows, variables]`, target `[rows]`, names of the operators that may occur, and the time
@@ -40,3 +40,6 @@ KINDS: dict[str, Find] = {
     "compositions": compositions.find,
 }
 """Name of a kind -> its function, in the order in which they are tried."""
+
+CHEAP_KINDS = ("polynomials", "rationals", "power_laws", "heavy_tails", "quadratics")
+"""Kinds that take so little that they are also looked for where another has found an exact law of many tokens."""

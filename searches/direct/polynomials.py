@@ -213,8 +213,15 @@ class _Table:
         if not _SMALL < lowest < _NOISY:
             return
         candidates = monomials(len(self.variables), self._highest_degree(_NOISY_CANDIDATES))
+        products = power_products(self.inputs, candidates)
         allowed = (_LIKE_ALL * lowest * float(values.std())) ** 2
-        for columns, factors in noisy_sums(power_products(self.inputs, candidates), values, allowed):
+        for columns, factors in noisy_sums(products, values, allowed):
+            left = float(np.linalg.norm(products[:, columns] @ factors - values))
+            if left <= _SMALL * float(np.linalg.norm(values - values.mean())):  # few rows, and no noise: no dust
+                law = self.law(values, candidates[columns], math.inf)
+                if law is not None:
+                    yield law
+                    return
             yield self._expression(candidates[columns], factors)
 
     def _expression(self, support: np.ndarray, coefficients: np.ndarray) -> Expression:
