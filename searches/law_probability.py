@@ -59,6 +59,16 @@ class LawProbability:
     competitors: tuple[Competitor, ...] = ()
     measurement: DecidingMeasurement | None = None
 
+    @property
+    def number(self) -> str:
+        """The probability with two digits."""
+        return f"{self.probability:.2f}"
+
+    @property
+    def sentence(self) -> str:
+        """The probability and its word in a sentence."""
+        return f"Probability that this is the law: {self.number} ({self.word})."
+
 
 def word_of(probability: float) -> str:
     """The word for a probability."""

@@ -80,18 +80,24 @@ FRONT = ("4.9", "2.6*x0", "1.5*x0 + 1.1*x1")
 
 def test_a_plain_law_stands_alone() -> None:
     found = facts(rows_of("1.5*x0 + x1", 200, 0.1), *FRONT)
-    assert found["gap"] > math.log1p(20.0)
     assert found["lead"] > 3.0
-    assert found["rivals"] == 0.0
+    assert found["gain"] > math.log1p(100.0)
     assert found["exact"] == 0.0
     assert found["misfit"] > -2.0
-    assert found["rows_a_constant"] == pytest.approx(math.log(200 / 3))
+    assert found["constants"] == pytest.approx(math.log(3))
+    assert (found["functions"], found["variables"]) == (0.0, 2.0)
+
+
+def test_functions_are_counted_once_and_powers_are_none_but_broken_ones() -> None:
+    rows = rows_of("1.5*x0 + x1", 30, 0.1)
+    for text, count in (("sin(x0) + sin(x1) + 2.1", 1.0), ("x0**2/x1 - x0**3", 0.0), ("x0**1.3 + exp(x1)", 2.0)):
+        assert facts(rows, text)["functions"] == count
 
 
 def test_what_the_data_do_not_tell_apart_has_rivals() -> None:
     found = facts(rows_of("1.5*x0 + x1", 12, 2.5), *FRONT, place=1)
-    assert found["gap"] < math.log1p(3.0)
-    assert found["rivals"] > 0.0
+    assert found["lead"] < 2.0
+    assert found["gain"] < math.log1p(10.0)
 
 
 def test_an_exact_equation_has_no_residuals_to_look_at() -> None:
@@ -227,7 +233,7 @@ def test_the_calibration_is_data_with_its_origin() -> None:
     features = np.full((1, len(FEATURES)), 1e6)  # far from every table of the calibration
     assert 0.01 <= shipped.probabilities(features)[0] <= 0.99
     plain = json.loads(shipped.text())
-    for changes in ({"features": ["gap"]}, {"means": [0.0]}, {"intercept": 1e9}, {"format": "another"}):
+    for changes in ({"features": ["lead"]}, {"means": [0.0]}, {"intercept": 1e9}, {"format": "another"}):
         with pytest.raises(FormatError):
             read_calibration(json.dumps(plain | changes))
 
@@ -370,6 +376,7 @@ def test_an_estimator_tells_it_and_keeps_it(tmp_path: Path) -> None:
     told = model.trust_
     assert isinstance(told, LawProbability)
     assert told.word == CERTAIN
+    assert f"{told.probability:.2f} ({CERTAIN})" in model._html_repr()
     table = model.equations_
     assert table.trust[table.picked].tolist() == [CERTAIN]
     assert table.probability[table.picked].tolist() == [told.probability]

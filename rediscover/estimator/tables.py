@@ -120,8 +120,10 @@ def _formulas(fit: TargetFit, names: Sequence[str]) -> str:
         for place, (candidate, shown) in enumerate(zip(fit.candidates, fit.shown, strict=True))
     )
     formula: Any = mathml(fit.shown[fit.chosen], names, target=fit.name, digits=6)
+    trusted = "" if fit.trust is None else f"<div>{escape(fit.trust.sentence)}</div>"
     return (
-        f"<div>{formula}</div><details><summary>{len(fit.candidates)} equations of {escape(fit.name)}</summary>"
+        f"<div>{formula}</div>{trusted}"
+        f"<details><summary>{len(fit.candidates)} equations of {escape(fit.name)}</summary>"
         f"<table><thead><tr><th></th><th>complexity</th><th>R²</th><th>equation</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></details>"
     )

@@ -13,7 +13,6 @@ from expressions.printing import latex_name
 from reports.discovery_parts.intervals import MEANING, resolved_numbers
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
-from reports.discovery_parts.trust_words import probability_sentence, probability_text
 from searches.pareto_front import Candidate
 
 __all__ = ["equation_module", "equation_tex", "front_csv"]
@@ -72,7 +71,7 @@ def _trust_cells(discovery: Discovery, candidate: Candidate) -> dict[str, str]:
     if discovery.trust is None:
         return {}
     if candidate == discovery.chosen:
-        return {"probability": probability_text(discovery.trust), "trust": discovery.trust.word}
+        return {"probability": discovery.trust.number, "trust": discovery.trust.word}
     behind = [each.nats for each in discovery.trust.competitors if each.candidate == candidate]
     return {"behind": f"{behind[0]:.2f}"} if behind else {}
 
@@ -98,7 +97,7 @@ def equation_module(discovery: Discovery, shown: ShownEquations) -> str:
         f"{discovery.target_name} = {shown.of(chosen).infix(discovery.names)}",
         "",
         f"Target: {discovery.target!r} of {discovery.source}. {' and '.join(facts)}.",
-        *([] if discovery.trust is None else [probability_sentence(discovery.trust)]),
+        *([] if discovery.trust is None else [discovery.trust.sentence]),
         *(["Columns:", *renamed] if renamed else []),
         "Constants below have all of their digits.",
     ]

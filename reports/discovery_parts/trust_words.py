@@ -8,7 +8,7 @@ from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations
 from searches.law_probability import LawProbability
 
-__all__ = ["TrustWords", "probability_sentence", "probability_text", "trust_words"]
+__all__ = ["TrustWords", "trust_words"]
 
 _DIGITS = 3
 
@@ -43,20 +43,10 @@ def trust_words(discovery: Discovery, shown: ShownEquations) -> TrustWords | Non
         for each in trust.competitors
     )
     return TrustWords(
-        probability_sentence(trust),
+        trust.sentence,
         competitors,
         _measurement(discovery, trust),
     )
-
-
-def probability_sentence(trust: LawProbability) -> str:
-    """The probability and its word in a sentence."""
-    return f"Probability that this is the law: {probability_text(trust)} ({trust.word})."
-
-
-def probability_text(trust: LawProbability) -> str:
-    """The probability with two digits."""
-    return f"{trust.probability:.2f}"
 
 
 def _behind(nats: float) -> str:

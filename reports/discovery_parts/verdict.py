@@ -25,8 +25,8 @@ def verdict(discovery: Discovery) -> str:
     trust = discovery.trust
     if trust is not None and trust.word in (ONE_OF_SEVERAL, FIT) and is_straight_line(chosen.expression):
         sentences.append(
-            f"No formula of {discovery.target_name} is better than a straight line by more than noise explains: "
-            "whether it bends, more rows or other ranges may tell."
+            f"No formula of {discovery.target_name} that was found is better than a straight line by more than "
+            "the noise explains: whether it bends, more rows or other ranges may tell."
         )
     if chosen.exact:
         sentences.append("The formula fits every row to the digits in which the table is written.")

@@ -6,29 +6,30 @@ import math
 
 import numpy as np
 
+from expressions.expression import Expression
+from expressions.operators import FIRST_VARIABLE, by_token
 from searches.trust.misfit import along_inputs, among_neighbours, beyond_errors
 from searches.trust.rivalry import Rivalry
 
 __all__ = ["FEATURES", "NEAR", "features_of"]
 
-FEATURES = ("gap", "lead", "rivals", "gain", "size", "constants", "rows_a_constant", "error", "exact", "misfit")
+FEATURES = ("lead", "gain", "functions", "variables", "constants", "error", "exact", "misfit")
 """Names of the features, in their order.
 
-gap: nats by which the next structure's description is longer, on a logarithmic scale.
-lead: that gap over its standard error.
-rivals: logarithm of the number of structures, this one included, of less than three nats more.
+lead: nats by which the next structure's description is longer, over the standard error of that difference.
 gain: nats that the equation saves against the mean, what it costs deducted, on a logarithmic scale.
-size: logarithm of the number of nodes.
+functions: number of different operators beyond those of polynomials and rational functions: what is put together
+from many of them is a curve rather than a law.
+variables: number of variables in the equation: of one variable, many a curve is like another.
 constants: logarithm of one more than their number.
-rows_a_constant: logarithm of the rows over one more than the constants.
 error: logarithm of the squared error over the target's variance, not below the rounding of the data.
 exact: 1 where nothing but the rounding of the data is left, else 0.
 misfit: logarithm of the least probability that errors alone leave such residuals.
 """
 NEAR = 3.0
 """Nats within which a structure is as good: odds of twenty to one."""
-_FAR = 50.0  # nats beyond which more says nothing
-_LEAD_FAR = 8.0  # standard errors
+_FUNCTION = by_token(False, lambda row: row.family not in ("polynomial", "rational"))
+_FAR = 8.0  # standard errors beyond which more says nothing
 _LEAST_P = 1e-10
 
 
@@ -38,22 +39,24 @@ def features_of(rivalry: Rivalry) -> np.ndarray:
     Args:
         rivalry: picked equation, and the others of its front.
     """
-    chosen, rows = rivalry.chosen, len(rivalry.residuals)
-    gaps = np.clip(rivalry.gaps, -_FAR, _FAR)
-    constants = len(chosen.expression.constants)
+    chosen = rivalry.chosen
     found = {
-        "gap": _signed_log(float(gaps.min(initial=_FAR))),
         "lead": _lead(rivalry),
-        "rivals": math.log1p(int(np.count_nonzero(gaps < NEAR))),
         "gain": _signed_log(-float(rivalry.lengths[0])),
-        "size": math.log(chosen.complexity),
-        "constants": math.log1p(constants),
-        "rows_a_constant": math.log(rows / (1 + constants)),
+        "functions": float(_functions(chosen.expression)),
+        "variables": float(len(chosen.expression.variables)),
+        "constants": math.log1p(len(chosen.expression.constants)),
         "error": math.log10(rivalry.error()),
         "exact": float(chosen.exact),
         "misfit": math.log10(max(_misfit(rivalry), _LEAST_P)),
     }
     return np.array([found[name] for name in FEATURES])
+
+
+def _functions(expression: Expression) -> int:
+    """Number of different operators that no polynomial or rational function has."""
+    tokens = set(expression.tokens.tolist())
+    return sum(1 for token in tokens if token < FIRST_VARIABLE and _FUNCTION[token])
 
 
 def _signed_log(nats: float) -> float:
@@ -66,7 +69,7 @@ def _lead(rivalry: Rivalry) -> float:
     The variance of the difference of two log likelihoods is that of its part of each row (Q. Vuong, Likelihood
     ratio tests for model selection, Econometrica 1989).
     """
-    rows, least = len(rivalry.residuals), _LEAD_FAR
+    rows, least = len(rivalry.residuals), _FAR
     weights = rivalry.weights / rivalry.weights.mean()
     own = weights * rivalry.squares[0] / rivalry.error()
     for place, gap in enumerate(rivalry.gaps.tolist(), 1):
@@ -75,7 +78,7 @@ def _lead(rivalry: Rivalry) -> float:
             error = math.sqrt(rows) * float(parts.std())
         if math.isfinite(error):
             least = min(least, gap / max(error, 1.0))
-    return max(least, -_LEAD_FAR)
+    return max(least, -_FAR)
 
 
 def _misfit(rivalry: Rivalry) -> float:
