@@ -68,12 +68,14 @@ class Facts:
         right: whether each pick is the law; a constant never is. `[tables]` bool
         constant: whether each pick has no variables. `[tables]` bool
         clean: whether the table has no noise. `[tables]` bool
+        seconds: budget of each search. `[tables]`
     """
 
     features: np.ndarray
     right: np.ndarray
     constant: np.ndarray
     clean: np.ndarray
+    seconds: np.ndarray
 
     @classmethod
     def of(cls, ledgers: Sequence[Path]) -> Facts:
@@ -84,9 +86,11 @@ class Facts:
                 table = noisy_table(record.cell.problem, ledger.parent / "trust")
                 features, entry = facts_of_pick(record.result, table)
                 constant = not candidate_of(entry).expression.variables
-                rows.append((features, is_law(entry) and not constant, constant, table.noise == 0.0))
-        features, right, constant, clean = zip(*rows, strict=True)
-        return cls(np.array(features), *(np.array(each, dtype=bool) for each in (right, constant, clean)))
+                right = is_law(entry) and not constant
+                seconds = float(record.cell.settings["seconds"])
+                rows.append((features, right, constant, table.noise == 0.0, seconds))
+        features, right, constant, clean, seconds = (np.array(each) for each in zip(*rows, strict=True))
+        return cls(features, right.astype(bool), constant.astype(bool), clean.astype(bool), seconds)
 
 
 def is_law(entry: Mapping[str, Any]) -> bool:
@@ -204,11 +208,13 @@ class Forecasts:
         probabilities: forecasts. `[tables]`
         right: whether each pick is the law. `[tables]` bool
         clean: whether the table has no noise. `[tables]` bool
+        seconds: budget of each search. `[tables]`
     """
 
     probabilities: np.ndarray
     right: np.ndarray
     clean: np.ndarray
+    seconds: np.ndarray
 
     def figures(self) -> dict[str, float]:
         """Calibration error, Brier score, and what is said of how many tables, by name."""
@@ -232,22 +238,26 @@ class Forecasts:
             [f"{each.forecast:.2f}", str(each.count), f"{each.observed:.2f}"]
             for each in reliability(self.probabilities, self.right)
         ]
-        words = []
-        for word in WORDS:
-            which = np.array([word_of(each) == word for each in self.probabilities.tolist()])
-            if which.any():
-                mean, observed = float(self.probabilities[which].mean()), float(self.right[which].mean())
-                words.append([word, str(which.sum()), f"{mean:.2f}", f"{observed:.2f}"])
+        said_of = np.array([word_of(each) for each in self.probabilities.tolist()])
+        words = [[word, *self._of(said_of == word)] for word in WORDS if (said_of == word).any()]
+        budgets = [[f"{each:g}", *self._of(self.seconds == each)] for each in np.unique(self.seconds).tolist()]
         return [
             Grid("Reliability", ["forecast", "tables", "laws"], bins),
-            Grid("Words", ["word", "tables", "forecast", "laws"], words),
+            Grid("Words", ["word", "tables", "forecast", "laws", "Brier score"], words),
+            Grid("Budgets", ["seconds", "tables", "forecast", "laws", "Brier score"], budgets),
         ]
+
+    def _of(self, which: np.ndarray) -> list[str]:
+        """Number of some forecasts, their mean, the share of laws, and the Brier score."""
+        probabilities, right = self.probabilities[which], self.right[which]
+        numbers = (float(probabilities.mean()), float(right.mean()), brier_score(probabilities, right))
+        return [str(which.sum()), *(f"{number:.2f}" for number in numbers)]
 
 
 def forecasts_of(calibration: Calibration, facts: Facts) -> Forecasts:
     """What a calibration says of picks."""
     probabilities = np.where(facts.constant, 0.0, calibration.probabilities(facts.features))
-    return Forecasts(probabilities, facts.right, facts.clean)
+    return Forecasts(probabilities, facts.right, facts.clean, facts.seconds)
 
 
 # --- the command ----------------------------------------------------------------------------------------------
@@ -299,7 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _new(ledgers: Sequence[Path]) -> Calibration:
     facts = Facts.of(ledgers)
     varied = ~facts.constant  # of the others, nothing is asked
-    origin = {"fitted, tables": float(varied.sum()), "fitted, laws": float(facts.right.sum())}
+    origin: dict[str, str | float] = {
+        "fitted, tables": float(varied.sum()),
+        "fitted, laws": float(facts.right.sum()),
+        "fitted, seconds of a search": ", ".join(f"{each:g}" for each in np.unique(facts.seconds).tolist()),
+    }
     return fitted(facts.features[varied], facts.right[varied], origin)
 
 

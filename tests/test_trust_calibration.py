@@ -81,7 +81,7 @@ def test_a_constant_is_no_law_and_is_not_asked_about(tmp_path: Path) -> None:
     for seed, equation in enumerate((parse("1.5"), table.law.truth)):
         assert equation is not None
         result, _ = result_of(table, equation)
-        ledger.add(Record(Cell("trust", "auto", table.name, seed), OK, result))
+        ledger.add(Record(Cell("trust", "auto", table.name, seed, {"seconds": 2.0}), OK, result))
     facts = Facts.of([ledger.path])
     assert facts.constant.tolist() == [True, False]
     assert facts.right.tolist() == [False, True]
@@ -122,7 +122,7 @@ def test_the_command_fits_judges_and_writes(
 ) -> None:
     def facts(ledgers: list[Path]) -> Facts:
         features, right = drawn(400, len(ledgers))
-        return Facts(features, right, np.zeros(400, dtype=bool), np.arange(400) % 4 == 0)
+        return Facts(features, right, np.zeros(400, dtype=bool), np.arange(400) % 4 == 0, np.full(400, 3.0))
 
     monkeypatch.setattr(Facts, "of", facts)
     written = tmp_path / "calibration.json"
@@ -132,6 +132,7 @@ def test_the_command_fits_judges_and_writes(
     assert "without noise: share certain" in told
     found = read_calibration(written.read_bytes())
     assert found.origin["fitted, tables"] == 400
+    assert found.origin["fitted, seconds of a search"] == "3"
     assert found.origin["judged, all: tables"] == 400
     assert "fit.jsonl --judge judge.jsonl" in str(found.origin["command"])
     trust_calibration.main(["--keep", "--judge", "judge.jsonl"])
