@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from distillation.blocks.recording import Recording, called, named_blocks, record
 from distillation.blocks.replacing import with_blocks
-from distillation.blocks.slopes import slopes_of
+from distillation.blocks.slopes import rows_function, slopes_of
 from distillation.choosing.greedy import Choice, ChosenBlock, Rivals, choose
 from distillation.choosing.sizes import shared_size
 from distillation.fitting.blocks import forms_of
@@ -25,6 +26,7 @@ from distillation.fitting.factors import mixed
 from distillation.fitting.outputs import Table, error_of
 from distillation.parent.batches import batches_of, on_device
 from distillation.parent.judge import FunctionNetwork, Parent, copied, undisturbed_draws
+from distillation.questions.answers import Answers
 from distillation.report import BlockEquations, DistillationReport, OutputEquation
 from expressions.complexity import complexity
 from expressions.expression import Expression
@@ -38,6 +40,7 @@ __all__ = ["DistillationReport", "distill"]
 
 LEAST_SECONDS = 1.0
 """Shortest budget."""
+_COMPARED, _SAME = 64, 1e-4  # rows of which a block is asked again, and how far it may be off by rounding
 _CHOICE_SHARE = 0.1  # of the time, for the choice between equations
 
 
@@ -109,7 +112,7 @@ def distill(
             for part in (split.search, split.judge)
         )
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
-        rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers)
+        rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
     return _report(network, parent, judging, choice, split.notes, time.perf_counter() - begun)
 
@@ -141,6 +144,7 @@ def _rivals(
     ends: float,
     seed: int,
     workers: int,
+    ask: bool,
 ) -> dict[str, list[Rivals]]:
     """Equations of all blocks: time is shared by their numbers of outputs."""
     found: dict[str, list[Rivals]] = {}
@@ -156,12 +160,25 @@ def _rivals(
             seconds=outputs[name] / sum(left.values()) * (ends - time.perf_counter()),
             seed=seed,
             workers=workers,
+            answers=_answers(blocks[name], recording, parent.device) if ask else None,
         )
         found[name] = [
             Rivals(recording.layout, tuple(fronts), torch.float32, None if whole is None else _mixing(whole))
             for fronts, whole in forms
         ]
     return found
+
+
+def _answers(block: nn.Module, recording: Recording, device: torch.device) -> Answers | None:
+    """What a block says of rows; None where it does not say of single rows what it did in its network."""
+    answers = Answers(rows_function(block, recording.layout), device=device)
+    some = slice(0, _COMPARED)
+    try:
+        again = answers(recording.inputs[some])
+    except Exception:  # of a block that takes more than rows
+        return None
+    size = np.abs(recording.outputs[some]).max()
+    return answers if np.abs(again - recording.outputs[some]).max() <= _SAME * size else None
 
 
 def _mixing(table: Table) -> Callable[[Sequence[Expression]], list[Expression]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from distillation.fitting.factors import Slopes, factors_of, mixed, rank_of
 from distillation.fitting.outputs import ENOUGH, Front, Table, search_outputs
+from distillation.questions.answers import Answers
 from expressions.expression import Expression
 from searches.portfolio import PortfolioSettings
 
@@ -30,6 +31,7 @@ def forms_of(
     seconds: float,
     seed: int,
     workers: int,
+    answers: Answers | None = None,
 ) -> list[Form]:
     """Search a block in one form or in both.
 
@@ -40,6 +42,7 @@ def forms_of(
         seconds: budget by the clock.
         seed: random seed.
         workers: number of processes.
+        answers: what the network says of its outputs; None: it is not asked.
     """
     ends = time.perf_counter() + seconds
     count = table.outputs.shape[1]
@@ -55,13 +58,19 @@ def forms_of(
             seconds=share * (ends - time.perf_counter()),
             seed=seed,
             workers=workers,
+            answers=None if answers is None else mixture.answers(answers),
         )
         forms.append((fronts, table))
         seeds = _seeds(fronts, table)
     if not forms or (count <= _MOST_ALONE and max(front.best.error for front in forms[0][0]) > ENOUGH):
         left = max(ends - time.perf_counter(), 0.0)
         forms.append(
-            (search_outputs(table, settings, seconds=left, seed=seed, workers=workers, seeds=seeds), None)
+            (
+                search_outputs(
+                    table, settings, seconds=left, seed=seed, workers=workers, seeds=seeds, answers=answers
+                ),
+                None,
+            )
         )
     return forms
 

@@ -14,8 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from distillation.fitting.outputs import Table
+from distillation.questions.answers import Answers
 from expressions.expression import Expression
 
 __all__ = ["Factors", "Mixture", "factors_of", "mixed", "rank_of"]
@@ -29,6 +32,7 @@ _LEFT = 1e-8
 _FLAT = 1e-5
 """Share of a mixture's squared slopes, below which it does not depend on the inputs that are left out."""
 _ROWS = 500  # where derivatives are looked at
+_NEW = 0.1  # sine of the angle to what is known, from which on a direction is a factor of its own
 _MOST_SUBSETS = 2_000
 _TINY = 1e-4  # share of an output's spread below which a factor has no part in it
 
@@ -39,11 +43,24 @@ class Mixture:
 
     Attributes:
         table: values of the factors, and the inputs that each depends on.
-        found: number of factors that depend on fewer inputs than there are.
+        weights: weight of every output in every factor. `[outputs, factors]`
     """
 
     table: Table
-    found: int
+    weights: np.ndarray
+
+    def answers(self, network: Answers) -> Answers:
+        """What a network says of the factors.
+
+        Args:
+            network: what it says of its outputs.
+        """
+        function, weights = network.function, self.weights
+
+        def mixed_function(rows: Tensor) -> Tensor:
+            return function(rows).double() @ torch.from_numpy(weights).to(rows.device)
+
+        return Answers(mixed_function, dtype=network.dtype, device=network.device)
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ def factors_of(table: Table, rank: int, slopes: Slopes, *, seed: int) -> Mixture
             table.judge_outputs @ weights,
             tuple(columns),
         ),
-        sum(len(each) < table.inputs.shape[1] for each in columns),
+        weights,
     )
 
 
@@ -150,7 +167,8 @@ def _told_apart(slopes: np.ndarray) -> tuple[np.ndarray, list[tuple[int, ...]]]:
         if chosen.shape[1] == rank:
             break
         others = grams[[each for each in range(features) if each not in subset]].sum(axis=0)
-        for direction in _null_space(others, everything, chosen).T:
+        inside = [place for place, own in enumerate(columns) if set(own) <= set(subset)]
+        for direction in _null_space(others, everything, chosen[:, inside]).T:
             chosen = np.column_stack([chosen, direction])
             columns.append(subset)
     rest = _complement(chosen, rank)
@@ -163,23 +181,26 @@ def _subsets(features: int) -> list[tuple[int, ...]]:
     return list(itertools.islice(itertools.chain.from_iterable(sizes), _MOST_SUBSETS))
 
 
-def _null_space(others: np.ndarray, everything: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Directions without slopes by other inputs that add to those that are chosen. `[mixtures, directions]`"""
+def _null_space(others: np.ndarray, everything: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Directions without slopes by other inputs, uncorrelated with each other. `[mixtures, directions]`
+
+    Args:
+        others: mean products of slopes by the inputs that are left out. `[mixtures, mixtures]`
+        everything: the same by all inputs. `[mixtures, mixtures]`
+        inside: directions that are known to have no slopes by these inputs either. `[mixtures, known]`
+    """
     # Generalised eigenvalues: the share of a mixture's squared slopes that is by other inputs.
     size, turn = np.linalg.eigh(everything)
     root = turn / np.sqrt(np.maximum(size, 1e-12 * size[-1]))
     shares, vectors = np.linalg.eigh(root.T @ others @ root)
     found = root @ vectors[:, shares < _FLAT]
-    added = np.zeros((len(others), 0))
-    for direction in found.T:
-        known = np.column_stack([chosen, added])
-        direction = direction / np.linalg.norm(direction)
-        if known.shape[1]:
-            left = direction - known @ np.linalg.lstsq(known, direction)[0]
-            if np.linalg.norm(left) < 1e-2:
-                continue
-        added = np.column_stack([added, direction])
-    return added
+    if not found.shape[1]:
+        return found
+    # Mixtures have unit variance, so that a right angle is no correlation.
+    space = np.linalg.svd(found, full_matrices=False)[0]
+    known = np.linalg.svd(inside, full_matrices=False)[0]
+    left, sizes, _ = np.linalg.svd(space - known @ (known.T @ space), full_matrices=False)
+    return left[:, sizes > _NEW]
 
 
 def _complement(chosen: np.ndarray, rank: int) -> np.ndarray:

@@ -6,14 +6,19 @@ Outputs that are mixtures of few factors are searched in `distillation.fitting.f
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
+from distillation.choosing.description import described_order
 from distillation.fitting.tidying import NOT_WORSE, tidied
+from distillation.questions.answers import Answers
+from distillation.splitting import SplitSearch
 from expressions.complexity import complexity
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
@@ -33,6 +38,9 @@ _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted 
 _LEAST_SECONDS = 0.2
 _MOST_SEEDS = 40
 _TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter and rounder
+_SPLIT_SHARE = 0.6  # of the time of an output, for searches of the parts into which the network falls
+_PART_SHARE = 0.5  # of the time that is left for parts, for the next one
+_OFFERED = 5  # equations of a part
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ def search_outputs(
     seed: int,
     workers: int = 1,
     seeds: Sequence[Expression] = (),
+    answers: Answers | None = None,
 ) -> list[Front]:
     """Search for equations of all outputs, with one budget for all of them.
 
@@ -105,31 +114,31 @@ def search_outputs(
         seed: random seed.
         workers: number of processes.
         seeds: equations to begin with.
+        answers: what the network says of all outputs at once; None: it is not asked.
     """
     count = table.outputs.shape[1]
     if workers == 1 or count == 1:
-        return _in_turn(table, range(count), settings, seconds, seed, workers, seeds)
+        return _in_turn(table, range(count), settings, seconds, seed, workers, seeds, answers)
     parts = [list(range(first, count, workers)) for first in range(min(workers, count))]
-    jobs = [
-        {
-            "table": table,
-            "places": part,
-            "settings": settings,
-            "seconds": seconds,
-            "seed": seed,
-            "seeds": tuple(seeds),
-        }
-        for part in parts
-    ]
+    given = {"table": table, "settings": settings, "seconds": seconds, "seed": seed, "seeds": tuple(seeds)}
+    jobs = [{**given, "places": part, "pickled": _pickled(answers)} for part in parts]
     found: dict[int, Front] = {}
     for part, fronts in zip(parts, run_jobs(_job, jobs, workers, lambda number, content: None), strict=True):
         found.update(zip(part, fronts or (), strict=True))
     return [found[place] for place in range(count)]
 
 
-def _job(*, report: Any, should_stop: Callable[[], bool], **given: Any) -> list[Front]:
+def _pickled(answers: Answers | None) -> bytes | None:
+    """What answers, for another process of ours; None where it cannot be sent: then it is not asked there."""
+    try:
+        return None if answers is None else cloudpickle.dumps(answers)
+    except Exception:  # whatever a network's classes raise
+        return None
+
+
+def _job(*, report: Any, should_stop: Callable[[], bool], pickled: bytes | None, **given: Any) -> list[Front]:
     """Part of the outputs, in a process of its own."""
-    return _in_turn(**given, workers=1)
+    return _in_turn(**given, workers=1, answers=None if pickled is None else pickle.loads(pickled))
 
 
 def _in_turn(
@@ -140,6 +149,7 @@ def _in_turn(
     seed: int,
     workers: int,
     seeds: Sequence[Expression],
+    answers: Answers | None,
 ) -> list[Front]:
     """The outputs of these numbers, one after the other."""
     ends = time.perf_counter() + seconds
@@ -147,32 +157,76 @@ def _in_turn(
     fronts: list[Front] = []
     for number, place in enumerate(places):
         left = (ends - time.perf_counter()) / (len(places) - number)
-        front = _searched(table.output(place), settings, max(left, _LEAST_SECONDS), seed, workers, known)
+        share = max(left, _LEAST_SECONDS)
+        own = None if answers is None else (answers, place)
+        front = _searched(table.output(place), settings, share, seed, workers, known, own)
         fronts.append(front)
         known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
     return fronts
 
 
 def _searched(
-    table: Table, settings: PortfolioSettings, seconds: float, seed: int, workers: int, seeds: Sequence[Expression]
+    table: Table,
+    settings: PortfolioSettings,
+    seconds: float,
+    seed: int,
+    workers: int,
+    seeds: Sequence[Expression],
+    asked: tuple[Answers, int] | None,
 ) -> Front:
-    """The front of the table's only output."""
+    """The front of the table's only output.
+
+    Args:
+        asked: what the network says, and the number of the output in it; None: it is not asked.
+    """
     begun = time.perf_counter()
     target = table.outputs[:, 0]
     if np.ptp(target) <= _CONSTANT * np.abs(target).max():
         constant = Expression.constant(float(np.float32(target.mean())))
         return Front(tuple(judged([constant], table)), time.perf_counter() - begun)
+    parts: list[Expression] = []
+    if asked is not None:
+        parts = _of_parts(table, settings, begun + _SPLIT_SHARE * seconds, seed, *asked)
+    left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
+    found = _of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, [*parts, *seeds])
+    found = _with_tidy([*parts, *found], table, seconds - (time.perf_counter() - begun))
+    return Front(tuple(judged(found, table)), time.perf_counter() - begun)
+
+
+def _of_parts(
+    table: Table, settings: PortfolioSettings, ends: float, seed: int, answers: Answers, place: int
+) -> list[Expression]:
+    """Equations of an output that falls into parts, each of which is searched by itself; else none."""
+
+    def search_part(inputs: np.ndarray, target: np.ndarray) -> list[Expression]:
+        left = max(_PART_SHARE * (ends - time.perf_counter()), _LEAST_SECONDS)
+        part = Table(inputs, target[:, None], inputs, target[:, None])
+        front = judged([each.expression for each in _found(part, settings, left, seed, 1, ())], part)
+        return [each.expression for each in described_order(list(front))[:_OFFERED]]
+
+    try:
+        return SplitSearch(answers, place, search_part, seed).equations(table.inputs)
+    except ValueError:  # of a part whose values cannot be searched
+        return []
+
+
+def _of_whole(
+    table: Table,
+    settings: PortfolioSettings,
+    seconds: float,
+    seed: int,
+    workers: int,
+    seeds: Sequence[Expression],
+) -> list[Expression]:
+    """Equations of an output, searched with the inputs that it depends on."""
     columns = list(range(table.inputs.shape[1]) if table.columns is None else table.columns[0])
     own = replace(
         table, inputs=table.inputs[:, columns], judge_inputs=table.judge_inputs[:, columns], columns=None
     )
-    taken = [_renamed(each, {column: k for k, column in enumerate(columns)}) for each in seeds
-             if set(each.variables) <= set(columns)]  # fmt: skip
-    searching = seconds * (1.0 - _TIDY_SHARE)
-    found = [each.expression for each in _found(own, settings, searching, seed, workers, taken)]
-    found = _with_tidy(found, own, seconds - (time.perf_counter() - begun))
-    names = dict(enumerate(columns))
-    return Front(tuple(judged([_renamed(each, names) for each in found], table)), time.perf_counter() - begun)
+    places = {column: k for k, column in enumerate(columns)}
+    taken = [_renamed(each, places) for each in seeds if set(each.variables) <= set(columns)]
+    found = _found(own, settings, seconds, seed, workers, taken)
+    return [_renamed(each.expression, dict(enumerate(columns))) for each in found]
 
 
 def _renamed(equation: Expression, names: dict[int, int]) -> Expression:
