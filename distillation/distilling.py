@@ -20,6 +20,7 @@ from distillation.blocks.recording import Recording, called, named_blocks, recor
 from distillation.blocks.replacing import with_blocks
 from distillation.blocks.slopes import rows_function, slopes_of
 from distillation.choosing.greedy import Choice, ChosenBlock, Rivals, choose
+from distillation.choosing.law import MOST_OUTPUTS, probability_of_law
 from distillation.choosing.sizes import shared_size
 from distillation.fitting.blocks import forms_of
 from distillation.fitting.factors import mixed
@@ -114,7 +115,7 @@ def distill(
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
         rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
-    return _report(network, parent, judging, choice, split.notes, time.perf_counter() - begun)
+    return _report(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
 
 
 def _settings(
@@ -196,17 +197,21 @@ def _check(name: str, searched: Recording, judging: Recording) -> None:
 def _report(
     network: nn.Module,
     parent: Parent,
+    batches: Sequence[Any],
     judging: Mapping[str, Recording],
     choice: Choice,
     notes: tuple[str, ...],
     seconds: float,
 ) -> DistillationReport:
-    blocks = tuple(_block(name, judging[name], decided) for name, decided in choice.blocks.items())
+    blocks = []
+    for name, decided in choice.blocks.items():
+        table = None if name else parent.targets(batches, decided.rivals.layout)
+        blocks.append(_block(name, judging[name], decided, table))
     modules: dict[str, nn.Module] = {
         each.name: each.module().to(parent.device) for each in blocks if each.replaced
     }
     return DistillationReport(
-        blocks=blocks,
+        blocks=tuple(blocks),
         loss_before=choice.before,
         loss_after=choice.after,
         loss_limit=choice.limit,
@@ -217,8 +222,17 @@ def _report(
     )
 
 
-def _block(name: str, judging: Recording, decided: ChosenBlock) -> BlockEquations:
-    """What the report says of a block."""
+def _block(
+    name: str, judging: Recording, decided: ChosenBlock, table: tuple[np.ndarray, np.ndarray] | None
+) -> BlockEquations:
+    """What the report says of a block.
+
+    Args:
+        name: name of the block.
+        judging: rows that judge.
+        decided: its equations.
+        table: inputs and targets of the whole model; None: the block is not all of it, or there are no targets.
+    """
     rivals = decided.rivals
     fronts: Sequence[Sequence[Candidate]] = [()] * len(decided.expressions)
     if rivals.mix is None:
@@ -228,6 +242,7 @@ def _block(name: str, judging: Recording, decided: ChosenBlock) -> BlockEquation
             expression,
             complexity(expression),
             1.0 - error_of(judging.outputs[:, place], expression, judging.inputs),
+            None if table is None else _probability(expression, front, place, table),
             tuple((each.expression, each.complexity, 1.0 - each.validation_nmse) for each in front),
         )
         for place, (expression, front) in enumerate(zip(decided.expressions, fronts, strict=True))
@@ -241,3 +256,12 @@ def _block(name: str, judging: Recording, decided: ChosenBlock) -> BlockEquation
         size=shared_size(decided.expressions),
         dtype=rivals.dtype,
     )
+
+
+def _probability(
+    expression: Expression, front: Sequence[Candidate], place: int, table: tuple[np.ndarray, np.ndarray]
+) -> float | None:
+    inputs, targets = table
+    if targets.shape[1] > MOST_OUTPUTS:
+        return None
+    return probability_of_law(expression, [each.expression for each in front], inputs, targets[:, place])

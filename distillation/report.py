@@ -32,6 +32,8 @@ class OutputEquation:
         expression: equation of the block's inputs, `x0` and so on in the order of its tensors.
         complexity: nodes of its SymPy tree.
         r2: R2 to the block's output on batches that no search has seen.
+        law: probability that it is the law of the target, of an output of the whole model that has one, see
+            `distillation.choosing.law`; None: nothing is known.
         front: the other equations of the output, from short and rough to long and accurate; empty for a report
             from a folder.
     """
@@ -39,7 +41,13 @@ class OutputEquation:
     expression: Expression
     complexity: int
     r2: float
+    law: float | None = None
     front: tuple[tuple[Expression, int, float], ...] = field(default=(), repr=False)
+
+    @property
+    def words(self) -> str:
+        """R2, and the probability of a law where it is known."""
+        return f"R2 {self.r2:.6f}" + ("" if self.law is None else f", the law with probability {self.law:.2f}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ class DistillationReport:
 
     @property
     def table(self) -> Table:
-        """One record an output: block, output, equation, complexity, R2, and the losses of the parent.
+        """One record an output: block, output, equation, complexity, R2, probability of being the law of the
+        targets, and the losses of the parent.
 
         `loss_after` is that with all blocks that are replaced; of a block that stays a network, it is that with
         this block's equations alone: by so much they miss.
@@ -107,6 +116,7 @@ class DistillationReport:
                 "equation": output.expression.infix(),
                 "complexity": output.complexity,
                 "r2": output.r2,
+                "p_law": output.law,
                 "replaced": block.replaced,
                 "loss_before": self.loss_before,
                 "loss_after": self.loss_after if block.replaced else block.loss_alone,
@@ -160,7 +170,9 @@ class DistillationReport:
             BlockEquations(
                 name=block.name,
                 layout=Layout(block.inputs, block.shapes, block.container),
-                outputs=tuple(OutputEquation(each.expression, each.complexity, each.r2) for each in block.outputs),
+                outputs=tuple(
+                    OutputEquation(each.expression, each.complexity, each.r2, each.law) for each in block.outputs
+                ),
                 replaced=block.replaced,
                 loss_alone=block.loss_alone,
                 size=block.size,
@@ -197,7 +209,7 @@ class DistillationReport:
             shapes=block.layout.outputs,
             container=block.layout.container,
             outputs=tuple(
-                StoredOutput(expression, output.complexity, output.r2)
+                StoredOutput(expression, output.complexity, output.r2, output.law)
                 for expression, output in zip(present, block.outputs, strict=True)
             ),
             replaced=block.replaced,
@@ -232,7 +244,7 @@ class DistillationReport:
             )
             lines.append(f"{called(block.name)}: {fate}")
             lines += [
-                f"  y{number} = {output.expression.infix()}    (R2 {output.r2:.6f})"
+                f"  y{number} = {output.expression.infix()}    ({output.words})"
                 for number, output in enumerate(block.outputs)
             ]
         return "\n".join([*lines, *self.notes])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rediscover.installation import check_packages
 
 if TYPE_CHECKING:
-    from rediscover.discovery import discover, load, predict
+    from rediscover.discovery import discover, predict
     from rediscover.distillation import DistillationReport, distill
+    from rediscover.loading import load
     from rediscover.network_reading import read_network
     from rediscover.symbolic_regressor import SymbolicRegressor
     from rediscover.training import train
@@ -32,7 +33,7 @@ _PLACES = {
     "SymbolicRegressor": "rediscover.symbolic_regressor",
     "discover": "rediscover.discovery",
     "distill": "rediscover.distillation",
-    "load": "rediscover.discovery",
+    "load": "rediscover.loading",
     "predict": "rediscover.discovery",
     "read_network": "rediscover.network_reading",
     "train": "rediscover.training",
@@ -40,6 +41,9 @@ _PLACES = {
 _PACKAGES = {
     "rediscover.discovery": (
         "foundation", "expressions", "searches", "modules", "datamodules", "runs", "reports",
+    ),
+    "rediscover.loading": (
+        "foundation", "expressions", "searches", "modules", "datamodules", "distillation", "runs", "reports",
     ),
     "rediscover.distillation": ("foundation", "expressions", "searches", "modules", "distillation"),
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),

@@ -28,7 +28,7 @@ from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.parsing import parse
 from foundation.errors import UserError
-from rediscover import distill
+from rediscover import distill, load
 from searches.pareto_front import Candidate
 from tests.fuzz.distilled import report
 
@@ -341,7 +341,7 @@ def test_a_report_comes_back_from_its_folder(distilled: tuple[Model, Distillatio
     found.save(tmp_path)
     again = DistillationReport.load(tmp_path)
     assert again.table == found.table
-    assert again == again.load(tmp_path)
+    assert again == load(tmp_path)
     assert found.module is not None
     assert torch.allclose(again.apply(model)(X), found.module(X), atol=1e-6)
 
@@ -364,6 +364,16 @@ def test_constants_are_kept_as_the_module_has_them(
         with torch.no_grad():
             for each in head.parameters():
                 each.div_(2.0)
+
+
+def test_of_a_whole_model_with_targets_the_probability_of_a_law_is_told() -> None:
+    rng = np.random.default_rng(5)
+    y = torch.from_numpy((2.0 * X[:, 0] - 3.0 * X[:, 1]).numpy() + rng.normal(0, 0.3, ROWS).astype(np.float32))
+    with_targets = distill(lambda x: 2.0 * x[:, 0] - 3.0 * x[:, 1], (X, y), seconds=4.0).table
+    assert with_targets[0]["p_law"] > 0.5
+    line = distill(lambda x: 2.0 * x[:, 0], (X, y), seconds=4.0).table
+    assert line[0]["p_law"] < with_targets[0]["p_law"]
+    assert distill(lambda x: 2.0 * x[:, 0], X, seconds=4.0).table[0]["p_law"] is None
 
 
 def test_a_function_and_a_model_without_targets_are_measured_against_themselves() -> None:
@@ -556,7 +566,7 @@ def test_a_mixture_is_solved_and_has_no_term_that_plays_no_part() -> None:
 
 
 def test_a_block_of_mixtures_is_written_with_shared_factors() -> None:
-    found = distill(Mixtures(), X3, seconds=20.0)
+    found = distill(Mixtures(), X3, seconds=8.0)
     [block] = found.blocks
     assert block.replaced
     assert min(each.r2 for each in block.outputs) > 0.999

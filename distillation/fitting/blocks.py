@@ -16,7 +16,7 @@ from searches.portfolio import PortfolioSettings
 __all__ = ["Form", "forms_of"]
 
 _FEWEST = 3  # outputs that may be mixtures
-_MOST_ALONE = 16  # outputs that are also searched one by one where they are mixtures
+_SECONDS_ALONE = 1.0  # for every output, where mixtures are also searched output by output
 _SHARE_OF_FACTORS = 0.7  # of the time
 
 Form = tuple[list[Front], Table | None]
@@ -50,7 +50,7 @@ def forms_of(
     forms: list[Form] = []
     seeds: list[Expression] = []
     if rank < count:
-        share = 1.0 if count > _MOST_ALONE else _SHARE_OF_FACTORS
+        share = _SHARE_OF_FACTORS if seconds * (1.0 - _SHARE_OF_FACTORS) > _SECONDS_ALONE * count else 1.0
         mixture = factors_of(table, rank, slopes, seed=seed)
         fronts = search_outputs(
             mixture.table,
@@ -62,8 +62,8 @@ def forms_of(
         )
         forms.append((fronts, table))
         seeds = _seeds(fronts, table)
-    if not forms or (count <= _MOST_ALONE and max(front.best.error for front in forms[0][0]) > ENOUGH):
-        left = max(ends - time.perf_counter(), 0.0)
+    left = ends - time.perf_counter()
+    if not forms or (left > _SECONDS_ALONE * count and max(front.best.error for front in forms[0][0]) > ENOUGH):
         forms.append(
             (
                 search_outputs(

@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillation.choosing.sizes import shared_size
 from distillation.fitting.outputs import Table
 from distillation.questions.answers import Answers
+from expressions.canonical_form import without_affine
 from expressions.expression import Expression
+from expressions.operators import FIRST_VARIABLE, OPERATORS
 
 __all__ = ["Factors", "Mixture", "factors_of", "mixed", "rank_of"]
 
@@ -34,6 +37,7 @@ _FLAT = 1e-5
 _ROWS = 500  # where derivatives are looked at
 _NEW = 0.1  # sine of the angle to what is known, from which on a direction is a factor of its own
 _MOST_SUBSETS = 2_000
+_ROWS_A_TERM = 5
 _TINY = 1e-4  # share of an output's spread below which a factor has no part in it
 
 
@@ -127,12 +131,26 @@ def factors_of(table: Table, rank: int, slopes: Slopes, *, seed: int) -> Mixture
 
 
 def mixed(equations: Sequence[Expression], table: Table) -> Factors:
-    """Outputs as the best mixtures of equations.
+    """Outputs as the best mixtures of equations, or of the terms of these where that is shorter.
 
     Args:
         equations: equations of the factors, finite on all rows.
         table: rows of the block.
     """
+    bare = list(dict.fromkeys(map(without_affine, equations)))
+    terms = list(dict.fromkeys(without_affine(term) for each in bare for term in _terms(each) if term.variables))
+    forms = [_mixed(each, table) for each in (bare, terms) if len(each) <= len(table.outputs) // _ROWS_A_TERM]
+    return min(forms, key=lambda form: shared_size(form.outputs())) if forms else _mixed(list(equations), table)
+
+
+def _terms(equation: Expression) -> list[Expression]:
+    """The terms of a sum."""
+    if 0 < equation.tokens[0] < FIRST_VARIABLE and OPERATORS[equation.tokens[0] - 1].name in ("add", "sub"):
+        return [term for part in equation.children() for term in _terms(part)]
+    return [equation]
+
+
+def _mixed(equations: Sequence[Expression], table: Table) -> Factors:
     values = np.stack([np.broadcast_to(each(table.inputs), len(table.inputs)) for each in equations], axis=1)
     centre, size = values.mean(axis=0), values.std(axis=0)
     size = np.where(size > 0, size, 1.0)

@@ -35,7 +35,9 @@ ENOUGH = 1e-7
 """Error below which a network's equation is as good as its own rounding allows."""
 _NEAR = 1e-5  # error from which on more time is given once: what is shorter may still come
 _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted to
-_LEAST_SECONDS = 0.2
+_LEAST_SECONDS = 0.3
+"""Time below which no search is begun: a straight line, and what is known, are all."""
+_LEAST_TO_SPLIT = 4.0  # seconds of an output, below which it is searched as a whole
 _MOST_SEEDS = 40
 _TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter and rounder
 _SPLIT_SHARE = 0.6  # of the time of an output, for searches of the parts into which the network falls
@@ -157,9 +159,8 @@ def _in_turn(
     fronts: list[Front] = []
     for number, place in enumerate(places):
         left = (ends - time.perf_counter()) / (len(places) - number)
-        share = max(left, _LEAST_SECONDS)
-        own = None if answers is None else (answers, place)
-        front = _searched(table.output(place), settings, share, seed, workers, known, own)
+        own = None if answers is None or left < _LEAST_TO_SPLIT else (answers, place)
+        front = _searched(table.output(place), settings, left, seed, workers, known, own)
         fronts.append(front)
         known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
     return fronts
@@ -184,13 +185,30 @@ def _searched(
     if np.ptp(target) <= _CONSTANT * np.abs(target).max():
         constant = Expression.constant(float(np.float32(target.mean())))
         return Front(tuple(judged([constant], table)), time.perf_counter() - begun)
+    if seconds < _LEAST_SECONDS:
+        return Front(tuple(judged([*seeds, _line(table)], table)), time.perf_counter() - begun)
     parts: list[Expression] = []
-    if asked is not None:
+    if asked is not None and judged(seeds, table)[-1].error > ENOUGH:
         parts = _of_parts(table, settings, begun + _SPLIT_SHARE * seconds, seed, *asked)
+    known = judged([*parts, *seeds], table)
+    if known[-1].error < ENOUGH:
+        return Front(tuple(known), time.perf_counter() - begun)
     left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
     found = _of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, [*parts, *seeds])
     found = _with_tidy([*parts, *found], table, seconds - (time.perf_counter() - begun))
     return Front(tuple(judged(found, table)), time.perf_counter() - begun)
+
+
+def _line(table: Table) -> Expression:
+    """The straight line through an output, of the features that it depends on."""
+    columns = list(range(table.inputs.shape[1]) if table.columns is None else table.columns[0])
+    design = np.column_stack([table.inputs[:, columns], np.ones(len(table.inputs))])
+    weights = np.linalg.lstsq(design, table.outputs[:, 0])[0].tolist()
+    terms = [
+        Expression.apply("mul", Expression.constant(weight), Expression.variable(column))
+        for weight, column in zip(weights, columns, strict=False)
+    ]
+    return Expression.joined("add", [*terms, Expression.constant(weights[-1])])
 
 
 def _of_parts(
@@ -199,7 +217,9 @@ def _of_parts(
     """Equations of an output that falls into parts, each of which is searched by itself; else none."""
 
     def search_part(inputs: np.ndarray, target: np.ndarray) -> list[Expression]:
-        left = max(_PART_SHARE * (ends - time.perf_counter()), _LEAST_SECONDS)
+        left = _PART_SHARE * (ends - time.perf_counter())
+        if left < _LEAST_SECONDS:
+            return []
         part = Table(inputs, target[:, None], inputs, target[:, None])
         front = judged([each.expression for each in _found(part, settings, left, seed, 1, ())], part)
         return [each.expression for each in described_order(list(front))[:_OFFERED]]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distillation.blocks.layout import tensors_in
+from distillation.blocks.layout import Layout, tensors_in
 from distillation.parent.batches import on_device
 from foundation.errors import UserError
 
@@ -108,6 +108,28 @@ class Parent:
         """The outputs of a network for a batch."""
         args, kwargs, _ = self._parts(batch)
         return network(*args, **kwargs)
+
+    def targets(self, batches: Sequence[Any], layout: Layout) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rows of the whole network, `[rows, features]`, and its targets there, `[rows, outputs]`.
+
+        Args:
+            batches: batches to look at.
+            layout: shapes of the tensors that go into the network, and of those that come out.
+
+        Returns:
+            None where batches have no target of the shape of the outputs.
+        """
+        inputs, targets = [], []
+        for batch in batches:
+            args, kwargs, found = self._parts(batch)
+            given = list(tensors_in([args, kwargs]))
+            leading = layout.leading(given)
+            rows = int(np.prod(leading))
+            if len(found) != 1 or not found[0].is_floating_point() or found[0].numel() != rows * layout.width:
+                return None
+            inputs.append(layout.rows(given).double().cpu().numpy())
+            targets.append(found[0].reshape(rows, layout.width).double().cpu().numpy())
+        return np.concatenate(inputs), np.concatenate(targets)
 
     def losses(self, network: nn.Module) -> float:
         """Mean loss over the batches that judge, weighted by their rows.

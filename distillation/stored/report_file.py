@@ -26,6 +26,7 @@ from foundation.schema import (
     list_of,
     mapping_of,
     number,
+    optional,
     record,
     text,
     truth,
@@ -48,6 +49,7 @@ class StoredOutput:
     expression: Expression
     complexity: int
     r2: float
+    law: float | None
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def _plain(report: StoredReport) -> dict[str, Any]:
                         "tokens": output.expression.tokens.tolist(),
                         "complexity": output.complexity,
                         "r2": max(output.r2, -_HUGE),
+                        "law": output.law,
                     }
                     for output in block.outputs
                 ],
@@ -199,7 +202,7 @@ def _block(found: Mapping[str, Any], numbers: Any, constants: np.ndarray, source
         expression = program([own.tolist(), constants[begin:end].astype(float).tolist()])
         if max(expression.variables, default=-1) >= features:
             raise FormatError("has an equation of other variables than its inputs", "")
-        outputs.append(StoredOutput(expression, row["complexity"], row["r2"]))
+        outputs.append(StoredOutput(expression, row["complexity"], row["r2"], row["law"]))
         begin = end
     if begin != len(constants) or len(outputs) != sum(math.prod(shape) for shape in found["shapes"]):
         raise FormatError("has other equations than its constants or shapes say", "")
@@ -243,6 +246,7 @@ _REPORT = record(
                                 "tokens": tokens,
                                 "complexity": whole(1),
                                 "r2": number(most=1.0),
+                                "law": optional(number(0.0, 1.0)),
                             }
                         ),
                         least=1,
