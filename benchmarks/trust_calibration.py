@@ -7,8 +7,9 @@
 A logistic regression of the product's own features (`searches.trust.features`) is fitted to fronts of one
 generator of laws, and judged on fronts of the other: reliability diagram, expected calibration error, Brier score.
 `--keep` judges the numbers that the package has. The rule of choice is asked anew for each stored front, so that a
-ledger serves a later rule, too. A pick is right if it can express the law, and is at most two nodes longer or has
-no constant more. One without variables is no law, whatever the table is: its probability is 0.
+ledger serves a later rule, too. A pick is right if it can express the law, and is at most two nodes longer, has no
+constant more, or has the law's own values. One without variables is no law, whatever the table is: its probability
+is 0.
 
 Sources: M. DeGroot and S. Fienberg, "The comparison and evaluation of forecasters", The Statistician 1983
 (reliability); M. Naeini, G. Cooper and M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 _BINS = 10
+_EQUAL_NMSE = 1e-20  # on rows without noise, below which two equations have the same values
 
 
 # --- what a ledger holds ----------------------------------------------------------------------------------------
@@ -89,16 +91,17 @@ class Facts:
                 right = is_law(entry) and not constant
                 seconds = float(record.cell.settings["seconds"])
                 rows.append((features, right, constant, table.noise == 0.0, seconds))
-        features, right, constant, clean, seconds = (np.array(each) for each in zip(*rows, strict=True))
-        return cls(features, right.astype(bool), constant.astype(bool), clean.astype(bool), seconds)
+        right, constant, clean = np.array([row[1:4] for row in rows], dtype=bool).T
+        return cls(np.array([row[0] for row in rows]), right, constant, clean, np.array([row[4] for row in rows]))
 
 
 def is_law(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of a front is the law: it can express it, and is about as short or has no constant more.
 
-    `x1/x0 - 2/x0` is `(x1 - 2)/x0`, though it has six nodes more.
+    `x1/x0 - 2/x0` is `(x1 - 2)/x0`, though it has six nodes more. What has the law's own values on fresh rows, to
+    rounding, is the law, too, as `3*x0**2 + 6*x0 + 3` is `3*(x0 + 1)**2`.
     """
-    return bool(entry["right"] or (entry["fits"] and not entry["spurious"]))
+    return bool(entry["right"] or (entry["fits"] and (not entry["spurious"] or entry["nmse"] < _EQUAL_NMSE)))
 
 
 def facts_of_pick(result: Mapping[str, Any], table: NoisyTable) -> tuple[np.ndarray, dict[str, Any]]:

@@ -69,10 +69,13 @@ def test_another_spelling_of_the_law_is_the_law() -> None:
     truth = parse("(x1 - 2.0)/x0")
     inputs = np.random.default_rng(0).uniform(1.0, 3.0, (40, 2))
     law = Law("drawn", "", truth, truth, (1.0, 1.0), (3.0, 3.0))
-    table = NoisyTable("by-hand", law, inputs, truth(inputs), truth(inputs), None, 0.0, None, "uniform")
+    target = truth(inputs) + 0.01 * np.random.default_rng(1).normal(size=40)
+    table = NoisyTable("by-hand", law, inputs, target, truth(inputs), None, 0.01, None, "uniform")
     found = ("x1/x0 - 2.1/x0", "x1/x0 - 2.1/x0 + 0.1*sin(x0)*x1 + 0.2", "x1/x0", "(x1 - 1.9)/x0")
     result, _ = result_of(table, *(parse(each) for each in found))
     assert [is_law(entry) for entry in result["front"]] == [True, False, False, True]
+    longer = {"right": False, "fits": True, "spurious": 1}
+    assert [is_law({**longer, "nmse": error}) for error in (1e-30, 1e-15)] == [True, False]
 
 
 def test_a_constant_is_no_law_and_is_not_asked_about(tmp_path: Path) -> None:
