@@ -3,7 +3,8 @@
 An equation fits the law if its structure can express it: its constants, fitted anew from where they are to fresh
 rows without noise, leave a normalised squared error below 1e-10. It is right if it fits and has at most two nodes
 more than the law, and contains the law if it fits and is longer. A constant is spurious if the law, in canonical
-form, has fewer.
+form, has fewer. Whole numbers and halves are none: the power of `exp(2*x)` is `exp(x)**2`, and nothing was fitted.
+Nor is a constant that is the whole equation, which says that no law was found.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from expressions.canonical_form import canonical
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from searches.common.shorter_codes import is_plain
 
 __all__ = ["FITS_NMSE", "MORE_NODES", "Verdict", "constants_of", "verdicts"]
 
@@ -40,7 +42,8 @@ class Verdict:
         size: nodes of the equation or of its canonical form, whichever has fewer.
         fits: whether the structure can express the law.
         right: whether it can and is as short as the law.
-        spurious: number of constants beyond those of the law; where there is no expression for the law, 0.
+        spurious: number of fitted constants beyond the constants of the law; 0 where there is no expression for
+            the law, or no variable in the equation.
     """
 
     nmse: float
@@ -59,6 +62,12 @@ class Verdict:
 def constants_of(expression: Expression) -> int:
     """Number of constants of an equation's canonical form, or of its own where it has fewer."""
     return min(len(expression.constants), len(canonical(expression).constants))
+
+
+def _fitted_constants_of(expression: Expression) -> int:
+    """The same without whole numbers and halves."""
+    forms = (expression, canonical(expression))
+    return min(int(np.count_nonzero(~is_plain(form.constants))) for form in forms)
 
 
 def verdicts(found: Sequence[Expression], table: NoisyTable) -> list[Verdict]:
@@ -83,7 +92,7 @@ def verdicts(found: Sequence[Expression], table: NoisyTable) -> list[Verdict]:
     for own, again in zip(found, fitted, strict=True):
         error, size = _error(again, inputs, clean), size_of(own)
         fits = truth is not None and error < FITS_NMSE
-        spurious = 0 if truth is None else max(0, constants_of(own) - needed)
+        spurious = 0 if truth is None or not own.variables else max(0, _fitted_constants_of(own) - needed)
         given.append(Verdict(_error(own, inputs, clean), error, size, fits, fits and size <= most, spurious))
     return given
 

@@ -147,3 +147,18 @@ def test_what_is_taken_out_never_makes_the_description_longer(model: str, seed: 
     refinement = Refinement(task, simplify_seconds=0.0)
     candidate = refinement.judged(task.refit(parse(model)))
     assert pick(refinement.refined(ParetoFront([candidate]))).code <= candidate.code
+
+
+def test_a_shorter_equation_may_become_exact_to_the_digits_given() -> None:
+    """`x2**-0.99999 - 5e-5` is all that kept the law behind something long that meets the digits, too."""
+    inputs = np.random.default_rng(5).uniform(0.5, 2.0, (150, 3))
+    target = np.array([float(f"{value:.4e}") for value in parse("1.6*x0**2*x1/x2")(inputs)])
+    task = RegressionTask(inputs, target)
+    refinement = Refinement(task, simplify_seconds=0.0)
+    texts = (
+        "1.60003*x0**2*x1*x2**(-0.99992) - 1e-4",
+        "1.6*x0**2*x1/x2 + 1e-8*x0**3*x1*sin(x0*x2)*cos(x1 - x2)/x2",
+    )
+    front = ParetoFront.of([refinement.judged(parse(text)) for text in texts])
+    assert [candidate.exact for candidate in front] == [False, True]
+    assert pick(refinement.refined(front)).expression.infix() == "1.6*x0**2*x1/x2"

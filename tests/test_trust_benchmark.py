@@ -121,6 +121,8 @@ def test_an_unknown_table_is_refused(folder: Path) -> None:
         ("1.6*x0/x1", False, False, 0),
         ("1.6*x0/(x1 + x0)", False, False, 0),
         ("0.2*x0*exp(x1*0.3) + 1.1*sin(0.2*x0)", False, False, 2),
+        ("2*x0*exp(1.5*x1) - 3*sin(x0)", False, False, 0),  # whole numbers and halves were not fitted
+        ("3.21", False, False, 0),
     ],
 )
 def test_an_equation_is_the_law_if_its_structure_is(found: str, fits: bool, right: bool, spurious: int) -> None:

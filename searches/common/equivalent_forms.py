@@ -17,7 +17,16 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operator
 
-__all__ = ["common_divisors", "digits", "spellings", "tied", "unrooted", "unsigned", "widened"]
+__all__ = [
+    "common_divisors",
+    "digits",
+    "spellings",
+    "spread_out",
+    "tied",
+    "unrooted",
+    "unsigned",
+    "widened",
+]
 
 _SUMS = {TOKEN["add"], TOKEN["sub"]}
 _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
@@ -101,6 +110,24 @@ def common_divisors(expression: Expression) -> Iterator[Expression]:
                 others = [each for j, each in enumerate(terms) if j != k and _constant_value(each) is None]
                 together = Expression.joined("add", [Expression.apply("div", scaled, divisor), *others])
                 yield expression.with_subtree(start, together)
+
+
+def spread_out(expression: Expression) -> Iterator[Expression]:
+    """A product with a sum among its factors as a sum of products: `3*(x - y)/(x*y)` as `3*(x/(x*y) - y/(x*y))`.
+
+    Every product of every sum, one at a time. Values agree up to rounding.
+    """
+    for start in range(len(expression)):
+        factor, parts = _factors(expression.subtree(start))
+        if len(parts) < 2 or not math.isfinite(factor):
+            continue
+        for k, (part, power) in enumerate(parts):
+            terms = _terms(part) if power > 0 else []
+            if len(terms) > 1:
+                others = [*parts[:k], *parts[k + 1 :]]
+                total = Expression.joined("add", [_product(1.0, [(term, 1.0), *others]) for term in terms])
+                scaled = total if factor == 1.0 else Expression.apply("mul", Expression.constant(factor), total)
+                yield expression.with_subtree(start, scaled)
 
 
 def widened(expression: Expression) -> Expression:

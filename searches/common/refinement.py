@@ -28,6 +28,8 @@ __all__ = ["Refinement", "finish_seconds", "near_front"]
 
 _NEAR_FRONT = 1.3  # factor on the lowest error of shorter equations, within which one is fitted on all rows
 _SNAP_TOLERANCE = 0.01  # relative rise of the error that rounder constants may cost
+_SNAP_RISE = 1e-3  # the same within the rounding of one equation, before its noise is taken into account
+_ALMOST = 0.9  # of what the digits given allow: the rows that are rounded on are not all rows
 _SAME = 1e-9  # relative rise of the error that is only rounding, where an equation is written in another way
 _CHI_SQUARE = 9.0  # three standard deviations of one constant
 _LONGEST_FINISH = 60.0  # seconds; it takes no longer on any table
@@ -128,8 +130,8 @@ class Refinement:
 
         A number of equations rather than a time, so that without `seconds` what is found does not depend on how
         busy the machine is, but for SymPy, which seldom makes an equation shorter and can take forever. The picked
-        one gets most of the work. Where it is exact, it is the answer: longer ones differ by rounding and are
-        dropped, shorter ones stay as they are.
+        one gets most of the work. Where it is exact, longer ones differ by rounding and are dropped; shorter
+        ones stay as they are, unless it is exact only to the digits given, as they may then become so, too.
 
         Args:
             front: front before its equations are made shorter and rounder.
@@ -146,33 +148,47 @@ class Refinement:
         order = _in_turns(candidates, picked)
         count = self.equations
         if picked.exact:
-            candidates, count = candidates[: order[0] + 1], min(1, count)
-        left = min(self.simplify_seconds, max(0.0, seconds))
+            candidates = candidates[: order[0] + 1]
+            order = [k for k in order if k < len(candidates)]
+        if picked.error < EXACT_NMSE:
+            count = min(1, count)
+        refined: list[Candidate] = []
         for number, k in enumerate(order[:count]):
             if number and time.monotonic() > ends:
                 break
-            pruned = self.task.charged(self._pruned(self._straightened(candidates[k])))
-            refined = self.task.charged(self._widened(self._rounded(pruned, tried=1 if number else None)))
-            better = min(pruned, candidates[k], key=lambda each: each.code)
-            if better.code < refined.code and not refined.exact:  # a step cost more than it saved: both stand
-                candidates.append(better)
-            candidates[k] = refined
-            shortest = self._shortened(min(refined, better, key=lambda each: each.code))
-            if shortest is None:
-                shortest = refined
-            else:
-                candidates.append(shortest)
+            forms = self._refined_once(candidates[k], spellings=1 if number else None)
+            refined.append(min(forms, key=lambda each: each.code) if not forms[0].exact else forms[0])
+            candidates[k] = forms[0]
+            candidates += forms[1:]
+        left = min(self.simplify_seconds, max(0.0, seconds))
+        leader = min(refined, key=lambda each: each.code, default=picked)
+        for candidate in dict.fromkeys([leader, *refined]) if refined else ():
             begun = time.monotonic()
             left = min(left, ends - begun)
             if left <= 0:
-                continue
-            rewritten = simplify(shortest.expression, seconds=left)
-            if number:  # the time of the picked one is its own
+                break
+            rewritten = simplify(candidate.expression, seconds=left)
+            if candidate is not leader:  # the time of the leader is its own
                 left -= time.monotonic() - begun
-            if rewritten != shortest.expression:  # multiplied out, it may have terms that cancel
+            if rewritten != candidate.expression:  # multiplied out, it may have terms that cancel
                 again = self._widened(self._rounded(self._pruned(self._judged(rewritten))))
                 candidates.append(self.task.charged(again))
         return ParetoFront.of(candidates)
+
+    def _refined_once(self, candidate: Candidate, spellings: int | None) -> list[Candidate]:
+        """Shorter and rounder forms of a candidate, the usual one first.
+
+        Args:
+            candidate: equation of a front.
+            spellings: number of its spellings that are rounded; None: all.
+        """
+        pruned = self.task.charged(self._pruned(self._straightened(candidate)))
+        forms = [self.task.charged(self._widened(self._rounded(pruned, tried=spellings)))]
+        better = min(pruned, candidate, key=lambda each: each.code)
+        if better.code < forms[0].code and not forms[0].exact:  # a step cost more than it saved: both stand
+            forms.append(better)
+        shortest = self._shortened(min(forms, key=lambda each: each.code))
+        return forms if shortest is None else [*forms, shortest]
 
     def _straightened(self, candidate: Candidate) -> Candidate:
         """The candidate without functions of which the data see no more than a straight or a parabolic piece.
@@ -299,9 +315,12 @@ class Refinement:
             return candidate
         task = self.task
         limit = _limit(candidate)
+        tolerance = _SNAP_RISE
+        if candidate.exact and candidate.error >= EXACT_NMSE:  # whatever meets the digits given is as good
+            tolerance = max(tolerance, _ALMOST * (limit / candidate.error - 1.0))
         best = candidate
         for spelling in spellings(candidate.expression)[:tried]:
-            snapped = snap(spelling, task.search_inputs, task.search_target)
+            snapped = snap(spelling, task.search_inputs, task.search_target, tolerance=tolerance)
             for form in (canonical(snapped), widened(snapped)):  # the canonical one may move the factor back
                 rounded = self._scored(form)
                 if rounded.error <= limit and _reads_better(rounded, best):

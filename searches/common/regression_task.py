@@ -45,6 +45,7 @@ class RegressionTask:
         seed: random seed for the choice of rows.
         weights: weights of the rows' squared errors, none negative; None: all alike. `[rows]`
         validation_weights: the same for the held-out rows.
+        node_nats: what a node of an equation costs, in nats; None: `NODE_NATS`, or less where rows are held out.
 
     Raises:
         ValueError: shapes do not match, a value is not finite, the target is constant, or its spread is so large
@@ -62,6 +63,7 @@ class RegressionTask:
         seed: int = 0,
         weights: np.ndarray | None = None,
         validation_weights: np.ndarray | None = None,
+        node_nats: float | None = None,
     ) -> None:
         self.inputs, self.target = checked_rows(inputs, target, "training")
         self.weights = None
@@ -73,6 +75,7 @@ class RegressionTask:
         """Weights of the rows, of mean 1; None: all alike. `[rows]`"""
         self.validation = None if validation is None else checked_rows(*validation, "validation")
         self.validation_weights = validation_weights
+        self.node_nats = node_nats or (NODE_NATS if validation is None else NODE_NATS_HELD_OUT)
         self.linear_scaling = linear_scaling
         self.evaluations = 0
         """How often one equation was computed on all search rows while constants were fitted."""
@@ -336,7 +339,7 @@ class RegressionTask:
         """A candidate with what its equation costs in a description of all rows, see `description_length`."""
         rows = min(MOST_ROWS, len(self.target) + (0 if self.validation is None else len(self.validation[1])))
         error = max(candidate.error, candidate.rounding, EXACT_NMSE) * self.variance
-        nats = (NODE_NATS if self.validation is None else NODE_NATS_HELD_OUT) * candidate.complexity
+        nats = self.node_nats * candidate.complexity
         if math.isfinite(error):
             nats += constants_nats(
                 candidate.expression,

@@ -53,8 +53,24 @@ def first_equations(
         plain = shift.shifted(inputs) if shift else inputs
         for equation in map(shift.restored, linked_sums(plain, target, operators, most, left)):
             found.setdefault(equation, _error(equation, inputs, target))
-    ranked = sorted(found, key=lambda equation: (max(found[equation], EXACT), len(equation)))
-    return ranked[:most]
+    return _ranked(found, len(target))[:most]
+
+
+def _ranked(found: Mapping[Expression, float], rows: int) -> list[Expression]:
+    """Equations by error and, unless the first one is exact, by the length of a description in turns.
+
+    Under noise the most accurate equations have the most constants, and a law is far down a list of errors.
+    """
+    by_error = sorted(found, key=lambda equation: (max(found[equation], EXACT), len(equation)))
+    if not by_error or found[by_error[0]] <= EXACT:
+        return by_error
+    a_constant = 0.5 * math.log(rows)
+
+    def code(equation: Expression) -> float:
+        return 0.5 * rows * math.log(found[equation]) + len(equation) + a_constant * len(equation.constants)
+
+    turns = zip(by_error, sorted(by_error, key=code), strict=True)
+    return list(dict.fromkeys(equation for pair in turns for equation in pair))
 
 
 def direct_equations(

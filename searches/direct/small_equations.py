@@ -24,16 +24,19 @@ from searches.common.chosen_rows import evenly_spread
 from searches.common.description_length import NODE_NATS
 from searches.evolution.tree_size import tree_size
 
-__all__ = ["loosened", "small_equations"]
+__all__ = ["loosened", "small_equations", "steep_functions"]
 
 _ROWS = 60  # looked at
 _FEWEST_ROWS = 8
 _COLUMNS = 6  # of wider tables, those that are most correlated with the target
+_LARGEST_SIZE = 8
 _POOL = 250  # functions of which all pairs are looked at
 _BLOCK = 4096  # pairs at a time: their values stay in the cache
 _USUAL = 6  # functions that every pair is also looked at beside
 _KEPT = 400  # of the best pairs, for sums with others
 _CONSTANT_NATS = 3.0
+_STEEP = (("exp", -2.0), ("exp", -0.5), ("exp", 0.5), ("exp", 2.0), ("tanh", 0.5), ("tanh", 2.0))
+"""Functions, and factors of their arguments, in standard deviations of a column, to begin a fit with."""
 _FINEST = 1e-6  # error below which single precision tells nothing apart
 _LARGEST = 1e6  # values of a function beyond which one row is all that counts
 _FUNCTIONS = ("square", "sqrt", "exp", "log", "sin", "cos", "tanh")
@@ -113,6 +116,24 @@ def loosened(expression: Expression) -> Expression:
     return loose
 
 
+def steep_functions(inputs: np.ndarray) -> list[Expression]:
+    """`exp(c*x)` and `tanh(c*x)` of every column, alone and times another, with several c to begin a fit with.
+
+    Args:
+        inputs: values of the variables. `[rows, variables]`
+    """
+    found = []
+    for k in range(min(inputs.shape[1], _COLUMNS)):
+        spread = float(inputs[:, k].std()) or 1.0
+        column = Expression.variable(k)
+        for name, steepness in _STEEP:
+            scaled = Expression.apply("mul", Expression.constant(steepness / spread), column)
+            function = Expression.apply(name, scaled)
+            others = [Expression.variable(j) for j in range(min(inputs.shape[1], _COLUMNS)) if j != k]
+            found += [function, *(Expression.apply("mul", other, function) for other in others)]
+    return found
+
+
 def _leaf(token: int, value: float) -> Expression:
     return Expression.constant(value) if token == CONSTANT else Expression([token])
 
@@ -167,15 +188,19 @@ class _Listing:
         """The smallest functions, each values' shortest one, until the pool is full."""
         known: set[bytes] = set()
         by_size: dict[int, list[int]] = {}
-        columns = np.argsort(-np.abs(self._in_units(inputs.T) @ self._goal * 1.0), kind="stable")[:_COLUMNS]
+        columns = np.argsort(-np.abs(self._in_units(inputs.T) @ self._goal), kind="stable")[:_COLUMNS]
         leaves = [Expression.variable(int(k)) for k in np.sort(columns)] + [Expression.constant(1.0)]
-        size, found = 1, [(leaf, np.broadcast_to(leaf(inputs), self._rows)) for leaf in leaves]
         values: list[np.ndarray] = []
-        while size < 8 and len(values) < _POOL:
+        for size in range(_LARGEST_SIZE):  # where the constant, which is 1, counts nothing
+            if size > 1:
+                found = list(self._made(size, by_size, values))
+            else:
+                some = leaves[-1:] if size == 0 else leaves[:-1]
+                found = [(leaf, np.broadcast_to(leaf(inputs), self._rows)) for leaf in some]
             for function, row in found:
                 row = np.asarray(row, np.float32)
                 largest = float(np.abs(row).max())
-                if not 0.0 < largest < _LARGEST or (size > 1 and np.ptp(row) < 1e-5 * largest):
+                if not 0.0 < largest < _LARGEST or (size and np.ptp(row) < 1e-5 * largest):
                     continue
                 key = np.round(row / np.float32(2.0 ** math.ceil(math.log2(largest))), 5).tobytes() + bytes(
                     str(math.ceil(math.log2(largest))), "ascii"
@@ -185,15 +210,15 @@ class _Listing:
                     by_size.setdefault(size, []).append(len(values))
                     values.append(row)
                     self._functions.append(function)
-            size += 1
-            found = list(self._made(size, by_size, values))
+            if len(values) == _POOL:
+                break
         self._values = np.array(values, np.float32).reshape(len(values), self._rows)
 
     def _made(
         self, size: int, by_size: dict[int, list[int]], values: Sequence[np.ndarray]
     ) -> Iterator[tuple[Expression, np.ndarray]]:
         """Functions of so many tokens: joined ones first, as there are fewer of them."""
-        for left in range(1, size - 1):
+        for left in range(size):
             for i in by_size.get(left, []):
                 for j in by_size.get(size - 1 - left, []):
                     for name in _JOINING:

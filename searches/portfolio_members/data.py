@@ -40,6 +40,7 @@ class PortfolioData:
             search_rows=len(self.table.target),
             seed=seed,
             weights=task.search_weights,
+            node_nats=task.node_nats,
         )
 
     def units_of(self, equation: Expression) -> np.ndarray:

@@ -8,20 +8,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
+from expressions.operators import CONSTANT, FIRST_VARIABLE, operator
 from searches.common.refinement import near_front
 from searches.common.regression_task import RegressionTask
 from searches.direct.first_equations import first_equations
-from searches.direct.small_equations import loosened, small_equations
+from searches.direct.small_equations import loosened, small_equations, steep_functions
 from searches.evolution.tree_size import tree_size
 from searches.links.stepwise import EXACT
 from searches.links.sums import sums_of_parts
 from searches.portfolio_members.member import Offer
+from searches.portfolio_members.shortlist import completed_form
 
 __all__ = ["RegressionMember"]
 
 _EQUATIONS = 40  # of the first step
-_SMALL, _LOOSENED = 600, 60  # small equations that are offered, and those of them with constants within
+_SMALL, _LOOSENED = 600, 240  # small equations that are offered, and those of them with constants within
 _LOOSENED_STEPS = 8  # of the fit of these
 _SMALL_SHARE = 0.5  # of the time of the first step, for small equations
 _RECOMBINED = 24  # equations that are put together from parts at a time
@@ -92,12 +95,26 @@ class RegressionMember:
             time.perf_counter() + seconds,
             task.search_weights,
         )
-        free = dict.fromkeys(loosened(each) for each in small[:_LOOSENED])
+        steep = [each for each in steep_functions(task.search_inputs) if _names(each) <= set(offer.operators)]
+        free = dict.fromkeys([*steep, *(loosened(each) for each in small[:_LOOSENED])])
         fitted, _ = task.fit(list(free), _LOOSENED_STEPS, rng=np.random.default_rng(offer.seed))
-        return [*small, *fitted]
+        bare = fit_constants(  # without an offset, which would leave them other constants
+            [completed_form(each, 1) for each in free],
+            task.search_inputs,
+            task.search_target,
+            iterations=_LOOSENED_STEPS,
+            weights=task.search_weights,
+        )
+        return [*small, *fitted, *bare.expressions]
 
     def _note(self, equations: Sequence[Expression]) -> None:
         for equation, error in zip(equations, self.task.screen(equations).tolist(), strict=True):
             size = tree_size(equation)
             if size <= self.offer.max_length and error < self.best.get(size, (np.inf,))[0]:
                 self.best[size] = (error, equation)
+
+
+def _names(equation: Expression) -> set[str]:
+    """Names of the operators of an equation."""
+    tokens = equation.tokens.tolist()
+    return {operator(token).name for token in tokens if CONSTANT < token < FIRST_VARIABLE}

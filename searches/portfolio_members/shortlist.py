@@ -16,13 +16,12 @@ import numpy as np
 from expressions.canonical_form import canonical_key
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
-from searches.common.description_length import NODE_NATS_HELD_OUT
 from searches.common.regression_task import RegressionTask
 from searches.evolution.tree_size import tree_size
 
 __all__ = ["MOST", "Rival", "Shortlist", "completed_form"]
 
-MOST = 12
+MOST = 20
 """Largest number of equations of a list."""
 _CONSTANT_NATS = 1.0  # beside half the logarithm of the number of rows
 _FINEST = 1e-12  # error below which there may only be rounding: such equations are told apart elsewhere
@@ -68,6 +67,7 @@ class Shortlist:
         weights = np.ones(self._rows) if task.search_weights is None else task.search_weights
         self._weights = weights / weights.sum()
         centred = self._target - self._weights @ self._target
+        self._node_nats = task.node_nats
         self._variance = float(self._weights @ np.square(centred))
         self._evaluator = Evaluator(task.search_inputs, np.float64)
         self._rivals: dict[bytes, Rival] = {}
@@ -130,5 +130,5 @@ class Shortlist:
             return math.inf
         form = completed_form(equation, terms)
         constant = 0.5 * math.log(self._rows) + _CONSTANT_NATS
-        nats = NODE_NATS_HELD_OUT * tree_size(form) + constant * len(form.constants)
+        nats = self._node_nats * tree_size(form) + constant * len(form.constants)
         return 0.5 * self._rows * math.log(error) + nats
