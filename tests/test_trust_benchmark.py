@@ -264,7 +264,7 @@ def test_shares_are_of_tables_with_a_law_and_by_noise() -> None:
     assert grids[1].rows[-1][:3] == ["all", "2", "50 %"]
     assert grids[2].rows[-1] == ["all", "1", *["100 %"] * 4]  # the law would win where it was not found
     assert grids[3].rows[-1][:3] == ["all", "3", "33 %"]
-    assert [row[:2] for row in grids[5].rows] == [["a law beyond the operators", "1"]]
+    assert [row[:2] for row in grids[6].rows] == [["a law beyond the operators", "1"]]
 
 
 def test_words_stand_for_tables_of_a_set() -> None:
