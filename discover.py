@@ -93,6 +93,7 @@ def discover_parser(program: str) -> argparse.ArgumentParser:
         help="operators that the formula may hold (add sub mul div exp …)",
     )
     add("--guess", action="append", default=[], metavar="FORMULA", help="formula to start from; may be repeated")
+    add("--loss", default="squares", help="squares, or huber for a table with outliers (squares)")
     add("--seed", type=int, default=0, help="random seed (0)")
     add("--jobs", type=int, metavar="N", help="processes (as many as there are cores)")
     return parser
@@ -125,6 +126,7 @@ def run_discover(given: argparse.Namespace) -> None:
             method=given.method,
             operators=given.operators,
             guesses=given.guess,
+            loss=given.loss,
             seed=given.seed,
             jobs=given.jobs,
             begun=given.begun,

@@ -34,7 +34,8 @@ from searches.common.shifted_columns import ShiftedColumns
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.law_probability import law_probability
 from searches.pareto_front import pick
-from searches.portfolio import METHODS, PortfolioSettings, Progress
+from searches.portfolio import LOSSES, METHODS, PortfolioSettings, Progress
+from searches.portfolio_members.robust import outlying_weights
 from searches.search_result import SearchResult
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def discover(
     method: str = "auto",
     operators: Sequence[str] | None = None,
     guesses: Sequence[str] = (),
+    loss: str = "squares",
     seed: int = 0,
     jobs: int | None = None,
     begun: float | None = None,
@@ -94,6 +96,7 @@ def discover(
         method: `auto` for all searches together, or the name of one of them.
         operators: names of the operators that the formula may hold; None: the default ones.
         guesses: formulas to start from, in the names of the columns.
+        loss: `squares`, or `huber` for a table with outliers, see `PortfolioSettings`.
         seed: random seed.
         jobs: number of processes; None: as many as there are cores.
         begun: time by `time.perf_counter` from which on the seconds count; None: now.
@@ -107,7 +110,7 @@ def discover(
         foundation.errors.UserError: the table, a name, a budget or a setting cannot be used.
     """
     begun = time.perf_counter() if begun is None else begun
-    settings = _settings(seconds, method, operators)
+    settings = _settings(seconds, method, operators, loss)
     if not seconds >= LEAST_SECONDS:
         raise UserError(f"seconds={seconds:g} is too short: give at least {LEAST_SECONDS:g}.")
     if jobs is not None and not processes_rule().allows(jobs):
@@ -136,19 +139,23 @@ def discover(
             boosting.stop()
     if boosted is not None:
         scores[GRADIENT_BOOSTING] = boosted
-    found = _discovery(read_table, train, held_out, result, scores, seed)
+    measured = train if loss == "squares" else _without_outliers(train, result)
+    found = _discovery(read_table, train, held_out, result, scores, seed, measured)
     if out is not None:
         write(out, found)
     return found
 
 
-def _settings(seconds: float, method: str, operators: Sequence[str] | None) -> PortfolioSettings:
+def _settings(seconds: float, method: str, operators: Sequence[str] | None, loss: str) -> PortfolioSettings:
     allowed = ("auto", *METHODS)
     if method not in allowed:
         raise UserError(f"method={method!r} is unknown; {near(method, allowed)}")
+    if loss not in LOSSES:
+        raise UserError(f"loss={loss!r} is unknown; {near(loss, LOSSES)}")
     return PortfolioSettings(
         methods=METHODS if method == "auto" else (method,),
         operators=DEFAULT_OPERATORS if operators is None else tuple(operators),
+        loss=loss,
         seconds=seconds,
     )
 
@@ -213,10 +220,11 @@ def _discovery(
     result: SearchResult,
     scores: dict[str, Score],
     seed: int,
+    measured: Table,
 ) -> Discovery:
     assert table.target_name is not None
     assert table.target_column is not None
-    measurements = Measurements.of(*_rows(train), sigma=train.sigma)
+    measurements = Measurements.of(*_rows(measured), sigma=measured.sigma)
     intervals = front_intervals(result.front, result.best, measurements)
     trust = law_probability(result.front, result.best, measurements)
     found = Discovery(
@@ -240,6 +248,13 @@ def _discovery(
         trust=trust,
     )
     return replace(found, notes=(*found.notes, *_notes_of_errors(found, len(train))))
+
+
+def _without_outliers(table: Table, result: SearchResult) -> Table:
+    """The rows by which intervals are told: gross outliers, which counted nothing, are no noise."""
+    weights = None if table.sigma is None else table.sigma**-2.0
+    kept = outlying_weights(result.best.expression, *_rows(table), weights) > 0.0
+    return table.take(np.flatnonzero(kept))
 
 
 def _of_search(result: SearchResult, table: Table) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from searches.common.shorter_codes import is_plain
 from searches.latent_space.equation_map import MapFile
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio import PortfolioSettings, Progress, search
+from searches.portfolio_members.robust import outlying_weights
 from searches.search_result import SearchResult
 
 __all__ = ["explain", "packaged_map"]
@@ -101,6 +102,8 @@ def explain(
     )
     if not refits:
         return result
+    if settings.loss == "huber" and len(result.front):
+        weights = outlying_weights(result.best.expression, inputs, target, weights)
     task = RegressionTask(
         searched,
         target[train],

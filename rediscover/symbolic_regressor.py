@@ -37,6 +37,8 @@ from rediscover.estimator.watching import Watch
 from rediscover.fitting import explain
 from searches.law_probability import LawProbability
 from searches.pareto_front import Candidate
+from searches.portfolio_members.robust import outlying_weights
+from searches.portfolio_members.settings import LOSSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +70,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
             name, and shipped ones with the value None; without shipped ones, the default ones are added.
         guesses: equations to start from, as text in the features' names or as expressions.
         max_complexity: largest complexity of an equation (nodes of its SymPy tree); None: no limit.
+        loss: `squares`, or `huber` for data with outliers: errors beyond a few standard deviations of the others
+            count less, gross ones nothing.
         n_jobs: number of processes; None: one, -1: all cores.
         random_state: random seed, or a generator that gives one; None: another one each time.
         warm_start: whether `fit` starts from the equations of the last fit.
@@ -100,6 +104,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         warm_start: bool = False,
         progress: bool = False,
         callback: Callable[[Any], Any] | None = None,
+        loss: str = LOSSES[0],
     ) -> None:
         self.max_time = max_time
         self.max_evaluations = max_evaluations
@@ -112,6 +117,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
         self.progress = progress
         self.callback = callback
+        self.loss = loss
 
     # --- fitting ------------------------------------------------------------------------------------------------
 
@@ -135,7 +141,9 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         begun = time.perf_counter()
         budget = Budget.of(self.max_time, self.max_evaluations)
         operators, workers = operator_names(self.operators), workers_of(self.n_jobs)
-        settings_of(budget, self.method, operators, self.max_complexity)  # refused before the data are looked at
+        settings_of(
+            budget, self.method, operators, self.max_complexity, self.loss
+        )  # refused before the data are looked at
         labels = _target_labels(y)
         for values, name in ((X, "X"), (y, "y"), (sample_weight, "sample_weight")):
             refuse_other_kinds(values, name)
@@ -150,7 +158,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):
         for place, label in enumerate(labels or _numbered(targets.shape[1])):
             is_over = bool(fits) and fits[-1].stopped == "interrupted"
             share = AT_ONCE if is_over else budget.share(time.perf_counter() - begun, targets.shape[1] - place)
-            settings = settings_of(share, self.method, operators, self.max_complexity)
+            settings = settings_of(share, self.method, operators, self.max_complexity, self.loss)
             callback = None if is_over else self.callback
             watch = Watch(bool(self.progress) and not is_over, callback, label, names)
             seeds = [*guesses, *earlier[place]]
@@ -506,6 +514,10 @@ def _fit_target(
     )
     if result.stopped == "interrupted" and not watch.is_over:
         warnings.warn(f"the search for {label} was interrupted: the best equations so far are kept", stacklevel=3)
+    if settings.loss == "huber":  # gross outliers, which counted nothing, are no noise by which to tell intervals
+        kept = outlying_weights(result.best.expression, inputs, target, weights) > 0.0
+        count -= len(target) - int(np.count_nonzero(kept))
+        inputs, target, weights = inputs[kept], target[kept], None if weights is None else weights[kept]
     return TargetFit.of(label, result, inputs, target, weights, count)
 
 

@@ -35,14 +35,15 @@ from searches.portfolio_members.data import PortfolioData
 from searches.portfolio_members.ending import final_front, refined_front
 from searches.portfolio_members.member import Offer
 from searches.portfolio_members.progress import Progress, ProgressReports
-from searches.portfolio_members.settings import METHODS, PortfolioSettings
+from searches.portfolio_members.robust import robustly_searched
+from searches.portfolio_members.settings import LOSSES, METHODS, PortfolioSettings
 from searches.portfolio_members.shared_front import Finder, SharedFront
 from searches.portfolio_members.standing_front import StandingFront
 from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
 
-__all__ = ["MAP_SECONDS", "METHODS", "PortfolioSettings", "Progress", "search"]
+__all__ = ["LOSSES", "MAP_SECONDS", "METHODS", "PortfolioSettings", "Progress", "search"]
 
 MAP_SECONDS = 12.0
 """Budget below which loading a map would take too much of it, so that all methods together leave it out."""
@@ -105,6 +106,30 @@ def search(
     """
     begun = time.perf_counter()
     settings = settings or PortfolioSettings()
+    if settings.loss == "huber":
+
+        def part(
+            some: PortfolioSettings,
+            row_weights: np.ndarray,
+            held_out_weights: np.ndarray | None,
+            guesses: Sequence[Expression],
+        ) -> SearchResult:
+            return search(
+                inputs,
+                target,
+                some,
+                seed=seed,
+                validation=validation,
+                weights=row_weights,
+                validation_weights=held_out_weights,
+                seeds=guesses,
+                workers=workers,
+                latent_map=latent_map,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+
+        return robustly_searched(part, inputs, target, settings, validation, weights, validation_weights, seeds)
     shift = ShiftedColumns.of(inputs)
     if shift:
         ends = math.inf if settings.seconds is None else begun + _OWN_SHARE * settings.seconds

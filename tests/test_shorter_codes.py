@@ -9,8 +9,9 @@ import pytest
 
 from expressions.complexity import complexity
 from expressions.equivalence import recovered
+from expressions.goodness_of_fit import nmse
 from expressions.parsing import parse
-from searches.common.equivalent_forms import common_divisors
+from searches.common.equivalent_forms import common_divisors, completed_powers
 from searches.common.refinement import Refinement
 from searches.common.regression_task import RegressionTask
 from searches.common.shorter_codes import is_plain, shortened
@@ -67,6 +68,27 @@ def test_a_constant_and_a_quotient_become_one_quotient() -> None:
     assert [recovered(form, parse("2.3*x0**2/(x0**2 + 1.44)")) for form in forms] == [True]
     assert not list(common_divisors(parse("2.3 - 3.3*x1/(x0**2 + 1.44)")))
     assert not list(common_divisors(parse("2.3 - 3.3/(x0**2 + x1)")))
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("2*x0**2 - 12*x0 + 18", "2*(x0 - 3)**2"),
+        ("x1*exp(-2*x0**2 + 3*x0 - 1.125)", "x1*exp(-2*(x0 - 0.75)**2)"),
+        ("x1**2 + x0**3 - 6*x0**2 + 12*x0 - 8", "x1**2 + (x0 - 2)**3"),
+    ],
+)
+def test_a_polynomial_that_is_a_power_is_written_as_one(long: str, short: str) -> None:
+    assert any(recovered(form, parse(short)) for form in completed_powers(parse(long)))
+    task = noisy_task(short, 100, 0.01)
+    found = shortened(fitted(task, long), task, math.inf).expression
+    assert found.constants.size < parse(long).constants.size
+    assert nmse(parse(short)(task.inputs), found(task.inputs)) < 1e-4
+
+
+def test_products_that_differ_are_no_polynomial() -> None:
+    assert not list(completed_powers(parse("x0**2*x1 + x0*x1")))
+    assert not list(completed_powers(parse("x0**2 + x1")))
 
 
 def test_a_search_ends_with_the_shorter_quotient() -> None:

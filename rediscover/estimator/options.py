@@ -14,7 +14,7 @@ from expressions.parsing import parse
 from foundation.errors import UserError, near
 from foundation.machine import cores
 from foundation.settings import processes_rule
-from searches.portfolio import METHODS, PortfolioSettings
+from searches.portfolio import LOSSES, METHODS, PortfolioSettings
 
 __all__ = [
     "AT_ONCE",
@@ -80,7 +80,9 @@ AT_ONCE = Budget(1e-3, None)
 """Budget of a target whose search is over before it begins."""
 
 
-def settings_of(budget: Budget, method: Any, operators: Sequence[str], max_complexity: Any) -> PortfolioSettings:
+def settings_of(
+    budget: Budget, method: Any, operators: Sequence[str], max_complexity: Any, loss: Any = LOSSES[0]
+) -> PortfolioSettings:
     """Settings of the search of one target.
 
     With a budget of evaluations alone nothing may depend on the clock: SymPy, which needs a time limit, is left
@@ -91,10 +93,13 @@ def settings_of(budget: Budget, method: Any, operators: Sequence[str], max_compl
     """
     if method != AUTO and method not in METHODS:
         raise ParameterError(f"method={method!r} is not allowed: {near(str(method), [AUTO, *METHODS])}")
+    if loss not in LOSSES:
+        raise ParameterError(f"loss={loss!r} is not allowed: {near(str(loss), LOSSES)}")
     timeless, evaluations = budget.seconds is None, budget.evaluations
     usual = tuple(each for each in METHODS if each != "map" or not timeless)
     return PortfolioSettings(
         operators=tuple(operators),
+        loss=loss,
         methods=usual if method == AUTO else (method,),
         seconds=budget.seconds,
         evaluations=budget.evaluations,

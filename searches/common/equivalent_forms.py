@@ -19,6 +19,7 @@ from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator, operato
 
 __all__ = [
     "common_divisors",
+    "completed_powers",
     "digits",
     "spellings",
     "spread_out",
@@ -33,6 +34,7 @@ _POWERS = {TOKEN["sqrt"]: 0.5, TOKEN["square"]: 2.0, TOKEN["inv"]: -1.0}
 _MOST = 12  # spellings of one equation
 _MOST_TIED = 8  # terms of a sum that are tied in pairs
 _NEARLY_EQUAL = (0.7, 1.4)  # ratio of two factors that may be one
+_WHOLE_POWERS = {TOKEN[name]: power for power, name in POWER_ROWS.items()}
 _PLAIN = (1e-30, 1e30)  # factors that are moved, and
 _LARGEST = 1e150  # what they may make of a constant: the rest is nothing to read
 
@@ -110,6 +112,46 @@ def common_divisors(expression: Expression) -> Iterator[Expression]:
                 others = [each for j, each in enumerate(terms) if j != k and _constant_value(each) is None]
                 together = Expression.joined("add", [Expression.apply("div", scaled, divisor), *others])
                 yield expression.with_subtree(start, together)
+
+
+def completed_powers(expression: Expression) -> Iterator[Expression]:
+    """A polynomial of one part as a power of it: `2*u**2 - 12*u + 18` as `2*(u - 3)**2`, and with an offset.
+
+    They are equal where the lower terms are those of the power: constants are to be fitted again.
+    """
+    terms = _terms(expression)
+    if len(terms) == 1:
+        for k, child in enumerate(children := expression.children()):
+            for form in completed_powers(child):
+                yield _rebuilt(expression, [*children[:k], form, *children[k + 1 :]])
+        return
+    read = [_monomial(term) for term in terms]
+    for base, power, leading in read:
+        lower = [k for k, (other, less, _) in enumerate(read) if other == base and less < power]
+        slopes = [read[k][2] for k in lower if read[k][1] == power - 1]
+        if base is None or power not in POWER_ROWS or len(slopes) != 1 or not leading:
+            continue
+        moved = Expression.apply("add", base, Expression.constant(slopes[0] / (power * leading)))
+        whole = Expression.apply("mul", Expression.constant(leading), Expression.apply(POWER_ROWS[power], moved))
+        gone = {*lower, *(k for k, each in enumerate(read) if each[:2] == (base, power))}
+        others = [term for k, term in enumerate(terms) if k not in gone and _constant_value(term) is None]
+        yield Expression.joined("add", [whole, *others])
+        yield Expression.joined("add", [whole, *others, Expression.constant(0.1)])  # no whole number, which stays
+
+
+def _monomial(term: Expression) -> tuple[Expression | None, int, float]:
+    """Base, whole power and factor of a term; no base where it is another product, or a number."""
+    factor, parts = _factors(term)
+    bases: list[Expression] = []
+    for part, sign in parts:
+        power = _WHOLE_POWERS.get(int(part.tokens[0]), 1)
+        base = part if power == 1 else part.children()[0]
+        if sign < 0:
+            return None, 0, factor
+        bases += [base] * power
+    if not bases or any(base != bases[0] for base in bases):
+        return None, 0, factor
+    return bases[0], len(bases), factor
 
 
 def spread_out(expression: Expression) -> Iterator[Expression]:

@@ -17,7 +17,7 @@ import numpy as np
 from expressions.canonical_form import canonical
 from expressions.complexity import complexity
 from expressions.expression import Expression
-from searches.common.equivalent_forms import common_divisors, spread_out, tied
+from searches.common.equivalent_forms import common_divisors, completed_powers, spread_out, tied
 from searches.common.regression_task import RegressionTask
 from searches.pareto_front import EXACT_NMSE, Candidate
 
@@ -92,6 +92,7 @@ def _forms_of_less(expression: Expression) -> Iterator[Expression]:
             yield canonical(expression.with_constants(constants))
     yield from tied(expression)
     yield from common_divisors(expression)
+    yield from completed_powers(expression)
     for form in spread_out(expression):
         yield from (canonical(form), *tied(canonical(form)))
     for start in range(len(expression)):

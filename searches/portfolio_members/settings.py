@@ -8,10 +8,13 @@ from typing import Any
 from foundation.settings import Rule, Settings, SettingsError, setting
 from searches.evolution.settings import DEFAULT_OPERATORS, check_operators
 
-__all__ = ["METHODS", "PortfolioSettings"]
+__all__ = ["LOSSES", "METHODS", "PortfolioSettings"]
 
 METHODS = ("regression", "genetic_programming", "structures", "map")
 """The searches that a portfolio can run, in the order in which they begin."""
+
+LOSSES = ("squares", "huber")
+"""What a search makes small: squared errors, or Huber's loss, to which outliers say little."""
 
 
 def _are_methods(value: Any) -> bool:
@@ -29,6 +32,8 @@ class PortfolioSettings(Settings):
         operators: names of the operators that equations may hold, from the operator table. The default ones also
             stand for `abs`, `max`, `min` and `pow`, which regression may write.
         methods: names of the searches that share the budget.
+        loss: `squares`, or `huber` for tables with outliers: errors beyond a few standard deviations of the others
+            count less, gross ones nothing. A first search, with a part of the budget, shows which these are.
         seconds: budget by the clock, from the call to its return; None: no limit.
         evaluations: budget of computations of one equation on the search rows, those of constant fitting included;
             None: no limit. Regression counts as the evaluations that take as long. With this budget alone, what is
@@ -54,6 +59,7 @@ class PortfolioSettings(Settings):
 
     operators: tuple[str, ...] = setting(DEFAULT_OPERATORS)
     methods: tuple[str, ...] = setting(METHODS, rule=SOME_METHODS)
+    loss: str = setting("squares", choices=LOSSES)
     seconds: float | None = setting(30.0, above=0)
     evaluations: int | None = setting(None, least=1)
     search_rows: int = setting(300, least=2)
