@@ -26,13 +26,14 @@ __all__ = ["NETWORKS", "LawNetwork", "Trained", "factor_block", "trained"]
 
 NETWORKS = 30
 LEAST_R2 = 0.9999
-ROWS = 2_000
+ROWS, MORE_ROWS = 2_000, 5_000
+"""Rows of a training table of up to three variables, and of more; as many fresh ones say what was learned."""
 _VARIABLES = 5  # network k has 1 + k mod 5
 _ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.Tanh, nn.ReLU, nn.GELU)  # k mod 3
 _LAYERS = (2, 3)  # k mod 2
 _WIDTHS, _STEPS = (32, 64), (400, 800)  # first and second try
 _SHORTEST, _LONGEST = 3, 12  # nodes
-_LAWS = 20  # drawn for every number of variables, and twice as many where these do not suffice
+_LAWS = 60  # drawn for every number of variables
 
 
 class LawNetwork(nn.Module):
@@ -132,7 +133,7 @@ def _laws(number: int, seed: int) -> Iterator[Problem]:
 
     variables = 1 + number % _VARIABLES
     drawn = heldout_problems(
-        2 * _LAWS,
+        _LAWS,
         PoolSettings(variables=variables, longest=_LONGEST),
         seed,
         fewest_variables=variables,
@@ -148,17 +149,18 @@ def _laws(number: int, seed: int) -> Iterator[Problem]:
 
 def _fitted(problem: Problem, number: int, seed: int, width: int, steps: int, refused: int) -> Trained:
     rng = np.random.default_rng([seed, number])
-    inputs, target = problem.sample(2 * ROWS, rng)
+    rows = ROWS if len(problem.variables) <= 3 else MORE_ROWS
+    inputs, target = problem.sample(2 * rows, rng)
     torch.manual_seed(number)
     network = LawNetwork(
         inputs.shape[1], width, _LAYERS[number % len(_LAYERS)], _ACTIVATIONS[number % len(_ACTIVATIONS)]
     )
-    train = torch.from_numpy(inputs[:ROWS]), torch.from_numpy(target[:ROWS, None])
+    train = torch.from_numpy(inputs[:rows]), torch.from_numpy(target[:rows, None])
     network.fit(*train, steps)
     with torch.no_grad():
-        values = network(torch.from_numpy(inputs[ROWS:]).float())[:, 0].double().numpy()
-    score = r2(target[ROWS:], values) if np.isfinite(values).all() else -np.inf
-    return Trained(problem, network, inputs[:ROWS], target[:ROWS], score, refused)
+        values = network(torch.from_numpy(inputs[rows:]).float())[:, 0].double().numpy()
+    score = r2(target[rows:], values) if np.isfinite(values).all() else -np.inf
+    return Trained(problem, network, inputs[:rows], target[:rows], score, refused)
 
 
 def factor_block(outputs: int, factors: int, seed: int) -> tuple[nn.Module, np.ndarray]:

@@ -59,7 +59,7 @@ class BlockEquations:
         layout: shapes of the tensors of a call.
         outputs: equation of every output.
         replaced: whether they stand in the place of the block; else the block stays a network.
-        loss_alone: loss of the parent with the most accurate equations of this block alone.
+        loss_alone: lowest loss of the parent with equations of this block alone.
         size: number of different nodes of all equations together.
         dtype: type of the block's values.
     """

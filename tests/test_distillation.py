@@ -593,3 +593,11 @@ def test_constants_that_only_follow_the_network_go_and_others_stay() -> None:
     assert own.expression == fitted
     assert equivalent(form, parse("x1*sin(x0) + 0.5*x0**2 + 0.08*x1"), x)
     assert complexity(form) < complexity(fitted)
+
+
+def test_equations_that_are_accurate_in_float64_alone_are_left_out() -> None:
+    x = np.linspace(0.5, 2.0, 200)[:, None]
+    table = Table(x, x**2, x, x**2)
+    cancelling = parse("(x0**2 + 1e9) - 1e9 + 1e-9*x0")
+    found = judged([cancelling, parse("0.99*x0**2 + 0.02")], table)
+    assert [each.expression for each in found] == [parse("0.99*x0**2 + 0.02")]

@@ -64,7 +64,7 @@ class ChosenBlock:
         expressions: the equation of every output. `[outputs]`
         rivals: form that was chosen: each output by itself, or mixtures of factors.
         replaced: whether the equations stand in the place of the block.
-        loss_alone: loss of the parent with the most accurate equations of this block alone.
+        loss_alone: lowest loss of the parent with equations of this block alone.
     """
 
     expressions: tuple[Expression, ...]
@@ -118,6 +118,8 @@ class _Chooser:
         if parent.measures_itself:  # a tolerance alone would call anything good enough a law
             self.forms = {name: [_no_rougher(each) for each in forms] for name, forms in self.forms.items()}
         self.rivals = {name: forms[0] for name, forms in self.forms.items()}
+        self.starts: dict[str, tuple[Candidate, ...]] = {}
+        """Equations with which every block has its lowest loss."""
         self.before = parent.losses(parent.network)
         allowed = tolerance if parent.measures_itself else tolerance * abs(self.before)
         self.limit = self.before + allowed
@@ -125,7 +127,7 @@ class _Chooser:
     def choice(self) -> Choice:
         """See `choose`."""
         alone = {name: self._with_best_form(name) for name in self.rivals}
-        best = {name: _best(each) for name, each in self.rivals.items()}
+        best = self.starts
         kept = {name: best[name] for name in best if alone[name] <= self.limit}
         after = self._loss(kept)
         while len(kept) > 1 and not after <= self.limit:
@@ -145,16 +147,19 @@ class _Chooser:
         return Choice(blocks, self.before, after if kept else self.before, self.limit)
 
     def _with_best_form(self, name: str) -> float:
-        """Take the form of a block that is smallest where the loss allows it, else the most accurate one; its loss
-        with the most accurate equations."""
+        """Take the form of a block that is smallest where the loss allows it, else the one of the lowest loss.
+
+        A loss is that with the most accurate equations, or with those of the shortest description. Returns it.
+        """
         found = []
         for form in self.forms[name]:
             self.rivals[name] = form
-            loss = self._loss({name: _best(form)})
-            described_ones = [described(front.candidates) for front in form.fronts]
-            size = shared_size(form.expressions(described_ones)) if loss <= self.limit else math.inf
-            found.append((size, loss, form))
-        _, loss, self.rivals[name] = min(found, key=lambda each: each[:2])
+            short = tuple(described(front.candidates) for front in form.fronts)
+            tried = [(self._loss({name: each}), number, each) for number, each in enumerate((_best(form), short))]
+            loss, _, start = min(tried, key=lambda each: each[:2])
+            size = shared_size(form.expressions(short)) if loss <= self.limit else math.inf
+            found.append((size, loss, form, start))
+        _, loss, self.rivals[name], self.starts[name] = min(found, key=lambda each: each[:2])
         return loss
 
     def _loss(self, chosen: Mapping[str, Sequence[Candidate]]) -> float:

@@ -10,6 +10,7 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -20,6 +21,7 @@ from distillation.fitting.tidying import NOT_WORSE, tidied
 from distillation.questions.answers import Answers
 from distillation.splitting import SplitSearch
 from expressions.complexity import complexity
+from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.operators import FIRST_VARIABLE
@@ -38,6 +40,7 @@ _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted 
 _LEAST_SECONDS = 0.3
 """Time below which no search is begun: a straight line, and what is known, are all."""
 _LEAST_TO_SPLIT = 4.0  # seconds of an output, below which it is searched as a whole
+_STABLE, _STABLE_ROWS = 1e-9, 500  # squared error of rounding, relative to the values, that is allowed, and where
 _MOST_SEEDS = 40
 _TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter and rounder
 _SPLIT_SHARE = 0.6  # of the time of an output, for searches of the parts into which the network falls
@@ -343,8 +346,20 @@ def judged(equations: Sequence[Expression], table: Table, place: int = 0) -> Par
         )
         for each in dict.fromkeys(equations)
     ]
-    front = ParetoFront.of(candidates)
+    front = ParetoFront.of(filter(partial(_is_stable, inputs=table.judge_inputs), candidates))
     return front if len(front) else ParetoFront([_mean(table, place)])
+
+
+def _is_stable(candidate: Candidate, inputs: np.ndarray) -> bool:
+    """Whether an equation has its values in float32, too: large terms that cancel do not."""
+    if not math.isfinite(candidate.error):
+        return False
+    some = inputs[:_STABLE_ROWS]
+    with np.errstate(all="ignore"):
+        exact = np.broadcast_to(candidate.expression(some), len(some))
+        [single] = Evaluator(some, np.float32).values([candidate.expression])
+        apart = np.square(single.astype(np.float64) - exact).mean()
+    return bool(apart <= (_STABLE + candidate.error) * max(float(np.square(exact).mean()), 1e-300))
 
 
 def _mean(table: Table, place: int) -> Candidate:
