@@ -12,6 +12,8 @@ from expressions.parsing import parse
 from searches.common.regression_task import RegressionTask
 from searches.direct.small_equations import loosened, small_equations
 from searches.evolution.settings import DEFAULT_OPERATORS
+from searches.portfolio_members import regression
+from searches.portfolio_members.member import Offer
 from searches.portfolio_members.shortlist import Shortlist
 
 ROWS = 80
@@ -85,3 +87,16 @@ def test_sums_have_the_factor_that_fits_best() -> None:
     fitted = [each for each in small_equations(inputs, target, DEFAULT_OPERATORS, 20) if each.constants.size]
     lines = [np.polyval(np.polyfit(each(inputs), clean, 1), each(inputs)) for each in fitted]
     assert min(nmse(clean, line) for line in lines) < 1e-6
+
+
+@pytest.mark.parametrize(("noise", "digits", "listed"), [(0.0, 17, False), (0.0, 6, False), (0.03, 17, True)])
+def test_nothing_is_listed_where_the_law_is_found_outright(
+    noise: float, digits: int, listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, target, _ = noisy("2.5*x0**2*x1 + 1.5", noise)
+    target = np.array([float(f"{value:.{digits - 1}e}") for value in target])
+    calls: list[int] = []
+    monkeypatch.setattr(regression, "small_equations", lambda *_: calls.append(1) or [])
+    task = RegressionTask(inputs, target)
+    regression.RegressionMember(task, Offer((0,), DEFAULT_OPERATORS, 60, None, ())).step()
+    assert bool(calls) == listed

@@ -16,7 +16,6 @@ from searches.common.regression_task import RegressionTask
 from searches.direct.first_equations import first_equations
 from searches.direct.small_equations import loosened, small_equations, steep_functions
 from searches.evolution.tree_size import tree_size
-from searches.links.stepwise import EXACT
 from searches.links.sums import sums_of_parts
 from searches.portfolio_members.member import Offer
 from searches.portfolio_members.shortlist import completed_form
@@ -69,8 +68,8 @@ class RegressionMember:
             found = first_equations(
                 task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
             )
-            self._note(found)
-            found += self._small_equations()
+            if not (found and task.judge(found[0], 0).exact):  # then nothing is left to noise
+                found += self._small_equations()
             self._news += _NEWS
             self.evaluations += _LISTING_EFFORT
         else:
@@ -82,10 +81,8 @@ class RegressionMember:
         self.candidates = found
 
     def _small_equations(self) -> list[Expression]:
-        """Every small equation of a short code; none where an exact one is known."""
+        """Every small equation of a short code, and some with constants within."""
         task, offer = self.task, self.offer
-        if any(error <= EXACT for error, _ in self.best.values()):
-            return []
         seconds = math.inf if offer.first_seconds is None else _SMALL_SHARE * offer.first_seconds
         small = small_equations(
             task.search_inputs,
