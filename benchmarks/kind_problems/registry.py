@@ -16,6 +16,8 @@ from benchmarks.kind_problems import (
     polynomials,
     power_laws,
     rationals,
+    separable,
+    symmetric,
     waves,
 )
 from datamodules.tables.problems import Problem
@@ -31,5 +33,7 @@ KIND_PROBLEMS: dict[str, Callable[[int, int], Problem]] = {
     "piecewise": piecewise.problem,
     "waves": waves.problem,
     "compositions": compositions.problem,
+    "symmetric": symmetric.problem,
+    "separable": separable.problem,
 }
 """Name of a kind -> function of number and seed."""

@@ -16,6 +16,7 @@ from searches.common.chosen_rows import evenly_spread
 from searches.common.shifted_columns import ShiftedColumns
 from searches.direct.kinds import CHEAP_KINDS, KINDS
 from searches.direct.recentring import level_place, with_distances
+from searches.direct.symmetries import Reduced, reduced
 from searches.links.stepwise import EXACT
 from searches.links.sums import linked_sums
 
@@ -122,14 +123,20 @@ def _found_by_kinds(
 
 
 def _found_once(
-    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float, *, whole: bool = True
 ) -> dict[Expression, float]:
-    """The same without a look about the middle: kind after kind, until one has found a short exact law."""
+    """The same without a look about the middle: kind after kind, until one has found a short exact law.
+
+    A whole table is looked at with variables that stand together put together, before the costly kinds are.
+    """
     found: dict[Expression, float] = {}
     with np.errstate(all="ignore"):  # what is not finite on a row is left out
         for name, find in KINDS.items():
             if time.perf_counter() > ends:
                 break
+            if whole and name not in CHEAP_KINDS and _shortest_exact(found) is None:
+                found |= _found_of_fewer(inputs, target, operators, ends)
+                whole = False
             if not _may_be_shorter(name, _shortest_exact(found)):
                 continue
             with suppress(np.linalg.LinAlgError):  # what LAPACK cannot decompose
@@ -138,6 +145,20 @@ def _found_once(
                     if math.isfinite(error):
                         found[equation] = error
     return found
+
+
+def _found_of_fewer(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
+) -> dict[Expression, float]:
+    """The same in fewer columns, where the table has symmetries."""
+    fewer: Reduced | None = None
+    with suppress(np.linalg.LinAlgError):
+        fewer = reduced(inputs, target, operators)
+    if fewer is None:
+        return {}
+    equations = map(fewer.restored, _found_once(fewer.inputs, target, operators, ends, whole=False))
+    found = {equation: _error(equation, inputs, target) for equation in equations}
+    return {equation: error for equation, error in found.items() if math.isfinite(error)}
 
 
 def _may_be_shorter(kind: str, law: Expression | None) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from expressions.expression import Expression
 from expressions.operators import POWER_ROWS
 
-__all__ = ["below", "legendre", "monomials", "polynomial", "power_products", "product"]
+__all__ = ["below", "legendre", "legendre_between", "monomials", "polynomial", "power_products", "product"]
 
 _WORTH = 2  # tokens that a factor in front must save
 
@@ -48,7 +48,11 @@ def legendre(inputs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
 
     Of mean square 1 each, and orthogonal to one another, where the rows fill a box evenly.
     """
-    low, high = inputs.min(axis=0), inputs.max(axis=0)
+    return legendre_between(inputs, exponents, inputs.min(axis=0), inputs.max(axis=0))
+
+
+def legendre_between(inputs: np.ndarray, exponents: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The same over another range. `[rows, monomials]`"""
     x = (2.0 * inputs - (low + high)) / np.where(high > low, high - low, 1.0)
     powers = [np.ones_like(x), x]
     for degree in range(2, int(exponents.max(initial=0)) + 1):
