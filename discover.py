@@ -19,6 +19,7 @@ import os  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import TYPE_CHECKING, NoReturn  # noqa: E402
 
+from foundation.child_processes import isolate_children  # noqa: E402
 from foundation.options import Options  # noqa: E402
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
     given.begun = BEGUN if arguments is None else time.perf_counter()
     for name in THREADS:  # matrices are small, and every core has a search of its own
         os.environ.setdefault(name, "1")
+    isolate_children()
     from foundation.boundary import refused
 
     try:

@@ -31,6 +31,7 @@ from configs.complaints import explain
 from configs.stored_settings import stored_words
 from configs.words import checked_words
 from foundation.boundary import refused
+from foundation.child_processes import isolate_children
 from foundation.terminal import warn
 from rediscover.training import chosen_model, optimized, train
 from runs import sigterm
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outside after everything was saved (code 143), or by Ctrl-C (code 130).
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
+    isolate_children()
     sigterm.listen()
     words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():

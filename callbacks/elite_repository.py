@@ -157,7 +157,8 @@ class EliteRepository(EquationSearch):
                 "fit/mean_mae": float(np.median(filled.sum(axis=1) / counts)),
                 "search/instances": float(self._instances(trainer, pl_module)),
                 "search/instances_per_second": measured / max(seconds, 1e-9),
-            }
+            },
+            sync_dist=True,
         )
         if trainer.is_global_zero:
             self._write_down(trainer, model)

@@ -51,7 +51,7 @@ class _Worker:
         root = str(Path(__file__).resolve().parent.parent)
         code = "import sys; sys.path.insert(0, sys.argv[1]); from expressions.sympy_worker import serve; serve()"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, root],
+            [sys.executable, "-P", "-c", code, root],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

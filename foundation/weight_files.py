@@ -9,9 +9,10 @@ from pathlib import Path
 from foundation.errors import UserError
 from foundation.files import open_regular
 
-__all__ = ["check_network_file", "no_file", "safetensors_words", "weights_kind"]
+__all__ = ["ZIP", "check_network_file", "no_file", "safetensors_words", "weights_kind"]
 
-_ZIP = b"PK\x03\x04"
+ZIP = b"PK\x03\x04"
+"""First bytes of a zip archive, as torch and NumPy write it."""
 _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 _NO_LIMIT = 1 << 62
 
@@ -36,7 +37,7 @@ def weights_kind(path: str | Path) -> str | None:
     with open_regular(Path(path).resolve(), most=_NO_LIMIT) as stream:
         begin = stream.read(9)
         size = stream.seek(0, 2)
-    if begin.startswith(_ZIP):
+    if begin.startswith(ZIP):
         return "zip"
     header = int.from_bytes(begin[:8], "little")
     whole = 2 <= header <= min(_LONGEST_HEADER, size - 8)

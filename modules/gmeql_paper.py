@@ -320,9 +320,9 @@ class GMEQLPaper(LightningModule):
             self.best_choices.copy_(self.elites.best("choices"))
             self.best_weights.copy_(self.elites.best("weights"))
             self.best_errors.copy_(torch.from_numpy(self.elites.lowest))
-        self.log("fit/stage", float(self._stage))
+        self.log("fit/stage", float(self._stage), sync_dist=True)
         for name, entropy in self.entropies().items():
-            self.log(f"fit/{name}", entropy)
+            self.log(f"fit/{name}", entropy, sync_dist=True)
 
     def entropies(self) -> dict[str, float]:
         """Mean entropy of the choices of every layer's connections, between 0 and 1."""
@@ -345,8 +345,8 @@ class GMEQLPaper(LightningModule):
         tested = (gathered_rows(torch.cat(part)) for part in zip(*self._tested, strict=True))
         target, hard, soft = (part.double().numpy() for part in tested)
         self._tested = []
-        self.log("test/nrmse", float(np.sqrt(nmse(target, hard))), rank_zero_only=True)
-        self.log("test/soft_nrmse", float(np.sqrt(nmse(target, soft))), rank_zero_only=True)
+        self.log("test/nrmse", float(np.sqrt(nmse(target, hard))), sync_dist=True)
+        self.log("test/soft_nrmse", float(np.sqrt(nmse(target, soft))), sync_dist=True)
 
 
 @dataclass(frozen=True)

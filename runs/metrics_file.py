@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ Curve = list[tuple[float, float]]
 
 _AXES = ("step", "epoch")
 LARGEST_TABLE = 1 << 30
+_LONGEST_LINE = 1 << 22  # characters: a file of zeros has no line breaks
+_MOST_ROWS = 1_000_000  # that are read for curves; a week of an epoch a second has fewer
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
@@ -25,7 +28,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
 
     Args:
         path: A `metrics.csv` whose first line names its columns. What cannot be read as a number is left out, so a
-            torn file gives what it has.
+            torn file gives what it has; so are rows beyond a million.
 
     Returns:
         Name -> list of (x, value) in the file's order, with x the epoch where the row has one, else the step, else
@@ -34,7 +37,7 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     try:
         with open_table(path, most=LARGEST_TABLE) as lines:
-            for number, row in enumerate(csv.DictReader(lines)):
+            for number, row in enumerate(itertools.islice(csv.DictReader(lines), _MOST_ROWS)):
                 _add(curves, row, number)
     except (FileError, csv.Error):
         pass
@@ -59,7 +62,7 @@ def open_table(path: str | Path, *, most: int) -> Iterator[Iterator[str]]:
         open_regular(path, most=most) as raw,
         io.TextIOWrapper(raw, newline="", encoding="utf-8", errors="replace") as stream,
     ):
-        yield (line.replace("\0", "") for line in stream)
+        yield (line.replace("\0", "") for line in iter(lambda: stream.readline(_LONGEST_LINE), ""))
 
 
 def losses(curves: Mapping[str, Curve]) -> dict[str, Curve]:

@@ -18,6 +18,7 @@ from typing import Any
 from foundation.errors import UserError
 from foundation.files import read_regular, replace_file
 from foundation.schema import FormatError, choice, json_content, list_of, mapping_of, record, text
+from runs.yaml_content import yaml_content
 
 __all__ = ["OLD_WORDS", "SETTINGS_FILE", "StoredSettings", "read_old_words", "read_settings", "write_settings"]
 
@@ -79,12 +80,9 @@ def read_old_words(run_dir: Path) -> list[str]:
     Raises:
         UserError: There is no such file, it is no regular file, or holds something else.
     """
-    import yaml  # for old runs alone
-
     path = run_dir / OLD_WORDS
-    raw = read_regular(path, most=_MOST_BYTES)
     try:
-        words: list[str] = list_of(text(10_000), most=1_000)(yaml.safe_load(raw))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        words: list[str] = list_of(text(10_000), most=1_000)(yaml_content(path))
+    except FormatError as error:
         raise SettingsFileError(f"{path} cannot be read: start a new run") from error
     return words

@@ -26,6 +26,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """A command tells Python where its processes find modules: the next test is not to hear of it."""
+    names = ("PYTHONSAFEPATH", "PYTHONPATH")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    try:
+        return (yield)
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""

@@ -5,6 +5,7 @@ Two processes by default; `PROCESSES=4 pytest tests/test_equal_processes.py` sta
 
 from __future__ import annotations
 
+import ast
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ from tests.test_cvae import Batches
 from tests.test_cvae import model as new_cvae
 from tests.test_weights_to_tokens import TINY
 
+ROOT = Path(__file__).resolve().parents[1]
+LOGGED = ("self.log", "module.log", "pl_module.log")
 PROCESSES = int(os.environ.get("PROCESSES", "2"))
 
 
@@ -75,11 +78,16 @@ def weights_to_tokens(processes: int, encoder: str = "probe") -> Task:
     """The processes do not have as many characters each."""
     ids = torch.from_numpy(draw_equations(ZooSettings(), "train", 32, np.random.default_rng(0)))
     model = WeightsToTokens(**ReadingTask().as_mapping(), **TINY, encoder=encoder, augment=False)
-    # Where a gradient is 0, as of a key's bias, AdamW makes steps of what rounding leaves.
-    model.configure_optimizers = lambda: torch.optim.SGD(model.learned.parameters(), lr=0.1)  # type: ignore
+    descend(model, model.learned)
     flat = torch.randn(32, model.reader.shape.size, generator=torch.Generator().manual_seed(0))
     train = BatchLoader((flat, ids), 16 * PROCESSES // (2 * processes), shuffle=True, seed=1)
     return Task(model, train, BatchLoader((flat[:7], ids[:7]), 4), {})
+
+
+def descend(model: pl.LightningModule, learned: torch.nn.Module) -> None:
+    """Where a gradient is 0, as of a key's bias, AdamW would make steps of what rounding leaves."""
+    parameters = [each for each in learned.parameters() if each.requires_grad]
+    model.configure_optimizers = lambda: torch.optim.SGD(parameters, lr=0.1)  # type: ignore
 
 
 class Shared(NumberedBatches):
@@ -97,8 +105,10 @@ class Shared(NumberedBatches):
 
 def cvae(processes: int) -> Task:
     """A batch is drawn as a whole, so one process takes as many of them for a step as there are processes."""
+    model = new_cvae()
+    descend(model, model)
     return Task(
-        new_cvae(),
+        model,
         Shared(2 * PROCESSES),
         Shared(PROCESSES, fixed=True),
         {"accumulate_grad_batches": PROCESSES // processes, "callbacks": [Noise()]},
@@ -189,6 +199,18 @@ def test_a_run_goes_on_with_another_number_of_processes(first: int, then: int, t
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=1e-4, msg=f"{name} differs")
     assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["epoch"] == 4
+
+
+def test_every_metric_is_one_of_all_processes() -> None:
+    alone, all_calls = [], 0
+    for path in [each for folder in ("modules", "callbacks") for each in (ROOT / folder).rglob("*.py")]:
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).removesuffix("_dict") in LOGGED:
+                all_calls += 1
+                if "sync_dist=True" not in map(ast.unparse, call.keywords):
+                    alone.append(f"{path.name}: {ast.unparse(call)}")
+    assert all_calls > 10
+    assert not alone
 
 
 class Draws(pl.Callback):

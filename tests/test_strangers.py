@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +17,20 @@ from omegaconf import DictConfig, OmegaConf
 from configs.classes import CALLBACKS, ClassError, built, check_class
 from configs.registry import SETTINGS
 from configs.stored_settings import settings_of, spelled, stored_words
+from expressions import sympy_worker
+from foundation.child_processes import isolate_children
 from foundation.errors import UserError
 from foundation.files import making_folder, remove_unfinished, writing
 from rediscover.training import chosen_model, compose
 from rediscover.wiring.folders_before import FoldersBefore
+from runs import metrics_file
 from runs.command_line import arguments_to_go_on
+from runs.metrics_file import open_table, read_metrics
 from runs.reader import TORN, read_front, read_run
 from runs.record import read_results
 from runs.search_files import SearchFiles
 from runs.settings_file import FORMAT, StoredSettings, read_settings, write_settings
+from searches.common.parallel import run_jobs
 from tests.test_floors import ROOT, sources
 
 MKDIR = {"_target_": "os.mkdir", "path": "canary"}
@@ -147,8 +155,9 @@ def test_settings_that_are_none(text: str, tmp_path: Path, command: Callable) ->
         "- 'seed=1,2'",
         "- 'seed=glob(*)'",
         "- '" + "(" * 5000 + "'",
+        "- &a0 {x: 1}\n" + "".join(f"- &a{i + 1} {{<<: [{','.join([f'*a{i}'] * 9)}]}}\n" for i in range(12)),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_old_settings_that_are_none(text: str, tmp_path: Path, command: Callable) -> None:
     stored_in_the_old_way(tmp_path / "run", {})
@@ -451,3 +460,88 @@ def test_what_a_kill_leaves_carries_our_mark(tmp_path: Path) -> None:
     for name in ("file", "folder"):
         remove_unfinished(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_a_run_without_an_end_is_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_file, "_LONGEST_LINE", 1 << 10)
+    monkeypatch.setattr(metrics_file, "_MOST_ROWS", 5)
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"epoch,loss\n0,1.5\n" + bytes(100_000))
+    with open_table(path, most=1 << 20) as lines:
+        assert max(map(len, lines)) < 1 << 11
+    assert read_metrics(path) == {"loss": [(0.0, 1.5)]}
+    path.write_text("epoch,loss\n" + "0,1.5\n" * 10)
+    assert len(read_metrics(path)["loss"]) == 5
+
+
+# --------------------------------------------------------------------- modules that lie in a stranger's folder
+
+EVIL = """import os, sys
+with open(os.path.join(os.path.dirname(__file__), "canary"), "a") as stream:
+    stream.write(f"{__name__} in {sys.orig_argv}\\n")
+"""
+SHADOWED = ("json", "multiprocessing", "numpy", "sympy", "hydra", "torch", "expressions", "sitecustomize")
+
+
+@pytest.fixture
+def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, in which modules have the names of those that we import."""
+    for name in SHADOWED:
+        (tmp_path / f"{name}.py").write_text(EVIL)
+    rows = "".join(f"{a},{a % 7},{a * (a % 7)}\n" for a in range(40))
+    (tmp_path / "table.csv").write_text(f"a,b,y\n{rows}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    return tmp_path
+
+
+def _nothing(report: Callable, should_stop: Callable) -> list[str]:
+    return sys.path
+
+
+def test_processes_of_a_search_import_nothing_from_the_working_directory(strangers_folder: Path) -> None:
+    (path,) = run_jobs(_nothing, [{}], 1, lambda number, message: None)
+    assert str(strangers_folder) not in path
+    worker = sympy_worker._Worker()
+    try:
+        assert worker._line(time.monotonic() + 120)  # it has imported all that it needs
+    finally:
+        worker.kill()
+    assert not (strangers_folder / "canary").exists()
+    assert "PYTHONSAFEPATH" not in os.environ, "our own process and its later ones stay as they were"
+
+
+def test_processes_of_a_command_import_nothing_from_the_working_directory(
+    strangers_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTHONSAFEPATH", "PYTHONPATH"):
+        monkeypatch.setenv(name, "")  # restored behind the test
+    isolate_children()
+    code = "import json, runs.launch; print(runs.launch.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(ROOT)), "a checkout is found, be it installed or not"
+    assert "" not in os.environ["PYTHONPATH"].split(os.pathsep), "an empty place is the working directory"
+    assert not (strangers_folder / "canary").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["discover.py", "table.csv", "y", "--seconds", "3", "--jobs", "2"],
+        ["train.py", "trainer=ddp", "trainer.devices=2", "search=gp", "search.seconds=2", "hydra.run.dir=run"],
+        ["train.py", "-m", "hydra/launcher=side_by_side", "search=none", "seed=1,2", "hydra.sweep.dir=sweep"],
+    ],
+    ids=["discover", "devices", "sweep"],
+)
+def test_a_command_imports_nothing_from_the_working_directory(words: list[str], strangers_folder: Path) -> None:
+    door, *rest = words
+    if door == "train.py":
+        rest += ["data=tabular", "data.path=table.csv", "data.target=y", "trainer.max_epochs=1", "logger=csv"]
+        rest += ["trainer.accelerator=cpu", "threads=1"]
+    done = subprocess.run([sys.executable, str(ROOT / door), *rest], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    canary = strangers_folder / "canary"
+    assert not canary.exists(), canary.read_text()

@@ -1,5 +1,7 @@
 """Columns of tables: their names and roles, and what is left out of them with a sentence."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,24 @@ def test_names_that_are_no_identifiers_are_mapped_and_reported(tmp_path):
     assert table.renamed["mean-radius"] == "mean_radius_2"
     assert "column 'mean radius' is called mean_radius in equations" in table.notes
     assert check_table(path, "y", ["mean_radius_2"]).feature_names == ("mean_radius_2",)
+
+
+def test_the_next_number_of_a_name_is_not_looked_for_from_the_beginning():
+    lines = 0
+
+    def count(frame, event, argument):
+        nonlocal lines
+        lines += frame.f_code.co_name == "identifiers" and event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        made = identifiers(["a!"] * 400)
+    finally:
+        sys.settrace(before)
+    assert made[-1] == "a_400"
+    assert 400 < lines < 8_000
 
 
 @given(st.lists(st.text(max_size=6), max_size=12))

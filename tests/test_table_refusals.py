@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datamodules.tables import excel
 from datamodules.tables.refusals import MIN_ROWS
 from datamodules.tables.table import TableError, check_single_precision, check_table
+from tests.fuzz import tables
 from tests.small_tables import GOOD, ROWS, frame, lines, write
 
 BAD_TEXT = {
@@ -132,6 +134,31 @@ def test_files_that_are_none(tmp_path):
         check_table("sklearn:boston")
     with pytest.raises(TableError, match="not a list"):
         check_table([[1, 2]])
+
+
+@pytest.mark.parametrize(("row", "most_cells"), [("99999999999", excel._MOST_CELLS), ("13", 30)])
+def test_a_sheet_whose_few_bytes_stand_for_many_cells(row, most_cells, tmp_path, monkeypatch):
+    path = tmp_path / "sheet.xml"
+    path.write_bytes(tables.sheet())
+    tables.read_sheet(path)
+    path.write_bytes(tables.sheet().replace(b'<row r="13"', f'<row r="{row}"'.encode()))
+    monkeypatch.setattr(excel, "_MOST_CELLS", most_cells)
+    with pytest.raises(TableError, match="has more than 1,048,576 rows or"):
+        tables.read_sheet(path)
+
+
+def test_a_table_of_too_many_columns():
+    names = [f"c{number}" for number in range(50_001)]
+    with pytest.raises(TableError, match="more than 50,000 columns: leave some out"):
+        check_table(pd.DataFrame(np.ones((2, len(names))), columns=names))
+
+
+def test_a_parquet_file_of_texts_that_are_none(tmp_path):
+    content = tables.parquet_table()
+    for text in (b"0e-1", b"b (m)"):
+        assert text in content
+        with pytest.raises(TableError, match="not a whole Parquet file"):
+            check_table(write(tmp_path, content.replace(text, b"\xa9" * len(text)), f"{len(text)}.parquet"))
 
 
 FOR_SEARCHES_ALONE = {  # what a search in float64 takes and a network in float32 does not

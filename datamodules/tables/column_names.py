@@ -6,6 +6,7 @@ import keyword
 import re
 import shlex
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,14 +31,16 @@ def identifiers(names: Sequence[str]) -> list[str]:
     """
     plain = [_identifier(name, index) for index, name in enumerate(names)]
     taken = {after for before, after in zip(names, plain, strict=True) if before == after}
-    result: list[str] = []
+    result: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for before, after in zip(names, plain, strict=True):
-        name, number = after, 2
+        name, number = after, numbers.get(after, 2)
         while name in (taken if before != after else result):
             name, number = f"{after}_{number}", number + 1
+        numbers[after] = number
         taken.add(name)
-        result.append(name)
-    return result
+        result[name] = None
+    return list(result)
 
 
 def _identifier(name: str, index: int) -> str:
@@ -110,7 +113,7 @@ def chosen_columns(
         chosen = [_find(source, names, "feature", name) for name in features]
     if not chosen:
         raise TableError(f"no feature is left to explain anything by in {source.label}: name at least one column.")
-    twice = [names[position] for position in dict.fromkeys(chosen) if chosen.count(position) > 1]
+    twice = [names[position] for position, count in Counter(chosen).items() if count > 1]
     if twice:
         raise TableError(f"feature {twice[0]!r} is named more than once: name every feature once.")
     for role, name, position in (("target", target, target_at), ("standard deviation", sigma, sigma_at)):
@@ -145,8 +148,8 @@ def _hint(name: str, names: Sequence[str]) -> str:
 
 
 def _refuse_duplicates(source: Source, positions: Sequence[int]) -> None:
-    names = [source.names[position] for position in positions]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    counts = Counter(source.names[position] for position in positions)
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
         shown = ", ".join(map(repr, twice[:5]))
         raise TableError(

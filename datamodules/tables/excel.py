@@ -13,6 +13,8 @@ from datamodules.tables.opened import TableError, short_reason
 __all__ = ["first_sheet"]
 
 _MOST_BYTES = 1 << 31
+_MOST_ROWS = 1 << 20  # of a sheet, by Excel itself
+_MOST_CELLS = 1 << 26  # empty ones before the last of a row included: few bytes may stand for many
 
 
 def first_sheet(stream: BinaryIO, label: str) -> tuple[bytes, str]:
@@ -28,7 +30,8 @@ def first_sheet(stream: BinaryIO, label: str) -> tuple[bytes, str]:
         The sheet as UTF-8 text with commas, and a sentence that names it where there are others.
 
     Raises:
-        TableError: it is no whole Excel file, it unpacks to more than 2 GiB, or every sheet is empty.
+        TableError: it is no whole Excel file, it unpacks to more than 2 GiB, a sheet has more rows than Excel
+            allows or too many cells, or every sheet is empty.
     """
     import openpyxl
 
@@ -40,7 +43,7 @@ def first_sheet(stream: BinaryIO, label: str) -> tuple[bytes, str]:
         book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
         sheets = book.worksheets
         for sheet in sheets:
-            text = _sheet_text(sheet)
+            text = _sheet_text(sheet, label)
             if text.strip(b",\r\n "):
                 others = f"sheet {sheet.title!r} of {label} is read, of {len(sheets)} sheets"
                 return text, others if len(sheets) > 1 else ""
@@ -51,11 +54,19 @@ def first_sheet(stream: BinaryIO, label: str) -> tuple[bytes, str]:
     raise TableError(f"{label} is empty: a table needs a line of column names and rows of numbers.")
 
 
-def _sheet_text(sheet: Any) -> bytes:
+def _sheet_text(sheet: Any, label: str) -> bytes:
     """The cells of a sheet from the first column that is used, as text."""
     sheet.reset_dimensions()  # what other programs wrote there may be wrong
-    rows = [[_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-    filled = [row for row in rows if any(row)]
+    filled, cells = [], 0
+    for number, values in enumerate(sheet.iter_rows(values_only=True)):
+        cells += len(values)
+        if number >= _MOST_ROWS or cells > _MOST_CELLS:
+            raise TableError(
+                f"{label} has more than {_MOST_ROWS:,} rows or {_MOST_CELLS:,} cells: save it as CSV or Parquet."
+            )
+        row = [_text(value) for value in values]
+        if any(row):
+            filled.append(row)
     if not filled:
         return b""
     first = min(next(index for index, cell in enumerate(row) if cell) for row in filled)

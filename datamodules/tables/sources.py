@@ -32,6 +32,7 @@ CALIFORNIA_FEATURES = (
 CALIFORNIA_TARGET = "MedHouseVal"
 
 _BATCH_ROWS = 1 << 16
+_MOST_COLUMNS = 50_000  # looking at the cells of so many takes ten seconds
 
 
 def open_source(source: str | Path | pd.DataFrame) -> Source:
@@ -42,8 +43,15 @@ def open_source(source: str | Path | pd.DataFrame) -> Source:
             of `SKLEARN_SETS`, or a DataFrame.
 
     Raises:
-        TableError: the source is none of these, or cannot be opened.
+        TableError: the source is none of these, cannot be opened, or has too many columns.
     """
+    opened = _opened(source)
+    if len(opened.names) > _MOST_COLUMNS:
+        raise TableError(f"{opened.label} has more than {_MOST_COLUMNS:,} columns: leave some out.")
+    return opened
+
+
+def _opened(source: str | Path | pd.DataFrame) -> Source:
     if not isinstance(source, str | Path):
         return _open_frame(source)
     if str(source).startswith(SKLEARN_PREFIX):

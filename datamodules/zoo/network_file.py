@@ -7,7 +7,6 @@ The file is a `safetensors` file, a file written by `torch.save(network.state_di
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from datamodules.zoo.onnx_network import LARGEST_FILE, MOST_WEIGHTS, PROBES, Net
 from foundation.array_files import check_unpacked_size, read_npz
 from foundation.errors import UserError
 from foundation.files import read_regular
-from foundation.weight_files import no_file
+from foundation.weight_files import ZIP, no_file
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
 __all__ = ["NetworkFileError", "read_network"]
@@ -100,9 +99,7 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     if path.suffix == ".npz":
         return _in_order(_arrays(path))
     content = read_regular(path.resolve(), most=LARGEST_FILE)
-    found = (
-        _saved_by_torch(path, content) if zipfile.is_zipfile(io.BytesIO(content)) else _safetensors(path, content)
-    )
+    found = _saved_by_torch(path, content) if content.startswith(ZIP) else _safetensors(path, content)
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     plain = isinstance(found, Mapping) and all(

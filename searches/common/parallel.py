@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from expressions.own_operators import Definitions, definitions
+from foundation.child_processes import isolated_children
 from foundation.errors import UserError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -63,7 +64,8 @@ def run_jobs(
         Exception: what a job raised, with its traceback as a note.
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs torch threads can hang
-    stop = context.Event()
+    with starting_processes():  # of which a semaphore needs one that tracks it
+        stop = context.Event()
     waiting = list(enumerate(jobs))
     running: dict[int, _Worker] = {}
     results: list[Any] = [None] * len(jobs)
@@ -90,7 +92,7 @@ def run_jobs(
 def _started(context: Any, function: Callable[..., Any], job: Mapping[str, Any], stop: Any) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(definitions(), function, dict(job), theirs, stop))
-    with interrupts_held_back():
+    with starting_processes():
         process.start()
     theirs.close()  # or its end would not be noticed
     return _Worker(process, ours)
@@ -172,14 +174,18 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C waits until the end of this block. Processes started in here never hear of it: it is for us."""
-    resource_tracker.ensure_running()  # its start, with that of the first process, would end the hold
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def starting_processes() -> Iterator[None]:
+    """Start processes that never hear of Ctrl-C, which is for us, nor of modules in the working directory.
+
+    Ctrl-C waits until the end of this block.
+    """
+    with isolated_children():
+        resource_tracker.ensure_running()  # its start, with that of the first process, would end the hold
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from expressions.expression import Expression
 from expressions.own_operators import Definitions, definitions
-from searches.common.parallel import died, end_with_parent, interrupts_held_back
+from searches.common.parallel import died, end_with_parent, starting_processes
 from searches.common.regression_task import RegressionTask
 from searches.direct.first_equations import first_equations
 from searches.evolution.island import Island
@@ -115,7 +115,7 @@ class RemoteIslands:
                 ours, theirs = context.Pipe()
                 own = definitions()
                 process = context.Process(target=_serve, args=(own, theirs, task, settings, seed, seeds, share))
-                with interrupts_held_back():
+                with starting_processes():
                     process.start()
                 self._processes.append(process)
                 self._connections.append(ours)

@@ -94,12 +94,14 @@ def course_state(
     return check
 
 
-def of_lists(state: Mapping[str, Any]) -> dict[str, Any]:
+def of_lists(state: Any) -> dict[str, Any]:
     """The state of a JSON file, its lists of numbers as arrays.
 
     Raises:
-        FormatError: one of them is not such a list.
+        FormatError: it is no mapping, or one of them is not such a list.
     """
+    if not isinstance(state, Mapping):
+        raise FormatError("is no mapping", "")
     found = dict(state)
     for name, kind in _ARRAYS.items():
         try:

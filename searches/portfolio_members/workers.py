@@ -10,7 +10,7 @@ from typing import Any
 
 from expressions.expression import Expression
 from expressions.own_operators import Definitions, definitions
-from searches.common.parallel import died, end_with_parent, interrupts_held_back
+from searches.common.parallel import died, end_with_parent, starting_processes
 from searches.common.regression_task import RegressionTask
 from searches.latent_space.equation_map import EquationMap, MapFile
 from searches.portfolio_members.crew import Crew, Report
@@ -36,7 +36,7 @@ class RemoteCrew:
         self._process: Any = context.Process(
             target=_serve, args=(own, theirs, task, offer, latent_map), daemon=True
         )
-        with interrupts_held_back():
+        with starting_processes():
             self._process.start()
         theirs.close()
         self._is_up = False

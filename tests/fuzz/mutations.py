@@ -16,31 +16,39 @@ _WORDS = (
 )  # fmt: skip
 _VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1e300, -1e9, 2**63, 10**400, float("nan"), float("inf"), "", "x0", "\x00", "x" * 5_000,
-    [], {}, [[]], [None] * 50, {"a": 1},
+    [], {}, [[]], [None] * 50, {"a": 1}, "complex64", "int64", "bool", "../x",
 )  # fmt: skip
 _MOST_CHANGES = 4
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """A changed copy of a file: some of its values where it is JSON, or else some of its bytes.
+    """A changed copy of a file: some of its values where it, or a line of it, is JSON, or else some of its bytes.
 
     Args:
         content: content of a valid file.
         rng: source of the changes.
     """
     if content[:1] in b"[{" and rng.random() < 0.7:
-        try:
-            document = json.loads(content)
-        except (ValueError, RecursionError):
-            document = None
-        if document:
+        lines = [content] if _document(content) else content.split(b"\n")
+        number = rng.randrange(len(lines))
+        if document := _document(lines[number]):
             for _ in range(rng.randint(1, 2)):
                 _change_value(document, rng)
-            return json.dumps(document).encode()
+            lines[number] = json.dumps(document).encode()
+            return b"\n".join(lines)
     changed = bytearray(content)
     for _ in range(rng.randint(1, _MOST_CHANGES)):
         _change_bytes(changed, rng)
     return bytes(changed)
+
+
+def _document(content: bytes) -> Any:
+    """A list or a mapping in JSON, None where there is none, or an empty one."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list | dict) and found else None
 
 
 def _change_value(document: Any, rng: random.Random) -> None:

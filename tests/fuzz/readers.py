@@ -30,6 +30,7 @@ from expressions.parsing import parse
 from expressions.skeleton import INTEGERS
 from expressions.vocabulary import Vocabulary
 from foundation.array_files import read_npz
+from foundation.errors import UserError
 from foundation.schema import json_content, list_of, plain, record
 from modules.networks.equation_map.conditional_vae import ConditionalVAE
 from modules.networks.equation_map.latent_map import LatentMap
@@ -46,8 +47,6 @@ from reports.discovery_parts.shown import ShownEquations
 from reports.discovery_parts.trust_words import trust_words
 from reports.typeset.mathml import mathml
 from reports.typeset.terminal import formula_lines
-from runs.reader import read_run
-from runs.record import read_results
 from runs.search_files import SearchFiles
 from searches.common.regression_task import RegressionTask
 from searches.common.search_state import COMMON_FIELDS
@@ -65,8 +64,9 @@ from searches.search_result import SearchResult
 from searches.trust.calibration import CALIBRATION, read_calibration
 from searches.trust.features import features_of
 from searches.trust.rivalry import Rivalry
-from tests.fuzz import stored
+from tests.fuzz import run_files, stored, tables
 from tests.fuzz.distilled import report_file, report_reader
+from tests.fuzz.trial import from_file, written
 
 __all__ = ["READERS", "Reader"]
 
@@ -97,19 +97,6 @@ class Reader:
 
     valid: Callable[[], bytes]
     read: Callable[[bytes], object]
-
-
-def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    """A reader of content, by one of a file of this name."""
-
-    def reading(content: bytes) -> object:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            return read(path)
-
-    return reading
 
 
 # --- equations and discoveries ----------------------------------------------------------------------------------
@@ -255,12 +242,6 @@ def saved_by_torch(content: Any) -> bytes:
     return stream.getvalue()
 
 
-def arrays() -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **{name: value.numpy() for name, value in network().items()})
-    return stream.getvalue()
-
-
 def graph() -> bytes:
     nodes = [
         helper.make_node("Gemm", ["x", "0.weight", "0.bias"], ["h"], transB=1),
@@ -275,38 +256,41 @@ def graph() -> bytes:
     return content
 
 
-def checkpoint() -> bytes:
+def values_of(
+    content: Callable[[], object], write: Callable[[Any], bytes], read: Callable[[bytes], object]
+) -> Reader:
+    """A reader of a file with checksums, which is written anew for every change of a value."""
+
+    def reading(changed: bytes) -> object:
+        found = stored.content_of(changed)
+        try:
+            whole = write(found)
+        except Exception as error:
+            raise UserError("what cannot be written as a file is no content") from error
+        return read(whole)
+
+    return Reader(lambda: json.dumps(stored.as_json(content())).encode(), reading)
+
+
+def saved_by_numpy(content: Mapping[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **{name: np.asarray(value) for name, value in content.items()})
+    return stream.getvalue()
+
+
+def checkpoint() -> dict[str, Any]:
     optimizer = {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
-    return saved_by_torch(
-        {"state_dict": network(), "global_step": 1, "epoch": 1, "optimizer_states": [optimizer], "callbacks": {}}
-    )
+    return {
+        "state_dict": network(),
+        "global_step": 1,
+        "epoch": 1,
+        "optimizer_states": [optimizer],
+        "callbacks": {},
+    }
 
 
-# --- a run directory --------------------------------------------------------------------------------------------
-
-
-def results() -> bytes:
-    equation = {"problem": "p", "target": "y", "infix": "x0", "complexity": 1, "train_r2": 0.5}
-    return json.dumps(
-        {"phase": "done", "seconds": {"fit": 1.0}, "metrics": {"a": 0.5}, "equations": [equation]}
-    ).encode()
-
-
-def compare(path: Path) -> object:
-    return read_run(path.parent, curves=True), read_results(path.parent)
-
-
-def settings() -> bytes:
-    return b"- model=gmeql\n- seed=1\n- data.path='a b.csv'\n- search={seconds: 1.0}\n"
-
-
-def read_settings(path: Path) -> object:
-    (path.parent.parent / "results.json").write_bytes(results())
-    return read_run(path.parent.parent, curves=True)
-
-
-def metrics() -> bytes:
-    return b"epoch,step,train/loss\n0,10,0.5\n1,20,\n2,30,0.25\n"
+read_torch = from_file("weights.pt", lambda path: read_network(path, "tanh"))
+read_arrays = from_file("weights.npz", lambda path: (read_npz(path, most=1 << 20), read_network(path, "tanh")))
 
 
 # --- what is kept between runs ----------------------------------------------------------------------------------
@@ -352,13 +336,6 @@ def with_weights(
         return from_file("weights.safetensors", read)(save(parts()[1], texts))
 
     return Reader(lambda: json.dumps(parts()[0]).encode(), reading)
-
-
-def written(name: str, write: Callable[[Path], object]) -> bytes:
-    """The content of a file that a function writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / name)
-        return (Path(folder) / name).read_bytes()
 
 
 CORPUS = Content({"variables": 2, "noise_share": 0.3}, ("<pad>", "<start>", "<end>", "x0"), batch_size=4)
@@ -410,6 +387,11 @@ def use_problems(path: Path) -> object:
 
 
 READERS: Mapping[str, Reader] = {
+    "text_table": Reader(tables.text_table, from_file("table.csv", tables.read_table)),
+    "compressed_table": Reader(tables.text_table, from_file("table.csv", tables.read_compressed)),
+    "sheet": Reader(tables.sheet, from_file("sheet.xml", tables.read_sheet)),
+    "parquet": Reader(tables.parquet_table, from_file("table.parquet", tables.read_table)),
+    "parquet_values": Reader(tables.parquet_values, from_file("table.parquet", tables.read_parquet_values)),
     "equation": Reader(lambda: b"x0*exp(a**2) - 1.5e-3/(1 + max(x0, a))", show_equation),
     "discovery": Reader(discovery, from_file("model.json", show_discovery)),
     "estimator": Reader(estimator, use_estimator),
@@ -422,17 +404,20 @@ READERS: Mapping[str, Reader] = {
     "safetensors": Reader(
         lambda: save(network()), from_file("weights.safetensors", lambda path: read_network(path, "tanh"))
     ),
-    "torch": Reader(
-        lambda: saved_by_torch(network()), from_file("weights.pt", lambda path: read_network(path, "tanh"))
-    ),
-    "npz": Reader(
-        arrays, from_file("weights.npz", lambda path: (read_npz(path, most=1 << 20), read_network(path, "tanh")))
-    ),
-    "checkpoint": Reader(checkpoint, from_file("last.ckpt", read_checkpoint)),
+    "torch": Reader(lambda: saved_by_torch(network()), read_torch),
+    "torch_values": values_of(network, saved_by_torch, read_torch),
+    "npz": Reader(lambda: saved_by_numpy(network()), read_arrays),
+    "npz_values": values_of(network, saved_by_numpy, read_arrays),
+    "checkpoint": Reader(lambda: saved_by_torch(checkpoint()), from_file("last.ckpt", read_checkpoint)),
+    "checkpoint_values": values_of(checkpoint, saved_by_torch, from_file("last.ckpt", read_checkpoint)),
     "resumed": Reader(stored.resumable_checkpoint, stored.go_on),
-    "results": Reader(results, from_file("results.json", compare)),
-    "metrics": Reader(metrics, from_file("metrics.csv", compare)),
-    "settings": Reader(settings, from_file(".hydra/overrides.yaml", read_settings)),
+    "results": Reader(run_files.results, from_file("results.json", run_files.compare)),
+    "metrics": Reader(run_files.metrics, from_file("attempts/0/metrics.csv", run_files.merge)),
+    "front": Reader(run_files.front, from_file("equations.csv", run_files.compare)),
+    "run_config": Reader(run_files.config, from_file(".hydra/config.yaml", run_files.describe)),
+    "settings": Reader(run_files.settings, from_file("settings.json", run_files.take_up)),
+    "old_settings": Reader(run_files.old_settings, from_file(".hydra/overrides.yaml", run_files.take_up)),
+    "packed_state": Reader(run_files.packed_state, from_file("one.state", run_files.unpack)),
     "map_weights": with_weights(map_weights, use_map),
     "reader_weights": with_weights(reader_weights, load_reader),
     "zoo_shard": Reader(stored.zoo_shard, stored.use_shard),

@@ -70,7 +70,7 @@ def _is_number(key: str) -> bool:
     return key.startswith("#") and key[1:].isdecimal() and len(key) < 10
 
 
-def _content(content: bytes) -> dict[str, Any]:
+def content_of(content: bytes) -> dict[str, Any]:
     try:
         found = of_json(json.loads(content))
     except (ValueError, RecursionError) as error:
@@ -124,7 +124,7 @@ def go_on(content: bytes) -> object:
     search, callbacks = _callbacks()
     with tempfile.TemporaryDirectory() as folder, _same_random_numbers():
         path = Path(folder) / "last.ckpt"
-        torch.save(_content(content), path)
+        torch.save(content_of(content), path)
         step = check_fit(path, model, 10, callbacks)
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["state_dict"])
@@ -184,7 +184,7 @@ def zoo_shard() -> bytes:
 
 
 def use_shard(content: bytes) -> object:
-    found = _content(content)
+    found = content_of(content)
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(shards, "SHARD", _NETWORKS):
         shard = shards.shard_folder(Path(folder), "train", 0)
         shard.mkdir()
@@ -213,7 +213,7 @@ def skeletons() -> bytes:
 
 
 def use_skeletons(content: bytes) -> object:
-    found = _content(content)
+    found = content_of(content)
     header = json.dumps(found.get("header")).encode()
     arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
     with tempfile.TemporaryDirectory() as folder:

@@ -6,10 +6,11 @@ import contextlib
 import io
 import resource
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from foundation.errors import UserError
 if TYPE_CHECKING:
     from tests.fuzz.readers import Reader
 
-__all__ = ["Course", "TooMuchError", "chosen_readers", "one_input", "peak"]
+__all__ = ["Course", "TooMuchError", "chosen_readers", "from_file", "one_input", "peak", "written"]
 
 SECONDS, MEGABYTES = 1.0, 100
 _MOST_KEPT = 20  # contents that fail, each in a file
@@ -48,6 +49,26 @@ def one_input(reader: Reader, content: bytes) -> bool:
     if seconds > SECONDS or grown > MEGABYTES:
         raise TooMuchError(f"{seconds:.1f} s, {grown:.0f} MB")
     return accepted
+
+
+def from_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """A reader of content, by one of a file of this name."""
+
+    def reading(content: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            return read(path)
+
+    return reading
+
+
+def written(name: str, write: Callable[[Path], object]) -> bytes:
+    """The content of a file that a function writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / name)
+        return (Path(folder) / name).read_bytes()
 
 
 def chosen_readers(chosen: Sequence[str], readers: Mapping[str, Reader]) -> list[str]:
