@@ -15,7 +15,7 @@ from rich.text import Text
 
 from foundation.boundary import refused
 from foundation.options import Options
-from foundation.terminal import printable
+from foundation.terminal import encode_anything, printable
 from reports.run_comparison import COMMON, STYLES, collect, columns, order, remark, terminal_table
 from runs.reader import FINISHED
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "compare.py") ->
     Raises:
         SystemExit: the words cannot be understood (code 2), or help was asked for (code 0).
     """
+    encode_anything()
     parser = Options(
         prog=program, description="Compare runs, finished or not: a table, and a report in one HTML file."
     )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn  # noqa: E402
 
 from foundation.child_processes import isolate_children  # noqa: E402
 from foundation.options import Options  # noqa: E402
+from foundation.terminal import encode_anything  # noqa: E402
 
 if TYPE_CHECKING:
     from reports.discovery import Discovery
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "discover.py") -
     for name in THREADS:  # matrices are small, and every core has a search of its own
         os.environ.setdefault(name, "1")
     isolate_children()
+    encode_anything()
     from foundation.boundary import refused
 
     try:

@@ -32,7 +32,7 @@ from configs.stored_settings import stored_words
 from configs.words import checked_words
 from foundation.boundary import refused
 from foundation.child_processes import isolate_children
-from foundation.terminal import warn
+from foundation.terminal import encode_anything, warn
 from rediscover.training import chosen_model, optimized, train
 from runs import sigterm
 from runs.command_line import arguments_of_a_suite, arguments_to_go_on, spelled_out
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and what is said about it is said here
     isolate_children()
+    encode_anything()
     sigterm.listen()
     words = sys.argv[1:] if arguments is None else arguments
     with _one_sentence():

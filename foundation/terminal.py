@@ -6,9 +6,10 @@ change the title of the window or hide a line, and marks of writing direction co
 
 from __future__ import annotations
 
+import io
 import sys
 
-__all__ = ["printable", "say", "warn"]
+__all__ = ["encode_anything", "printable", "say", "warn"]
 
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
@@ -22,6 +23,13 @@ def printable(text: object, *, lines: bool = False) -> str:
         lines: Whether the text may have several lines; otherwise a mark stands for a line end, too.
     """
     return "".join(letter if letter.isprintable() or (lines and letter == "\n") else _MARK for letter in str(text))
+
+
+def encode_anything() -> None:
+    """Have a `?` stand for every character that the terminal, or the file that output goes to, cannot hold."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def say(text: object) -> None:

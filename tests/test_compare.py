@@ -1,5 +1,6 @@
 """compare.py reads whatever lies on the disk, and its report is one file that runs and fetches nothing."""
 
+import io
 import json
 import re
 import subprocess
@@ -183,6 +184,14 @@ def test_the_table_marks_the_best_and_shows_the_unfinished(logs, capsys):
     assert "0.9 *" not in shown
     assert re.search(r"gmeql/unfinished \(unfinished\): epoch 1: fit/loss 0.25", shown)
     assert "results.json is not whole" in shown
+
+
+def test_a_terminal_without_unicode_is_shown_the_table(logs, monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert compare.main([]) == 0
+    narrow.flush()
+    assert b"runs" in narrow.buffer.getvalue()
 
 
 def test_sorting_by_any_metric_shows_its_column(logs, capsys):

@@ -241,6 +241,12 @@ def test_the_first_sheet_with_cells_is_read(tmp_path):
     assert "units" in told(table)
 
 
+def test_a_path_may_hold_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"b\xff.csv")
+    path.write_text(GOOD)
+    assert check_table(path, "y").columns == ("a", "b")
+
+
 def test_booleans_are_zero_and_one(tmp_path):
     path = write(tmp_path, lines(a=lambda i: i % 2 == 0, y=lambda i: i))
     assert check_table(path, "y").inputs[:4, 0].tolist() == [1, 0, 1, 0]

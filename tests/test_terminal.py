@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 from pathlib import Path
 
 import pytest
 
-from foundation.terminal import printable, say, warn
+from foundation.terminal import encode_anything, printable, say, warn
 from tests.house import ROOMS, ROOT
 
 DOORS = ("train.py", "compare.py", "discover.py")
@@ -30,6 +31,14 @@ def test_lines_are_said_and_warnings_go_to_stderr(capsys: pytest.CaptureFixture[
     say("x\x1b\ny")
     warn("careful\x07")
     assert tuple(capsys.readouterr()) == ("x\ufffd\ny\n", "careful\ufffd\n")
+
+
+def test_output_that_cannot_hold_a_character_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", narrow)
+    encode_anything()
+    say("ü and \udcff")
+    assert narrow.buffer.getvalue() == b"? and ?\n"  # type: ignore[attr-defined]
 
 
 def sources() -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import io
+import os
 import stat
 import sys
 import zlib
@@ -145,7 +146,7 @@ def _open_text(given: _Bytes, delimiter: str | None, compressed: bool) -> Source
     notes = list(layout.notes)
     if encoding not in ("utf-8", "utf-8-sig"):
         notes.insert(0, f"{given.label} is read as {_ENCODINGS[encoding]} text")
-    path = None if compressed or given.path is None else str(given.path)
+    path = None if compressed else _as_text(given.path)
     file = TextFile(given.label, open_text, path, encoding)
 
     def batches(positions: Sequence[int]) -> Iterator[list[pa.Array]]:
@@ -154,6 +155,14 @@ def _open_text(given: _Bytes, delimiter: str | None, compressed: bool) -> Source
         notes.extend(note for note in told if note not in notes)
 
     return Source(given.label, layout.names, batches, given.identity, notes, layout.decimal, typed_by_hand=True)
+
+
+def _as_text(path: Path | None) -> str | None:
+    """A path as Arrow takes it, None where it holds bytes that are no text."""
+    try:
+        return None if path is None else os.fspath(path).encode().decode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _decoded(head: bytes, label: str) -> tuple[str, str]:
