@@ -27,7 +27,7 @@ from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import r2
 from foundation.durations import duration
 from foundation.errors import UserError
-from foundation.files import replace_file
+from foundation.files import FileError, MissingFileError, read_regular, replace_file
 from foundation.terminal import say
 from reports.finding_plots import draw_curves, draw_fit
 from reports.findings import Finding, heading_of_target, report_findings
@@ -44,6 +44,7 @@ _MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
 _VALIDATION_SHARE = 0.25  # of the training rows, where they are noisy and something has to choose
 _SAYS_SO_SECONDS = 60.0
 _MOST_PLOTS = 24  # findings that get plots of their own
+_LONGEST_IDENTITY = 1_000  # bytes
 
 Tables = Mapping[str, Table]
 """A table per split: `train`, `validation`, which may be the same, and `test`."""
@@ -214,10 +215,13 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         """Where the model is no longer the same, say after more epochs, the search begins anew."""
         identity = "" if job.map_file is None else job.map_file.identity
         path = self.files.folder / f"{job.label}_map.txt"
+        before: str | None
         try:
-            before = path.read_text(encoding="utf-8")
-        except OSError:
+            before = read_regular(path, most=_LONGEST_IDENTITY).decode(errors="replace")
+        except MissingFileError:
             before = ""
+        except FileError:  # nothing that we have written
+            before = None
         if before != identity:
             self.files.forget(job.label)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
@@ -454,3 +455,15 @@ def test_the_paper_preset_is_the_papers() -> None:
     assert (paper.method, paper.population, paper.step) == ("paper", 80, 1.3)
     with pytest.raises(SettingsError):
         CMAESSearch(method="papers")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"x" * 2_000], ids=["no text", "long"])
+def test_what_a_stranger_wrote_in_the_place_of_a_map_is_another_map(content, tmp_path):
+    search = CMAESSearch(str(tmp_path), **SHORT)
+    search.files.folder.mkdir(parents=True)
+    path, state = (search.files.folder / f"one{end}" for end in ("_map.txt", ".state"))
+    path.write_bytes(content)
+    state.touch()
+    search._forget_other_maps(SimpleNamespace(label="one", map_file=None))
+    assert not state.exists()
+    assert path.read_text() == ""
