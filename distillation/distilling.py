@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from distillation.fitting.factors import mixed
 from distillation.fitting.outputs import Table, error_of
 from distillation.parent.batches import batches_of, on_device
 from distillation.parent.judge import FunctionNetwork, Parent, copied, undisturbed_draws
+from distillation.parent.network_files import network_in_file
 from distillation.questions.answers import Answers
 from distillation.report import BlockEquations, DistillationReport, OutputEquation
 from expressions.complexity import complexity
@@ -46,7 +48,7 @@ _CHOICE_SHARE = 0.1  # of the time, for the choice between equations
 
 
 def distill(
-    model: nn.Module | Callable[..., Any],
+    model: nn.Module | Callable[..., Any] | str | Path,
     data: Any,
     blocks: Sequence[str] | None = None,
     *,
@@ -57,6 +59,7 @@ def distill(
     operators: Sequence[str] | None = None,
     workers: int = 1,
     ask: bool = True,
+    activation: str = "tanh",
     seed: int = 0,
 ) -> DistillationReport:
     """Equations that can stand in the place of blocks of a trained network.
@@ -71,7 +74,8 @@ def distill(
         ```
 
     Args:
-        model: trained network, or a function of tensors.
+        model: trained network, a function of tensors, or the path of a file with the weights of linear layers
+            (ONNX, safetensors, a state dict that torch saved, npz), which are the blocks `0`, `2`, …
         data: batches that it is called with, see `distillation.parent.batches.batches_of`. What of a batch goes
             into the model, and what is a target, is said in `distillation.parent.judge.Parent`.
         blocks: names of the blocks to explain, as `model.named_modules()` has them; None: the whole model.
@@ -83,6 +87,7 @@ def distill(
         operators: names of the operators that equations may hold; None: the default ones.
         workers: number of processes.
         ask: whether the network is asked for more than its data say.
+        activation: name of the activation between the layers of a file that does not say it.
         seed: random seed.
 
     Returns:
@@ -96,7 +101,7 @@ def distill(
     settings = _settings(seconds, tolerance, operators, workers, seed)
     if loss is not None and step is not None:
         raise UserError("loss and step are both given: give one of them, step computes the loss by itself")
-    given = model if isinstance(model, nn.Module) else FunctionNetwork(model)
+    given = _network(model, activation)
     named_blocks(given, blocks)  # a mistake is told before anything is copied
     with undisturbed_draws():
         network = copied(given)
@@ -116,6 +121,16 @@ def distill(
         rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
     return _report(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
+
+
+def _network(model: nn.Module | Callable[..., Any] | str | Path, activation: str) -> nn.Module:
+    if isinstance(model, str | Path):
+        return network_in_file(model, activation)
+    if isinstance(model, nn.Module):
+        return model
+    if not callable(model):
+        raise UserError(f"a model of type {type(model).__name__} cannot be called: give a torch.nn.Module")
+    return FunctionNetwork(model)
 
 
 def _settings(

@@ -45,7 +45,9 @@ _PACKAGES = {
     "rediscover.loading": (
         "foundation", "expressions", "searches", "modules", "datamodules", "distillation", "runs", "reports",
     ),
-    "rediscover.distillation": ("foundation", "expressions", "searches", "modules", "distillation"),
+    "rediscover.distillation": (
+        "foundation", "expressions", "searches", "modules", "datamodules", "distillation",
+    ),
     "rediscover.network_reading": ("foundation", "expressions", "searches", "modules", "datamodules"),
     "rediscover.symbolic_regressor": (
         "foundation", "expressions", "searches", "modules", "datamodules", "reports",

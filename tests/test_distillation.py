@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from distillation.blocks.layout import Layout
@@ -18,10 +20,11 @@ from distillation.blocks.slopes import slopes_of
 from distillation.choosing.greedy import Rivals, choose
 from distillation.choosing.sizes import shared_size
 from distillation.fitting.factors import factors_of, mixed, rank_of
-from distillation.fitting.outputs import Front, Table, judged
+from distillation.fitting.outputs import Front, Table, judged, search_outputs
 from distillation.fitting.tidying import tidied
 from distillation.parent.batches import batches_of
 from distillation.parent.judge import Parent
+from distillation.parent.network_files import network_in_file
 from distillation.report import DistillationReport
 from expressions.complexity import complexity
 from expressions.equivalence import equivalent
@@ -30,6 +33,7 @@ from expressions.parsing import parse
 from foundation.errors import UserError
 from rediscover import distill, load
 from searches.pareto_front import Candidate
+from searches.portfolio import PortfolioSettings
 from tests.fuzz.distilled import report
 
 ROWS = 200
@@ -566,11 +570,21 @@ def test_a_mixture_is_solved_and_has_no_term_that_plays_no_part() -> None:
 
 
 def test_a_block_of_mixtures_is_written_with_shared_factors() -> None:
-    found = distill(Mixtures(), X3, seconds=8.0)
-    [block] = found.blocks
-    assert block.replaced
-    assert min(each.r2 for each in block.outputs) > 0.999
-    assert block.size < 12 * (3 * 3 + 1) + 40  # a product and a sum for every weight; the factors once
+    model = Mixtures().eval()
+    layout = Layout(((3,),), ((12,),))
+    table = tables(model, X3)
+    factors = factors_of(table, 3, slopes_of(model, layout, torch.device("cpu")), seed=0).table
+    laws = [parse(text) for text in ("x0**2", "sin(x1)", "x0*x2")]
+    equations = mixed(laws, factors).outputs()  # with factors and offsets of their own, as a search finds them
+    fronts = tuple(Front(tuple(judged([each], factors, place)), 0.0) for place, each in enumerate(equations))
+    form = Rivals(layout, fronts, torch.float32, lambda found: mixed(found, table).outputs())
+    found = choose(Parent(model, [X3]), {"": [form]}, tolerance=0.01).blocks[""]
+    assert found.replaced
+    assert all(
+        np.allclose(each(table.inputs), output, atol=1e-3)
+        for each, output in zip(found.expressions, table.outputs.T, strict=True)
+    )
+    assert shared_size(found.expressions) <= 12 * (3 * 3 + 2) + 10, "a product and a sum a weight; the laws once"
 
 
 def test_outputs_that_are_no_mixtures_are_told() -> None:
@@ -601,3 +615,41 @@ def test_equations_that_are_accurate_in_float64_alone_are_left_out() -> None:
     cancelling = parse("(x0**2 + 1e9) - 1e9 + 1e-9*x0")
     found = judged([cancelling, parse("0.99*x0**2 + 0.02")], table)
     assert [each.expression for each in found] == [parse("0.99*x0**2 + 0.02")]
+
+
+# --- files, processes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["onnx", "safetensors", "torch"])
+def test_a_network_of_several_inputs_comes_from_a_file(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 2)).eval()
+    path = tmp_path / f"net.{kind}"
+    if kind == "onnx":
+        torch.onnx.export(network, (torch.rand(1, 3),), path, dynamo=False, input_names=["x"])
+    elif kind == "safetensors":
+        save_file(network.state_dict(), path)
+    else:
+        torch.save(network.state_dict(), path)
+    read = network_in_file(path, "gelu")
+    assert [type(each) for each in read] == [type(each) for each in network]
+    assert torch.allclose(read(X3), network(X3), atol=1e-6)
+    found = distill(path, X3, blocks=["4"], activation="gelu", seconds=2.0)
+    assert min(each.r2 for each in found.blocks[0].outputs) > 0.9999
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        distill(tmp_path / "none.onnx", X, seconds=2.0)
+    with pytest.raises(UserError, match="type int cannot be called"):
+        distill(3, X, seconds=2.0)  # type: ignore[arg-type]
+
+
+def test_several_processes_share_the_outputs() -> None:
+    table = tables(Line(), X)
+    outputs = np.column_stack([table.outputs, table.inputs @ [1.0, 2.0]])
+    fronts = search_outputs(
+        replace(table, outputs=outputs, judge_outputs=outputs), PortfolioSettings(), seconds=0.5, seed=0, workers=2
+    )
+    assert [front.best.error < 1e-9 for front in fronts] == [True] * 3
+    assert fronts[1].best.expression == parse("0.5")

@@ -90,8 +90,8 @@ def own_function(path: Path) -> None:
     ("make", "words"),
     [
         (loop, "has the operation 'Loop', which no chain of layers needs"),
-        (broadcast, "cannot be run on one number .it computes more than"),
-        (endless_products, "cannot be run on one number .it computes more than"),
+        (broadcast, "cannot be run on one row .it computes more than"),
+        (endless_products, "cannot be run on one row .it computes more than"),
         (false_dimensions, "weights: at most 1,000 and"),
         (torn_weights, "has weights that cannot be read"),
         (constant_elsewhere, "has its weights in another file"),

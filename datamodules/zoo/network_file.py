@@ -8,28 +8,85 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from datamodules.zoo.onnx_network import LARGEST_FILE, MOST_WEIGHTS, PROBES, NetworkFileError, read_graph
+from datamodules.zoo.onnx_network import LARGEST_FILE, MOST_WEIGHTS, NetworkFileError, probes, read_graph
 from foundation.array_files import check_unpacked_size, read_npz
-from foundation.errors import UserError
+from foundation.errors import UserError, near
 from foundation.files import read_regular
 from foundation.weight_files import ZIP, no_file
 from modules.networks.weights.small_networks import ACTIVATIONS, NetworkShape
 
-__all__ = ["NetworkFileError", "read_network"]
+__all__ = ["NetworkFileError", "StoredLayers", "read_layers", "read_network"]
 
 _SAME = 1e-3  # largest difference between a graph and the network read from it, in spreads of the outputs
 
 
-def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tensor]:
-    """The shape and the weights of a network with one input and one output.
+@dataclass(frozen=True)
+class StoredLayers:
+    """The layers of a chain, as a file holds them.
+
+    Attributes:
+        path: path of the file.
+        matrices: matrix of every layer. `[out, in]` each
+        biases: bias of every layer `[out]`, or none at all.
+        outputs: outputs at `datamodules.zoo.onnx_network.probes` of a file that says them; None: it does not.
+            `[PROBES, outputs]`
+    """
+
+    path: Path
+    matrices: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    outputs: Tensor | None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of units of the input, of every hidden layer and of the output."""
+        return self.matrices[0].shape[1], *(len(matrix) for matrix in self.matrices)
+
+    def values(self, inputs: Tensor, activation: str) -> Tensor:
+        """Outputs `[rows, outputs]` for inputs `[rows, inputs]`, with an activation between the layers."""
+        states = inputs
+        for number, matrix in enumerate(self.matrices):
+            states = ACTIVATIONS[activation](states) if number else states
+            states = functional.linear(states, matrix, self.biases[number] if self.biases else None)
+        return states
+
+    def activation(self, given: str) -> str:
+        """The activation of the outputs that the file says, or the one that is given where it says none.
+
+        Raises:
+            NetworkFileError: no activation makes the network compute what the file says.
+            UserError: there is no such activation.
+        """
+        if given not in ACTIVATIONS:
+            raise UserError(f"activation={given} does not exist; {near(given, ACTIVATIONS)}")
+        if self.outputs is None:
+            return given
+        points, outputs = probes(self.widths[0]), self.outputs
+
+        def difference(name: str) -> float:
+            found = self.values(points, name)
+            return float((found - outputs).abs().max()) if found.shape == outputs.shape else float("inf")
+
+        best = min(ACTIVATIONS, key=difference)
+        if not difference(best) <= _SAME * float(outputs.std()) + _SAME**2:
+            raise NetworkFileError(
+                f"{self.path} computes something else than a chain of {len(self.matrices)} layers with one "
+                f"of {', '.join(ACTIVATIONS)} between them: give a network that is such a chain"
+            )
+        return best
+
+
+def read_layers(path: str | Path) -> StoredLayers:
+    """The layers of a network from a file that may come from a stranger.
 
     But for ONNX, its matrices must lie in the file in the order in which they are applied, as in a state dict of a
     `torch.nn.Sequential` of `Linear` layers: those with two dimensions are matrices, `[out, in]`, each followed by
@@ -37,15 +94,9 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
 
     Args:
         path: path of the file.
-        activation: name of the activation between the layers, which no file of weights holds; for an ONNX file it
-            is found by running the graph.
-
-    Returns:
-        The shape, and the weights `[1, P]` float32.
 
     Raises:
-        NetworkFileError: there is no such file, it cannot be read safely, or it is not such a network.
-        UserError: there is no such activation.
+        NetworkFileError: there is no such file, it cannot be read safely, or it is no chain of layers.
     """
     path = Path(path)
     wrong = no_file(path)
@@ -58,40 +109,46 @@ def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tenso
     matrices, biases = _layers(path, tensors)
     if biases and len(biases) != len(matrices):
         raise NetworkFileError(f"{path} has {len(biases)} biases for {len(matrices)} layers: give all or none")
-    widths = [matrices[0].shape[1], *(len(matrix) for matrix in matrices)]
-    sizes = "-".join(map(str, widths))
     fits = all(a.shape[1] == len(b) for a, b in zip(matrices[1:], matrices, strict=False))
     fits &= all(len(bias) == len(matrix) for bias, matrix in zip(biases, matrices, strict=False))
-    if not fits:
+    if not fits or not all(matrix.numel() for matrix in matrices):
         shapes = ", ".join("x".join(map(str, value.shape)) for _, value in tensors)
         raise NetworkFileError(f"{path} is no chain of layers ({shapes}): give the layers from input to output")
+    parts = [[part.detach().float() for part in kind] for kind in (matrices, biases)]
+    if not all(bool(part.isfinite().all()) for kind in parts for part in kind):
+        raise NetworkFileError(f"{path} has weights that are not finite: give a network that was trained")
+    return StoredLayers(path, tuple(parts[0]), tuple(parts[1]), outputs)
+
+
+def read_network(path: str | Path, activation: str) -> tuple[NetworkShape, Tensor]:
+    """The shape and the weights of a network with one input and one output.
+
+    Args:
+        path: path of the file, see `read_layers`.
+        activation: name of the activation between the layers, which no file of weights holds; for an ONNX file it
+            is found by running the graph.
+
+    Returns:
+        The shape, and the weights `[1, P]` float32.
+
+    Raises:
+        NetworkFileError: there is no such file, it cannot be read safely, or it is not such a network.
+        UserError: there is no such activation.
+    """
+    layers = read_layers(path)
+    widths, biases = layers.widths, layers.biases
+    sizes = "-".join(map(str, widths))
     if widths[0] != 1 or widths[-1] != 1:
         raise NetworkFileError(
             f"{path} has the widths {sizes}: give a network with one input and one output, such as 1-8-7-8-1"
         )
-    shape = NetworkShape.of(sizes, activation, bool(biases))
+    shape = NetworkShape.of(sizes, layers.activation(activation), bool(biases))
     parts = [
-        part for layer in zip(matrices, biases or matrices, strict=True) for part in layer[: 1 + bool(biases)]
+        part
+        for layer in zip(layers.matrices, biases or layers.matrices, strict=True)
+        for part in layer[: 1 + bool(biases)]
     ]
-    flat = torch.cat([part.detach().float().flatten() for part in parts])[None]
-    if not bool(flat.isfinite().all()):
-        raise NetworkFileError(f"{path} has weights that are not finite: give a network that was trained")
-    return shape if outputs is None else _of_same_outputs(path, shape, flat, outputs), flat
-
-
-def _of_same_outputs(path: Path, shape: NetworkShape, flat: Tensor, outputs: Tensor) -> NetworkShape:
-    """The shape with the activation that makes it compute what a graph does at `PROBES`."""
-
-    def difference(candidate: NetworkShape) -> float:
-        return float((candidate.run(flat, PROBES)[0] - outputs).abs().max())
-
-    best = min((replace(shape, activation=name) for name in ACTIVATIONS), key=difference)
-    if not difference(best) <= _SAME * float(outputs.std()) + _SAME**2:
-        raise NetworkFileError(
-            f"{path} computes something else than a chain of {len(shape.widths) - 1} layers with one "
-            f"of {', '.join(ACTIVATIONS)} between them: give a network that is such a chain"
-        )
-    return best
+    return shape, torch.cat([part.flatten() for part in parts])[None]
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:

@@ -21,10 +21,10 @@ from torch import Tensor
 from foundation.errors import UserError
 from foundation.files import read_regular
 
-__all__ = ["LARGEST_FILE", "MOST_WEIGHTS", "PROBES", "NetworkFileError", "read_graph"]
+__all__ = ["LARGEST_FILE", "MOST_WEIGHTS", "PROBES", "NetworkFileError", "probes", "read_graph"]
 
 PROBES = torch.linspace(-2.0, 2.0, 33)
-"""Where the graph is run."""
+"""Where the graph is run: the values of every input, in an order of its own."""
 
 LARGEST_FILE = 1 << 26
 """Bytes of a file of weights."""
@@ -32,7 +32,8 @@ LARGEST_FILE = 1 << 26
 MOST_WEIGHTS = 1 << 20
 """Numbers in a small network."""
 
-_MOST_NODES = 1_000
+_ROLL = 7  # places by which the values of the next input are turned
+_MOST_NODES = _MOST_INPUTS = 1_000
 _MOST_WORK = 1 << 22  # numbers, or products, computed for one input
 _PRODUCTS = ("Gemm", "MatMul")
 _SAME_SIZE = ("Constant", "Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
@@ -49,12 +50,20 @@ class NetworkFileError(UserError):
     """What is wrong with the file of a network, in one sentence that begins with its path."""
 
 
+def probes(inputs: int) -> Tensor:
+    """Points where a graph is run. `[PROBES, inputs]`"""
+    return torch.stack([PROBES.roll(_ROLL * column) for column in range(inputs)], dim=1)
+
+
 def read_graph(path: Path) -> tuple[dict[str, Tensor], Tensor]:
-    """Matrices `[out, in]` and biases in the order in which they are applied, and outputs at `PROBES`.
+    """Matrices `[out, in]` and biases in the order in which they are applied, and outputs at `probes`.
+
+    Returns:
+        The weights, and the outputs `[PROBES, outputs]`.
 
     Raises:
         NetworkFileError: it is no ONNX file, has its weights elsewhere, has operations that no such network needs,
-            or is no graph with one number as input and one as output.
+            or is no graph with one tensor as input and one as output.
     """
     import onnx
 
@@ -71,11 +80,11 @@ def read_graph(path: Path) -> tuple[dict[str, Tensor], Tensor]:
         raise NetworkFileError(f"{path} has weights that cannot be read: {_first_line(error)}") from error
     try:
         with np.errstate(all="ignore"):
-            return tensors, _outputs(model)
+            return tensors, _outputs(model, _inputs(tensors))
     except Exception as error:
         raise NetworkFileError(
-            f"{path} cannot be run on one number ({_first_line(error)}): give a network with one "
-            "input and one output"
+            f"{path} cannot be run on one row ({_first_line(error)}): give a network with one tensor as input and "
+            "one as output"
         ) from error
 
 
@@ -125,24 +134,32 @@ def _parts(nodes: Any, known: dict[str, np.ndarray]) -> Iterator[tuple[str, np.n
                 yield name, value.reshape(-1)
 
 
-def _outputs(model: Any) -> Tensor:
-    """Of the graph, one number at a time: a batch may be part of its shapes. `[PROBES]`
+def _inputs(tensors: dict[str, Tensor]) -> int:
+    """Number of inputs of the first matrix; 1 where there is none."""
+    return next((value.shape[1] for value in tensors.values() if value.ndim == 2), 1)
+
+
+def _outputs(model: Any, inputs: int) -> Tensor:
+    """Of the graph, one row at a time: a batch may be part of its shapes. `[PROBES, outputs]`
 
     Raises:
-        ValueError: the graph is no function of one number, or a result would be too large.
+        ValueError: the graph is no function of one row, or a result would be too large.
     """
     import onnx
     from onnx.reference import ReferenceEvaluator
 
+    if inputs > _MOST_INPUTS:
+        raise ValueError(f"it has {inputs:,} inputs, and at most {_MOST_INPUTS:,} are read")
     evaluator = ReferenceEvaluator(model)
     known = {tensor.name for tensor in model.graph.initializer}
     [wanted] = [value for value in model.graph.input if value.name not in known]
     [output] = model.graph.output
     kind = onnx.helper.tensor_dtype_to_np_dtype(wanted.type.tensor_type.elem_type)
-    shape = (1,) * len(wanted.type.tensor_type.shape.dim)
+    axes = len(wanted.type.tensor_type.shape.dim)
+    shape = (1,) * (axes - 1) + (inputs,) if axes else ()
     outputs = []
-    for x in PROBES.tolist():
-        values = {"": None, **evaluator.rt_inits_, wanted.name: np.full(shape, x, dtype=kind)}
+    for row in probes(inputs).numpy():
+        values = {"": None, **evaluator.rt_inits_, wanted.name: row.astype(kind).reshape(shape)}
         work = 0
         for node in evaluator.rt_nodes_:
             arguments = [values[name] for name in node.input]
@@ -150,8 +167,8 @@ def _outputs(model: Any) -> Tensor:
             if work > _MOST_WORK:
                 raise ValueError(f"it computes more than {_MOST_WORK:,} numbers")
             values.update(zip(node.output, node.run(*arguments), strict=True))
-        outputs.append(float(np.asarray(values[output.name]).item()))
-    return torch.tensor(outputs)
+        outputs.append(np.asarray(values[output.name], dtype=np.float64).reshape(-1))
+    return torch.from_numpy(np.stack(outputs)).float()
 
 
 def _size(operation: str, arrays: Sequence[np.ndarray]) -> int:
