@@ -9,11 +9,16 @@ from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.parsing import parse
+from searches.common.description_length import NODE_NATS, NODE_NATS_HELD_OUT
 from searches.common.regression_task import RegressionTask
+from searches.common.whole_table import WholeTable
+from searches.direct.first_equations import first_equations
 from searches.direct.small_equations import loosened, small_equations
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.portfolio_members import regression
+from searches.portfolio_members.data import PortfolioData
 from searches.portfolio_members.member import Offer
+from searches.portfolio_members.settings import PortfolioSettings
 from searches.portfolio_members.shortlist import Shortlist
 
 ROWS = 80
@@ -100,3 +105,20 @@ def test_nothing_is_listed_where_the_law_is_found_outright(
     task = RegressionTask(inputs, target)
     regression.RegressionMember(task, Offer((0,), DEFAULT_OPERATORS, 60, None, ())).step()
     assert bool(calls) == listed
+
+
+def test_a_law_of_few_constants_is_not_cut_behind_more_accurate_sums() -> None:
+    rng = np.random.default_rng(5)
+    inputs = rng.uniform(0.5, 3.0, (30, 2))
+    clean = parse("0.66*x0**(-0.39)/x1")(inputs)
+    target = clean + 0.05 * clean.std() * rng.normal(size=30)
+    some = first_equations(inputs, target, DEFAULT_OPERATORS, 12)
+    assert any(express(some, inputs, clean))
+
+
+def test_a_node_of_the_shortlist_costs_what_it_costs_where_an_equation_is_picked() -> None:
+    inputs, target, _ = noisy("x0*x1")
+    settings = PortfolioSettings(seconds=1.0)
+    bare = PortfolioData(WholeTable(inputs, target), settings, 0)
+    held = PortfolioData(WholeTable(inputs[:60], target[:60], validation=(inputs[60:], target[60:])), settings, 0)
+    assert (bare.shown_task.node_nats, held.shown_task.node_nats) == (NODE_NATS, NODE_NATS_HELD_OUT)
