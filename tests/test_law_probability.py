@@ -296,7 +296,7 @@ def discovery() -> Discovery:
         0.47,
         ONE_OF_SEVERAL,
         (Competitor(front[2], 1.26),),
-        DecidingMeasurement((2.875, 1.5), (0,), (5.75, 5.53), 2.12, True),
+        DecidingMeasurement((0,), (2.875,), (5.75, 5.53), 2.12, True),
     )
     return Discovery(
         "t.csv", "y", ("a", "b"), "y", ("a", "b"), front, front[1], train=rows, rows=40, trust=told
@@ -365,7 +365,7 @@ def test_what_a_file_says_of_another_table_is_refused() -> None:
     with pytest.raises(FormatError, match="competitor"):
         restored_trust(plain, front[:2], 2)
     with pytest.raises(FormatError, match="other columns"):
-        restored_trust(plain, front, 3)
+        restored_trust(plain, front, 0)
     with pytest.raises(FormatError):
         TRUST({**plain, "word": "perhaps"})
 

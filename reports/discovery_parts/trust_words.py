@@ -10,7 +10,7 @@ from searches.law_probability import LawProbability
 
 __all__ = ["TrustWords", "trust_words"]
 
-_DIGITS = 3
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,12 @@ def _measurement(discovery: Discovery, trust: LawProbability) -> str:
     at = trust.measurement
     if at is None:
         return ""
-    place = ", ".join(f"{discovery.names[column]} = {at.place[column]:.{_DIGITS + 1}g}" for column in at.columns)
+    place = ", ".join(
+        f"{discovery.names[column]} = {value:.{_DIGITS}g}"
+        for column, value in zip(at.columns, at.place, strict=True)
+    )
     where = " (outside of the data)" if at.is_beyond else ""
-    one, other = (f"{value:.{_DIGITS + 1}g}" for value in at.values)
+    one, other = (f"{value:.{_DIGITS}g}" for value in at.values)
     return (
         f"A new measurement at {place}{where} would decide best between this formula, which gives {one} there, "
         f"and the first of these, which gives {other}: {at.deviations:.1f} standard deviations apart."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ __all__ = ["DecidingMeasurement", "deciding_measurement"]
 _PLACES = 2_000  # that are tried in a box
 _BEYOND = 0.25  # of a column's range, on either side, of the wider box
 _WORTH_IT = 2.0  # times as many standard deviations, for which a place outside of the data is named
-_DIGITS = 3
+_EDGES = 0.3  # share of coordinates at an end of their range, where most is told
 _FINEST = 1e-3  # of the column's range, to which places are rounded
 _TOLD = 1.0  # standard deviations below which a measurement decides nothing
 
@@ -25,15 +26,15 @@ class DecidingMeasurement:
     """A place for a new measurement.
 
     Attributes:
-        place: value of every column, the median of those that neither equation has. `[columns]`
-        columns: columns that the equations have.
+        columns: columns that the two equations have; others do not matter.
+        place: value of each of these. `[columns]`
         values: what the one equation and the other expect there.
         deviations: their difference, in standard deviations of a measurement and both predictions.
         is_beyond: whether the place lies outside of the columns' ranges.
     """
 
-    place: tuple[float, ...]
     columns: tuple[int, ...]
+    place: tuple[float, ...]
     values: tuple[float, float]
     deviations: float
     is_beyond: bool
@@ -61,61 +62,76 @@ def deciding_measurement(
     columns = tuple(sorted({*one.variables, *other.variables}))
     if not columns:
         return None
-    deviations = _Deviations(one, other, measurements)
-    low, high = measurements.inputs.min(axis=0), measurements.inputs.max(axis=0)
+    pair = _Pair(one, other, measurements, columns)
+    known = measurements.inputs[:, list(columns)]
+    low, high = known.min(axis=0), known.max(axis=0)
     best: DecidingMeasurement | None = None
     for beyond in (0.0, _BEYOND):
         margin = beyond * (high - low)
         # a column of positive numbers, such as a mass, stays positive
         ends = np.where(low > 0, np.maximum(low - margin, low / 2), low - margin), high + margin
-        places = _rounded(_places(*ends, columns, np.median(measurements.inputs, axis=0)), low, high)
-        places = np.clip(places, *ends)
-        found = deviations.at(places)
+        places = np.clip(_rounded(_places(*ends), high - low), *ends)
+        found = pair.deviations(places)
         top = int(np.argmax(found))
-        least = _TOLD if best is None else _WORTH_IT * best.deviations
-        if found[top] > least:
-            values = tuple(float(equation(places[top : top + 1])[0]) for equation in (one, other))
+        if found[top] > (_TOLD if best is None else _WORTH_IT * best.deviations):
+            place = places[top]
             best = DecidingMeasurement(
-                tuple(places[top].tolist()), columns, (values[0], values[1]), float(found[top]), beyond > 0
+                columns, tuple(place.tolist()), pair.values(place), float(found[top]), beyond > 0
             )
     return best
 
 
-class _Deviations:
-    """Differences of two predictions over their standard deviation.
+class _Pair:
+    """Two equations, and how sure the rows make their predictions.
 
     Args:
         one, other: equations that were fitted to the rows.
         measurements: rows of the fit.
+        columns: columns that the equations have.
     """
 
-    def __init__(self, one: Expression, other: Expression, measurements: Measurements) -> None:
+    def __init__(
+        self, one: Expression, other: Expression, measurements: Measurements, columns: tuple[int, ...]
+    ) -> None:
         self._fits = [(each, intervals_beside_centres(measurements, each)) for each in (one, other)]
+        self._columns = list(columns)
 
-    def at(self, places: np.ndarray) -> np.ndarray:
-        """Standard deviations; 0 where an equation is not defined, or nothing is known. `[places]`"""
+    def deviations(self, places: np.ndarray) -> np.ndarray:
+        """Differences over their standard deviation; 0 where nothing is known. `[places]`"""
+        rows = self._rows(places)
         with np.errstate(all="ignore"):
-            first, second = (equation(places) for equation, _ in self._fits)
-            variance = sum(np.square(fit.curve(equation, places) / fit.quantile) for equation, fit in self._fits)
+            first, second = (equation(rows) for equation, _ in self._fits)
+            variance = sum(np.square(fit.curve(equation, rows) / fit.quantile) for equation, fit in self._fits)
             noise = max(fit.noise for _, fit in self._fits)
             found = np.abs(first - second) / np.sqrt(variance + noise**2)
         return np.where(np.isfinite(found), found, 0.0)
 
+    def values(self, place: np.ndarray) -> tuple[float, float]:
+        """What both equations expect at a place. `[columns]`"""
+        rows = self._rows(place[None])
+        first, second = (float(np.broadcast_to(equation(rows), 1)[0]) for equation, _ in self._fits)
+        return first, second
 
-def _places(low: np.ndarray, high: np.ndarray, columns: tuple[int, ...], usual: np.ndarray) -> np.ndarray:
-    """Places all over a box, its corners among them, the columns of no interest as usual. `[places, columns]`"""
+    def _rows(self, places: np.ndarray) -> np.ndarray:
+        """Rows of the table's columns with some places, and 0 where no equation looks. `[places, all columns]`"""
+        rows = np.zeros((len(places), self._columns[-1] + 1))
+        rows[:, self._columns] = places
+        return rows
+
+
+def _places(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Places all over a box, its edges and corners among them. `[places, columns]`"""
     rng = np.random.default_rng(0)
-    some = rng.random((_PLACES, len(columns)))
-    edges = rng.random(some.shape) < 0.3  # most is told at the ends of the ranges
+    some = rng.random((_PLACES, len(low)))
+    edges = rng.random(some.shape) < _EDGES
     some[edges] = np.round(some[edges])
-    places = np.tile(usual, (_PLACES, 1))
-    for place, column in enumerate(columns):
-        places[:, column] = low[column] + some[:, place] * (high[column] - low[column])
-    return places
+    return np.asarray(low + some * (high - low))
 
 
-def _rounded(places: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _rounded(places: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     """Places with few digits, but no coarser than a thousandth of a range."""
-    with np.errstate(divide="ignore"):
-        steps = 10.0 ** np.floor(np.log10(np.maximum(_FINEST * (high - low), np.finfo(float).tiny)))
-    return np.asarray(np.round(places / steps) * steps)
+    rounded = places.copy()
+    for column, size in enumerate(ranges.tolist()):
+        if size > 0.0:
+            rounded[:, column] = np.round(places[:, column], -math.floor(math.log10(_FINEST * size)))
+    return rounded

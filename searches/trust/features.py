@@ -31,6 +31,7 @@ NEAR = 3.0
 _FUNCTION = by_token(False, lambda row: row.family not in ("polynomial", "rational"))
 _FAR = 8.0  # standard errors beyond which more says nothing
 _LEAST_P = 1e-10
+_MOST_COLUMNS = 30
 
 
 def features_of(rivalry: Rivalry) -> np.ndarray:
@@ -88,7 +89,17 @@ def _misfit(rivalry: Rivalry) -> float:
     left = rivalry.residuals * np.sqrt(rivalry.weights)
     if not np.isfinite(left).all():
         return 0.0
-    found = [along_inputs(rivalry.inputs, left), among_neighbours(rivalry.inputs, left)]
+    inputs = rivalry.inputs[:, _telling_columns(rivalry)]
+    found = [along_inputs(inputs, left), among_neighbours(inputs, left)]
     if rivalry.known_errors:
         found.append(beyond_errors(left, len(rivalry.chosen.expression.constants)))
     return min(1.0, len(found) * min(found))
+
+
+def _telling_columns(rivalry: Rivalry) -> list[int]:
+    """Columns along which a misfit is looked for: all, or the equations' own where these are very many."""
+    columns = rivalry.inputs.shape[1]
+    if columns <= _MOST_COLUMNS:
+        return list(range(columns))
+    equations = [each.expression for each in (rivalry.chosen, *rivalry.others)]
+    return list(dict.fromkeys(column for each in equations for column in each.variables))[:_MOST_COLUMNS]

@@ -24,8 +24,8 @@ TRUST: Check = optional(
             "measurement": optional(
                 record(
                     {
-                        "place": list_of(number(), most=_MOST_COLUMNS),
                         "columns": list_of(whole(), least=1, most=_MOST_COLUMNS),
+                        "place": list_of(number(), most=_MOST_COLUMNS),
                         "values": row_of(number(), number()),
                         "deviations": number(0.0),
                         "is_beyond": truth,
@@ -57,8 +57,8 @@ def plain_trust(trust: LawProbability | None, front: Sequence[Candidate]) -> dic
         "measurement": None
         if at is None
         else {
-            "place": list(at.place),
             "columns": list(at.columns),
+            "place": list(at.place),
             "values": list(at.values),
             "deviations": at.deviations,
             "is_beyond": at.is_beyond,
@@ -84,7 +84,7 @@ def restored_trust(
     at = found["measurement"]
     if any(each["equation"] >= len(front) for each in found["competitors"]):
         raise FormatError("has a competitor that is not among its equations", "")
-    if at is not None and (len(at["place"]) != columns or max(at["columns"]) >= columns):
+    if at is not None and (len(at["place"]) != len(at["columns"]) or max(at["columns"]) >= columns):
         raise FormatError("has a measurement of other columns", "")
     return LawProbability(
         found["probability"],
@@ -93,6 +93,6 @@ def restored_trust(
         None
         if at is None
         else DecidingMeasurement(
-            tuple(at["place"]), tuple(at["columns"]), tuple(at["values"]), at["deviations"], at["is_beyond"]
+            tuple(at["columns"]), tuple(at["place"]), tuple(at["values"]), at["deviations"], at["is_beyond"]
         ),
     )

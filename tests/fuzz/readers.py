@@ -82,7 +82,7 @@ TRUST = LawProbability(
     0.4,
     ONE_OF_SEVERAL,
     (Competitor(FRONT[0], 1.2),),
-    DecidingMeasurement((1.0, 2.0), (0, 1), (3.5, 7.4), 2.5, False),
+    DecidingMeasurement((0, 1), (1.0, 2.0), (3.5, 7.4), 2.5, False),
 )
 
 
