@@ -179,6 +179,13 @@ def test_known_errors_tell_what_is_too_much() -> None:
 # --- the probability --------------------------------------------------------------------------------------------
 
 
+def test_of_very_many_columns_those_of_the_equations_are_looked_along() -> None:
+    inputs, target = rows_of("1.5*x0 + x35**2", 200, 0.1, columns=40)
+    right = facts((inputs, target), "1.4*x0", "1.5*x0 + 1.1*x35**2")
+    wrong = facts((inputs, target), "1.4*x0", "1.5*x0 + 4*x35")
+    assert right["misfit"] > -2.0 > -8.0 > wrong["misfit"]
+
+
 def test_words_are_for_ranges_of_the_probability() -> None:
     assert [word_of(each) for each in (0.99, 0.95, 0.94, 0.6, 0.59, 0.2, 0.19, 0.0)] == [
         CERTAIN, CERTAIN, LIKELY, LIKELY, ONE_OF_SEVERAL, ONE_OF_SEVERAL, FIT, FIT,

@@ -58,10 +58,8 @@ def _measurement(discovery: Discovery, trust: LawProbability) -> str:
     at = trust.measurement
     if at is None:
         return ""
-    place = ", ".join(
-        f"{discovery.names[column]} = {value:.{_DIGITS}g}"
-        for column, value in zip(at.columns, at.place, strict=True)
-    )
+    names = [discovery.names[column] for column in at.columns]
+    place = ", ".join(f"{name} = {value:.{_DIGITS}g}" for name, value in zip(names, at.place, strict=True))
     where = " (outside of the data)" if at.is_beyond else ""
     one, other = (f"{value:.{_DIGITS}g}" for value in at.values)
     return (
