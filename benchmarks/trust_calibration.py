@@ -44,6 +44,7 @@ __all__ = [
     "Bin",
     "Forecasts",
     "brier_score",
+    "error_by_chance",
     "expected_calibration_error",
     "facts_of_pick",
     "fitted",
@@ -186,6 +187,18 @@ def expected_calibration_error(probabilities: np.ndarray, right: np.ndarray, bin
     return sum(each.count * abs(each.forecast - each.observed) for each in found) / len(probabilities)
 
 
+def error_by_chance(probabilities: np.ndarray, draws: int = 1_000) -> float:
+    """Expected calibration error that forecasts without any fault would show on so few tables, in the mean.
+
+    Args:
+        probabilities: forecasts, taken for true. `[equations]`
+        draws: number of times that they come true or not.
+    """
+    rng = np.random.default_rng(0)
+    drawn = rng.random((draws, len(probabilities))) < probabilities
+    return float(np.mean([expected_calibration_error(probabilities, each) for each in drawn]))
+
+
 def brier_score(probabilities: np.ndarray, right: np.ndarray) -> float:
     """Mean squared distance of forecasts and what came true."""
     return float(np.mean((probabilities - right) ** 2))
@@ -225,6 +238,7 @@ class Forecasts:
         found = {
             "tables": float(len(self.right)),
             "expected calibration error": expected_calibration_error(self.probabilities, self.right),
+            "the same by chance, if every forecast were true": error_by_chance(self.probabilities),
             "Brier score": brier_score(self.probabilities, self.right),
             "Brier score of always saying the share of laws": share * (1.0 - share),
         }

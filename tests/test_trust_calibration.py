@@ -13,6 +13,7 @@ from benchmarks.trust_calibration import (
     Bin,
     Facts,
     brier_score,
+    error_by_chance,
     expected_calibration_error,
     facts_of_pick,
     fitted,
@@ -98,6 +99,8 @@ def test_the_judgement_by_hand() -> None:
     right = np.array([False, True, True, True])
     assert reliability(forecasts, right) == [Bin(2, pytest.approx(0.14), 0.5), Bin(2, pytest.approx(0.98), 1.0)]
     assert expected_calibration_error(forecasts, right) == pytest.approx(0.5 * 0.36 + 0.5 * 0.02)
+    assert error_by_chance(np.full(100, 0.5)) == pytest.approx(0.04, abs=0.01)  # the mean of a normal deviation
+    assert error_by_chance(np.ones(10)) == 0.0
     assert brier_score(forecasts, right) == pytest.approx((0.01 + 0.6724 + 0.0016) / 4)
     assert said(forecasts, np.array([False, True, True, False]), 0.95) == (0.5, 0.5)
     assert math.isnan(said(forecasts[:2], right[:2], 0.95)[1])
