@@ -28,6 +28,7 @@ def test_the_problems_are_all_133() -> None:
     names = curve.SUITE.problems(SETTINGS)
     assert len(names) == len(set(names)) == 119 + 14
     assert curve.SUITE.expand("strogatz") == tuple(names[119:])
+    assert set(curve.SUITE.expand("sample44")) <= set(names)
     assert curve.budgets(SETTINGS) == [0.3, 1.0, 3.0]
 
 
@@ -150,6 +151,16 @@ def test_shares_are_of_all_cells_and_no_answer_is_none() -> None:
     assert shares["pyoperon, 1 s"] == ["2", "0.0 %", "0.0 %", "0.0 %"]
     assert shares["pyoperon, 3 s"] == ["2", "0.0 %", "50.0 %", "0.0 %"]
     assert [row[4] for row in strogatz.rows] == ["0.0 %", "0.0 %", "100.0 %"]
+
+
+def test_a_run_that_was_late_counts_once_it_is_over() -> None:
+    late = record("auto", "I.12.5", 1, b0_3="efr", b1="efr", b3="efr")
+    for answer in late.result["budgets"].values():
+        answer["cpu_seconds"] = 0.4
+    [feynman, _] = curve.report([late]).grids
+    assert [row[2] for row in feynman.rows] == ["0.0 %", "100.0 %", "100.0 %"]
+    late.result["budgets"]["3"] = late.result["budgets"]["3"] | {"exact": False, "cpu_seconds": 3.6}
+    assert [row[2] for row in curve.report([late]).grids[0].rows] == ["0.0 %", "100.0 %", "100.0 %"]
 
 
 def test_the_figure_shows_every_method(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Reduced:
     Attributes:
         inputs: values of the new columns. `[rows, fewer]`
         columns: the new columns as expressions of the table's own.
-        scales: for each column, whether functions of it are looked at over its logarithm.
+        scales: flags of the columns that the polynomial sees as their logarithms.
     """
 
     inputs: np.ndarray
