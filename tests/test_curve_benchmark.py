@@ -128,6 +128,7 @@ def record(method: str, name: str, seed: int, **at: str) -> Record:
             "recovered": "r" in text,
             "size": 5,
             "cpu_seconds": 0.2,
+            "sympy_seconds": 0.1,
         }
         for key, text in at.items()
     }
