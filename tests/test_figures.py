@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from datamodules.tables.table import check_table
 from expressions.parsing import parse
 from reports import figures
-from reports.figure_parts.canvas import shortened
+from reports.figure_parts.canvas import png, shortened
 from reports.figures import latent_scatter, learning_curve, pareto_front, search_curve, surface
 from reports.finding_plots import draw_curves, draw_figures, draw_fit
 from reports.findings import Finding, heading_of_target
@@ -242,3 +242,13 @@ def test_the_picture_of_a_table_has_its_headings(monkeypatch, tmp_path) -> None:
 
     shown = texts(draw, monkeypatch, tmp_path / "picture.png")
     assert {"length (m)", "area (m^2)", "area (m^2), measured", "area (m^2), equation"} <= set(shown)
+
+
+def test_a_style_of_the_working_directory_is_not_taken_up(tmp_path, monkeypatch):
+    """Matplotlib reads `matplotlibrc` there: a stranger's may have LaTeX run."""
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    with png(tmp_path / "a.png", (1, 1)) as figure:
+        figure.suptitle("a")
+        assert not matplotlib.rcParams["text.usetex"]
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+    assert matplotlib.rcParams["text.usetex"], "what is set elsewhere stays"

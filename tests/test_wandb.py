@@ -17,7 +17,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from callbacks.logging.search_log import SearchLog
-from rediscover.wiring.loggers import RunLogger, _finish, code_version, flat
+from foundation.errors import UserError
+from rediscover.wiring.loggers import RunLogger, _finish, _mode, code_version, flat
 from runs.record import read_results
 from tests.wandb_records import wandb_records
 
@@ -140,6 +141,29 @@ def test_a_configuration_is_flat() -> None:
         "model.hidden": [1, 2],
         "search.a.b": None,
     }
+
+
+@pytest.mark.parametrize("folder", ["wandb", ".wandb"])
+def test_no_file_in_the_working_directory_says_where_the_key_is_sent(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    asked: list[bool] = []
+    monkeypatch.setattr("wandb.login", lambda prompt: asked.append(prompt))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir()
+    path = tmp_path / folder / "settings"
+    path.write_text("[default]\nproject = mine\n")
+    assert _mode("auto") == "offline"
+    path.write_text("[default]\nBase_URL = http://127.0.0.1:9\n")
+    for mode in ("auto", "online"):
+        with pytest.raises(UserError, match="names a W&B server, to which your key would be sent"):
+            _mode(mode)
+    assert len(asked) == 1, "W&B was not asked while the file was there"
+    assert _mode("offline") == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert _mode("online") == "online"
 
 
 def test_the_version_of_the_code_is_a_commit() -> None:

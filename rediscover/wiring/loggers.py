@@ -14,6 +14,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
+from foundation.errors import UserError
+from foundation.files import MissingFileError, read_regular
 from foundation.terminal import warn
 from runs.attempts import ATTEMPTS, begin_attempt
 from runs.directory import short_path
@@ -23,6 +25,7 @@ __all__ = ["RunLogger", "build_loggers", "closing", "code_version", "flat"]
 
 START_SECONDS = 60.0  # in which a server must answer, or the run is kept on this machine
 FINISH_SECONDS = 60.0  # for what has not been sent at the end
+_LARGEST_SETTINGS = 1 << 16  # bytes
 
 
 class RunLogger(WandbLogger):
@@ -139,10 +142,30 @@ def _begun(given: Mapping[str, Any], mode: Any) -> Any:
 def _mode(wanted: str) -> Any:
     """How W&B is to run: the environment's word first; `auto` is online where this machine is logged in."""
     mode = os.environ.get("WANDB_MODE", wanted)
+    if mode in ("auto", "online"):
+        _check_server()
     if mode != "auto":
         return mode
     with contextlib.redirect_stderr(None):
         return "online" if wandb.login(prompt=False) else "offline"
+
+
+def _check_server() -> None:
+    """Make sure that no file in the working directory, which may be a stranger's, says where our key is sent.
+
+    Raises:
+        UserError: W&B would read the address of its server there.
+    """
+    if "WANDB_BASE_URL" in os.environ:  # which W&B believes more than a file
+        return
+    for folder in ("wandb", ".wandb"):
+        path = Path(os.environ.get("WANDB_DIR", "."), folder, "settings")
+        with contextlib.suppress(MissingFileError):
+            if b"base_url" in read_regular(path, most=_LARGEST_SETTINGS).lower():
+                raise UserError(
+                    f"{path} names a W&B server, to which your key would be sent: set WANDB_BASE_URL to it where "
+                    "you trust it, or delete the file"
+                )
 
 
 @contextlib.contextmanager

@@ -80,7 +80,9 @@ def png(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure of so many inches, written to the path when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE), np.errstate(all="ignore"):
+    with mpl.rc_context(), np.errstate(all="ignore"):
+        mpl.rcdefaults()  # a `matplotlibrc` in the working directory may be a stranger's, and have LaTeX run
+        mpl.rcParams.update(STYLE)
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
