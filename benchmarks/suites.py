@@ -41,6 +41,7 @@ SUITES = {
     "distill": "benchmarks.distilling",
     "zoo": "benchmarks.network_zoo",
     "readers": "benchmarks.weight_readers",
+    "worked": "benchmarks.worked_examples",
 }
 """Name -> module that holds it as `SUITE`; imported only when it is asked for."""
 

@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 
 from callbacks.settings.searches import (
     CMAESSearchSettings,
+    DistillationSettings,
     EliteRepositorySettings,
     GPSearchSettings,
     NetworkReadingSettings,
@@ -44,6 +45,10 @@ SETTINGS: Mapping[str, tuple[str, tuple[type[Settings], ...]]] = {
     "datamodules.problem_data.ProblemData": ("data_problem", (ProblemSettings,)),
     "datamodules.tabular.TabularData": ("data_tabular", (TabularSettings,)),
     "callbacks.cmaes_search.CMAESSearch": ("search_cmaes", (CMAESSearchSettings, LatentSearchSettings)),
+    "callbacks.distillation.Distillation": (
+        "search_distill",
+        (DistillationSettings, GeneticProgrammingSettings),
+    ),
     "callbacks.elite_repository.EliteRepository": ("search_elites", (EliteRepositorySettings,)),
     "callbacks.gp_search.GPSearch": ("search_gp", (GPSearchSettings, GeneticProgrammingSettings)),
     "callbacks.network_reading.NetworkReading": ("search_network_reading", (NetworkReadingSettings,)),

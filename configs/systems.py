@@ -22,6 +22,7 @@ class System:
     Attributes:
         learns_from: name of the data that the model learns from; None: any table of rows.
         search: name of the search that explains the model.
+        other_searches: names of searches that can be chosen in its place.
         explains: part of the run that gets the equations.
         metrics: names of the model's metrics by which the best epoch can be chosen (`checkpoint.monitor`).
         search_metrics: names of such metrics that its search logs during the fit.
@@ -37,6 +38,12 @@ class System:
     search_metrics: tuple[str, ...] = ()
     explores_tables: bool = False
     needs_target: bool = True
+    other_searches: tuple[str, ...] = ()
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """Names of all searches of its own."""
+        return (self.search, *self.other_searches)
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -52,6 +59,7 @@ SYSTEMS: Mapping[str, System] = {
         explains="latents",
         metrics=("validation/reconstruction_mse", "validation/r2"),
         needs_target=False,
+        other_searches=("distill",),
     ),
     "gmeql": System(
         learns_from=None,

@@ -114,7 +114,7 @@ def _check_system(plain: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"model={model} does not go with data={data}: choose data={' or data='.join(system.data)}"
         )
-    owners = [name for name, other in SYSTEMS.items() if other.search == search]
+    owners = [name for name, other in SYSTEMS.items() if search in other.searches]
     if owners and model not in owners:
         raise ConfigError(
             f"search={search} explains model={' or model='.join(owners)}, not model={model}: choose "

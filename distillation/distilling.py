@@ -39,7 +39,7 @@ from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.pareto_front import Candidate
 from searches.portfolio import PortfolioSettings
 
-__all__ = ["DistillationReport", "distill"]
+__all__ = ["DistillationReport", "distill", "report_of"]
 
 LEAST_SECONDS = 1.0
 """Shortest budget."""
@@ -120,7 +120,7 @@ def distill(
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
         rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
-    return _report(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
+    return report_of(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
 
 
 def _network(model: nn.Module | Callable[..., Any] | str | Path, activation: str) -> nn.Module:
@@ -209,7 +209,7 @@ def _check(name: str, searched: Recording, judging: Recording) -> None:
         raise UserError(f"{called(name)} has {len(searched.inputs)} rows to search on: give more data")
 
 
-def _report(
+def report_of(
     network: nn.Module,
     parent: Parent,
     batches: Sequence[Any],
@@ -218,6 +218,17 @@ def _report(
     notes: tuple[str, ...],
     seconds: float,
 ) -> DistillationReport:
+    """The report of a choice, whose blocks are replaced in the network.
+
+    Args:
+        network: copy of the model, which is changed.
+        parent: judge of it.
+        batches: batches that were searched on.
+        judging: rows that judged, of every block.
+        choice: what was chosen.
+        notes: one sentence for what is not as it was asked for.
+        seconds: time by the clock.
+    """
     blocks = []
     for name, decided in choice.blocks.items():
         table = None if name else parent.targets(batches, decided.rivals.layout)

@@ -76,6 +76,18 @@ class Autoencoder(LightningModule):
         """Constructor arguments that the data determine, from a datamodule that is set up."""
         return {"in_features": len(datamodule.feature_names)}
 
+    def blocks(self, features: Sequence[str], target: str | None) -> dict[str, tuple[list[str], list[str]]]:
+        """The blocks that can be equations, with names of inputs and outputs; scaled ones end in `_scaled`.
+
+        Args:
+            features: names of the input columns.
+            target: name of the target.
+        """
+        scaled = [f"{name}_scaled" for name in features]
+        latents = [f"latent_{number}" for number in range(self.settings.latents)]
+        outputs = [f"{target}_scaled"] if self.decode_target else scaled
+        return {"encoder": (scaled, latents), "decoder": (latents, outputs)}
+
     def encode(self, inputs: Tensor) -> Tensor:
         """The latents `[batch, latents]` of raw inputs `[batch, features]`."""
         latents: Tensor = self.encoder((inputs - self.input_offset) / self.input_scale)

@@ -52,7 +52,10 @@ class FineTuning(LightningModule):
         super().__init__()
         if not 0 < learning_rate < math.inf:
             raise UserError(f"learning_rate={learning_rate:g} is not allowed: give a small share such as 0.003")
-        self.network, self.step, self.learning_rate = network, step, learning_rate
+        self._network = (
+            network,
+        )  # no part of this module: one of Lightning would log as if it were trained itself
+        self.step, self.learning_rate = step, learning_rate
         self.skipped = 0
         self._modules_of_equations = [each for each in network.modules() if isinstance(each, EquationModule)]
         self._constants = [each.constants for each in self._modules_of_equations if len(each.constants)]
@@ -63,8 +66,14 @@ class FineTuning(LightningModule):
         self._kept: list[Tensor] = []
         self._learned: list[tuple[nn.Parameter, bool]] = []
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that holds the equations."""
+        return self._network[0]
+
     def setup(self, stage: str) -> None:
-        """Let only the constants learn, and remember what else did."""
+        """Take the network to the device, let only the constants learn, and remember what else did."""
+        self.network.to(self.trainer.strategy.root_device)
         if stage != "fit":
             return
         own = {id(each) for each in self._constants}

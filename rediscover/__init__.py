@@ -53,7 +53,7 @@ _PACKAGES = {
         "foundation", "expressions", "searches", "modules", "datamodules", "reports",
     ),
     "rediscover.training": (
-        "foundation", "expressions", "searches", "modules", "datamodules",
+        "foundation", "expressions", "searches", "modules", "datamodules", "distillation",
         "runs", "reports", "callbacks", "configs",
     ),
 }  # fmt: skip

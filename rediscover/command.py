@@ -33,6 +33,7 @@ _TRAIN = (
     "searches",
     "datamodules",
     "modules",
+    "distillation",
     "runs",
     "reports",
     "callbacks",

@@ -11,6 +11,7 @@ from searches.evolution.settings import MOST_ISLANDS
 
 __all__ = [
     "CMAESSearchSettings",
+    "DistillationSettings",
     "EliteRepositorySettings",
     "GPSearchSettings",
     "NetworkReadingSettings",
@@ -22,6 +23,14 @@ _BYTES_AN_ELITE = 200
 PROBLEMS = Rule(
     lambda value: isinstance(value, list | tuple) and all(map(NAME.allows, value)),
     "a list of problems or suites, such as [nguyen,I.12.1]",
+)
+BLOCKS = Rule(
+    lambda value: (
+        value is None
+        or NAME.allows(value)
+        or (isinstance(value, list | tuple) and bool(value) and all(map(NAME.allows, value)))
+    ),
+    "a list of blocks of the model, such as [encoder,decoder], or null",
 )
 
 
@@ -42,6 +51,31 @@ class GPSearchSettings(Settings):
     seed: int = seed_setting()
     trials: int = setting(1, least=1, most=10_000)
     archive: str | None = setting(None)
+    workers: int | None = setting(None, rule=processes_rule())
+    islands: int | None = setting(None, least=1, most=MOST_ISLANDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationSettings(Settings):
+    """What the searches of a network's blocks share.
+
+    Attributes:
+        seed: random seed, from which every search derives its own.
+        blocks: names of the blocks that are written as equations; None: those that the model names, or all of its
+            parts that have weights.
+        tolerance: rise of the model's loss on the validation rows that equations may cost, relative to its size.
+        tuning_epochs: number of passes over the training rows in which the equations' constants learn from the
+            model's loss; 0: none.
+        workers: number of processes on this machine; None: one for every core.
+        islands: number of populations of a search; None: as many as there are cores for it.
+    """
+
+    group = "search"
+
+    seed: int = seed_setting()
+    blocks: tuple[str, ...] | None = setting(None, rule=BLOCKS)
+    tolerance: float = setting(0.01, least=0)
+    tuning_epochs: int = setting(1, least=0, most=10_000)
     workers: int | None = setting(None, rule=processes_rule())
     islands: int | None = setting(None, least=1, most=MOST_ISLANDS)
 

@@ -170,7 +170,10 @@ class _Chooser:
             block = EquationBlock(mine.expressions(candidates), mine.layout, mine.dtype)
             modules[name] = block.to(self.parent.device).eval()
         with replaced(self.parent.network, modules) as network:
-            loss = self.parent.losses(network)
+            try:
+                loss = self.parent.losses(network)
+            except RuntimeError:  # a loss may ask for derivatives by what an equation does not have, as a constant
+                return math.inf
         return loss if math.isfinite(loss) else math.inf
 
     def _smaller(

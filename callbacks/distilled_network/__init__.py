@@ -1,0 +1,1 @@
+"""Parts of the distillation of a LightningModule: its rows, and what its equations are worth beside it."""
