@@ -4,6 +4,7 @@
     python discover.py houses.csv price --features rooms age --seconds 60
     python discover.py predict DIR NEW.csv               values of that formula for new rows
     python discover.py network FILE                      the equation that a small trained network has learned
+    python discover.py network FILE --table TABLE        equations of a network of any width, where its rows lie
 
 What the user can mend is one line on stderr, `error: ...`, and exit code 2. Ctrl-C ends the search at
 once, and what was found by then is shown and written.
@@ -205,7 +206,16 @@ def network_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "file", metavar="FILE", help="safetensors, npz, ONNX, or a state dict that torch has saved"
     )
-    parser.add_argument("--activation", default="tanh", help="activation between the layers (tanh)")
+    add = parser.add_argument
+    add("--activation", default="tanh", help="activation between the layers (tanh)")
+    add(
+        "--table",
+        metavar="TABLE",
+        help="rows of inputs, with targets behind them or without: a network of any width is searched there",
+    )
+    add("--blocks", nargs="+", metavar="NAME", help="with --table, layers to explain: 0, 2 … (all of it)")
+    add("--seconds", type=float, default=30.0, help="with --table, budget by the clock (30)")
+    add("--out", metavar="DIR", help="with --table, folder for the report")
     return parser
 
 
@@ -215,6 +225,17 @@ def run_network(given: argparse.Namespace) -> None:
     from foundation.weight_files import check_network_file
 
     check_network_file(given.file)  # before torch is imported
+    if given.table is not None:
+        from rediscover.distillation import distill_file
+
+        found, names = distill_file(
+            given.file, given.table, given.blocks, activation=given.activation, seconds=given.seconds
+        )
+        say(found.text(names))
+        if given.out is not None:
+            found.save(given.out)
+            say(f"The report is in {given.out}")
+        return
     from rediscover.network_reading import read_network
 
     say(read_network(given.file, activation=given.activation))

@@ -28,7 +28,7 @@ from distillation.fitting.factors import mixed
 from distillation.fitting.outputs import Table, error_of
 from distillation.parent.batches import batches_of, on_device
 from distillation.parent.judge import FunctionNetwork, Parent, copied, undisturbed_draws
-from distillation.parent.network_files import network_in_file
+from distillation.parent.network_files import guessed_equations, network_in_file
 from distillation.questions.answers import Answers
 from distillation.report import BlockEquations, DistillationReport, OutputEquation
 from expressions.complexity import complexity
@@ -104,6 +104,7 @@ def distill(
     given = _network(model, activation)
     named_blocks(given, blocks)  # a mistake is told before anything is copied
     with undisturbed_draws():
+        guesses = guessed_equations(model, activation) if isinstance(model, str | Path) else []
         network = copied(given)
         split = batches_of(data, seed=seed)
         parent = Parent(network, split.judge, loss=loss, step=step)
@@ -118,7 +119,7 @@ def distill(
             for part in (split.search, split.judge)
         )
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
-        rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask)
+        rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask, guesses)
         choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
     return report_of(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
 
@@ -161,6 +162,7 @@ def _rivals(
     seed: int,
     workers: int,
     ask: bool,
+    guesses: Sequence[Expression],
 ) -> dict[str, list[Rivals]]:
     """Equations of all blocks: time is shared by their numbers of outputs."""
     found: dict[str, list[Rivals]] = {}
@@ -177,6 +179,7 @@ def _rivals(
             seed=seed,
             workers=workers,
             answers=_answers(blocks[name], recording, parent.device) if ask else None,
+            guesses=() if name else guesses,
         )
         found[name] = [
             Rivals(recording.layout, tuple(fronts), torch.float32, None if whole is None else _mixing(whole))

@@ -232,6 +232,14 @@ class DistillationReport:
         ]
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, names: Sequence[str] | None = None) -> str:
+        """The report for a reader.
+
+        Args:
+            names: names of the inputs of the whole model; None: x0, x1 and so on.
+        """
         lines = [f"{self.loss_words}: {self.loss_before:.6g} before, {self.loss_after:.6g} with equations"]
         for block in self.blocks:
             fate = (
@@ -244,7 +252,7 @@ class DistillationReport:
             )
             lines.append(f"{called(block.name)}: {fate}")
             lines += [
-                f"  y{number} = {output.expression.infix()}    ({output.words})"
+                f"  y{number} = {output.expression.infix(None if block.name else names)}    ({output.words})"
                 for number, output in enumerate(block.outputs)
             ]
         return "\n".join([*lines, *self.notes])

@@ -18,7 +18,7 @@ __all__ = ["main"]
 HELP = """\
 usage: rediscover TABLE TARGET [OPTION …]        the formula of a column of a table
        rediscover predict DIR NEW.csv            predictions of that formula for new rows
-       rediscover network FILE                   the equation that a small trained network has learned
+       rediscover network FILE [--table TABLE]   the equations that a trained network has learned
        rediscover compare [RUN_DIR …]            a table, or a page, of all training runs
        rediscover train [KEY=VALUE …]            fit, test and search one of the four systems
        rediscover discover TABLE TARGET          the same as without the verb, whatever the table is called
@@ -26,7 +26,16 @@ usage: rediscover TABLE TARGET [OPTION …]        the formula of a column of a 
 Each one says more with --help behind its verb: rediscover discover --help, rediscover train --help.
 """
 
-_DISCOVER = ("foundation", "expressions", "searches", "datamodules", "modules", "runs", "reports")
+_DISCOVER = (
+    "foundation",
+    "expressions",
+    "searches",
+    "datamodules",
+    "modules",
+    "distillation",
+    "runs",
+    "reports",
+)
 _TRAIN = (
     "foundation",
     "expressions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import discover
 from distillation.blocks.layout import Layout
 from distillation.blocks.recording import named_blocks, record
 from distillation.blocks.slopes import slopes_of
@@ -24,7 +26,7 @@ from distillation.fitting.outputs import Front, Table, judged, search_outputs
 from distillation.fitting.tidying import tidied
 from distillation.parent.batches import batches_of
 from distillation.parent.judge import Parent
-from distillation.parent.network_files import network_in_file
+from distillation.parent.network_files import guessed_equations, network_in_file
 from distillation.report import DistillationReport
 from expressions.complexity import complexity
 from expressions.equivalence import equivalent
@@ -653,3 +655,33 @@ def test_several_processes_share_the_outputs() -> None:
     )
     assert [front.best.error < 1e-9 for front in fronts] == [True] * 3
     assert fronts[1].best.expression == parse("0.5")
+
+
+def test_a_file_and_a_table_are_enough_at_the_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+    with torch.no_grad():
+        network[0].weight.mul_(1e-3)  # where tanh is a line
+        network[2].weight.mul_(1e3)
+    save_file(network.state_dict(), tmp_path / "net.safetensors")
+    rows = np.column_stack([X.numpy(), network(X).detach().numpy()])
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="mass,speed,energy", comments="")
+    words = ["network", str(tmp_path / "net.safetensors"), "--table", str(tmp_path / "rows.csv"), "--seconds", "4"]
+    assert discover.main([*words, "--out", str(tmp_path / "report")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"y0 = .*mass.*speed", said)
+    report = load(tmp_path / "report")
+    assert isinstance(report, DistillationReport)
+    assert report.table[0]["r2"] > 0.9999
+    np.savetxt(tmp_path / "rows.csv", rows[:, :1], delimiter=",", header="mass", comments="")
+    assert discover.main(words) == 2
+    assert "has 1 columns that vary" in capsys.readouterr().err
+
+
+def test_a_network_of_one_input_begins_with_the_guess_of_the_reader(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    save_file(network.state_dict(), tmp_path / "net.safetensors")
+    assert guessed_equations(tmp_path / "net.safetensors", "tanh")
+    wide = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    save_file(wide.state_dict(), tmp_path / "wide.safetensors")
+    assert guessed_equations(tmp_path / "wide.safetensors", "tanh") == []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distillation.fitting.factors import Slopes, factors_of, mixed, rank_of
-from distillation.fitting.outputs import ENOUGH, Front, Table, search_outputs
+from distillation.fitting.outputs import Front, Table, search_outputs
 from distillation.questions.answers import Answers
 from expressions.expression import Expression
 from searches.portfolio import PortfolioSettings
@@ -16,6 +16,7 @@ from searches.portfolio import PortfolioSettings
 __all__ = ["Form", "forms_of"]
 
 _FEWEST = 3  # outputs that may be mixtures
+_GOOD = 1e-6  # error of factors, with which outputs are not searched one by one
 _SECONDS_ALONE = 1.0  # for every output, where mixtures are also searched output by output
 _SHARE_OF_FACTORS = 0.7  # of the time
 
@@ -32,6 +33,7 @@ def forms_of(
     seed: int,
     workers: int,
     answers: Answers | None = None,
+    guesses: Sequence[Expression] = (),
 ) -> list[Form]:
     """Search a block in one form or in both.
 
@@ -43,12 +45,13 @@ def forms_of(
         seed: random seed.
         workers: number of processes.
         answers: what the network says of its outputs; None: it is not asked.
+        guesses: equations of outputs to begin with.
     """
     ends = time.perf_counter() + seconds
     count = table.outputs.shape[1]
     rank = rank_of(table.outputs) if count >= _FEWEST else count
     forms: list[Form] = []
-    seeds: list[Expression] = []
+    seeds = list(guesses)
     if rank < count:
         share = _SHARE_OF_FACTORS if seconds * (1.0 - _SHARE_OF_FACTORS) > _SECONDS_ALONE * count else 1.0
         mixture = factors_of(table, rank, slopes, seed=seed)
@@ -61,9 +64,9 @@ def forms_of(
             answers=None if answers is None else mixture.answers(answers),
         )
         forms.append((fronts, table))
-        seeds = _seeds(fronts, table)
+        seeds += _seeds(fronts, table)
     left = ends - time.perf_counter()
-    if not forms or (left > _SECONDS_ALONE * count and max(front.best.error for front in forms[0][0]) > ENOUGH):
+    if not forms or (left > _SECONDS_ALONE * count and max(front.best.error for front in forms[0][0]) > _GOOD):
         forms.append(
             (
                 search_outputs(

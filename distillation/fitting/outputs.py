@@ -33,9 +33,9 @@ __all__ = ["ENOUGH", "Front", "Table", "error_of", "judged", "search_outputs"]
 
 _CONSTANT = 1e-7
 """Spread of an output, relative to its size, below which it is a constant up to the rounding of float32."""
-ENOUGH = 1e-7
-"""Error below which a network's equation is as good as its own rounding allows."""
-_NEAR = 1e-5  # error from which on more time is given once: what is shorter may still come
+ENOUGH = 1e-11
+"""Error below which nothing is left but the rounding of float32: a search is over."""
+_NEAR, _PATIENCE = 1e-5, 0.5  # error with which a search is over, too, once this share of its time has passed
 _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted to
 _LEAST_SECONDS = 0.3
 """Time below which no search is begun: a straight line, and what is known, are all."""
@@ -44,7 +44,7 @@ _STABLE, _STABLE_ROWS = 1e-9, 500  # squared error of rounding, relative to the 
 _MOST_SEEDS = 40
 _TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter and rounder
 _SPLIT_SHARE = 0.6  # of the time of an output, for searches of the parts into which the network falls
-_PART_SHARE = 0.5  # of the time that is left for parts, for the next one
+_PART_SHARE = 0.35  # of the time that is left for parts, for the next one
 _OFFERED = 5  # equations of a part
 
 
@@ -193,12 +193,11 @@ def _searched(
     parts: list[Expression] = []
     if asked is not None and judged(seeds, table)[-1].error > ENOUGH:
         parts = _of_parts(table, settings, begun + _SPLIT_SHARE * seconds, seed, *asked)
-    known = judged([*parts, *seeds], table)
-    if known[-1].error < ENOUGH:
-        return Front(tuple(known), time.perf_counter() - begun)
-    left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
-    found = _of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, [*parts, *seeds])
-    found = _with_tidy([*parts, *found], table, seconds - (time.perf_counter() - begun))
+    found = [*parts, *seeds]
+    if judged(found, table)[-1].error > ENOUGH:
+        left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
+        found = [*parts, *_of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, found)]
+    found = _with_tidy(found, table, seconds - (time.perf_counter() - begun))
     return Front(tuple(judged(found, table)), time.perf_counter() - begun)
 
 
@@ -273,7 +272,7 @@ def _found(
     chooses = np.arange(len(target)) % _CHOOSES == _CHOOSES - 1
     if len(target) < 10 * _CHOOSES or np.ptp(target[chooses]) == 0 or np.ptp(target[~chooses]) == 0:
         chooses = np.zeros(len(target), dtype=bool)
-    watch = _Watch()
+    watch = _Watch(seconds)
     result = search(
         table.inputs[~chooses],
         target[~chooses],
@@ -289,26 +288,24 @@ def _found(
 
 
 class _Watch:
-    """Ends a search when it has an equation as good as a network's rounding allows, or soon after a good one."""
+    """Ends a search at the rounding of float32, and half way where it has a good equation: others need the time.
 
-    def __init__(self) -> None:
-        self._since = math.inf
-        self._begun = time.perf_counter()
-        self._enough = False
+    Args:
+        seconds: budget of the search.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._half = time.perf_counter() + _PATIENCE * seconds
+        self._error = math.inf
 
     def see(self, progress: Progress) -> None:
         """Look at how far a search is."""
-        if not len(progress.front):
-            return
-        error = pick(progress.front).error
-        now = time.perf_counter()
-        if error < _NEAR:
-            self._since = min(self._since, now)
-        self._enough = error < ENOUGH or now - self._since > 1.0 + (self._since - self._begun)
+        if len(progress.front):
+            self._error = pick(progress.front).error
 
     def is_enough(self) -> bool:
         """Whether the search may end."""
-        return self._enough
+        return self._error < (_NEAR if time.perf_counter() > self._half else ENOUGH)
 
 
 # --- what was found ---------------------------------------------------------------------------------------------

@@ -8,10 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datamodules.zoo.network_file import read_layers
+from datamodules.zoo.network_file import read_layers, read_network
+from expressions.expression import Expression
 from modules.networks.perceptron import ACTIVATIONS
+from modules.networks.weights.reader import PRETRAINED, load_reader
 
-__all__ = ["network_in_file"]
+__all__ = ["guessed_equations", "network_in_file"]
+
+_BEAMS = 8
 
 
 def network_in_file(path: str | Path, activation: str) -> nn.Sequential:
@@ -35,3 +39,19 @@ def network_in_file(path: str | Path, activation: str) -> nn.Sequential:
                 layer.bias.copy_(stored.biases[number])
         parts += [layer, function()]
     return nn.Sequential(*parts[:-1])
+
+
+def guessed_equations(path: str | Path, activation: str) -> list[Expression]:
+    """What the packaged reader of weights takes a network for; nothing where it has several inputs or outputs.
+
+    Args:
+        path: path of the file, see `network_in_file`.
+        activation: name of the activation.
+    """
+    widths = read_layers(path).widths
+    if (widths[0], widths[-1]) != (1, 1) or not PRETRAINED.is_file():
+        return []
+    shape, weights = read_network(path, activation)
+    reader = load_reader(PRETRAINED)
+    found = reader.read(shape, weights, _BEAMS).candidates[0]
+    return list(dict.fromkeys(reader.vocabulary.expression(ids) for ids in found))
