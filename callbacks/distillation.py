@@ -87,9 +87,9 @@ class Distillation(SpreadSearch[OutputJob]):
 
     What is written: what every search writes, the report in `distillation/` (`rediscover.DistillationReport.load`
     reads it), and as metrics `distill/loss`, that of the network on the test rows, `distill/loss_equations` and
-    `distill/loss_tuned`, those with equations in its place before and after their constants were trained,
-    `distill/replaced`, the share of blocks that are equations, and `distill/speed`, the time of the replaced
-    blocks over that of their equations.
+    `distill/loss_tuned`, those with equations in the place of all blocks before and after their constants were
+    trained, `distill/replaced`, the share of blocks that the tolerance allows to be equations, and
+    `distill/speed`, the time of the blocks over that of their equations.
 
     Args:
         run_dir: run directory, where the results go.
@@ -231,7 +231,7 @@ class Distillation(SpreadSearch[OutputJob]):
             equations.setdefault(job.block, []).append([each.expression for each in result.front])
         found = self._separate.report(equations, tolerance=self.own.tolerance, seconds=_CHOICE_SECONDS)
         assert self._rows is not None
-        metrics = compared(self._separate, found, self._rows, _loss, epochs=self.own.tuning_epochs)
+        found, metrics = compared(self._separate, found, self._rows, _loss, epochs=self.own.tuning_epochs)
         self.report_of_blocks = found
         found.save(self.run_dir / _FOLDER)
         findings = [_chosen(found, job, finding) for job, finding in zip(results, findings, strict=True)]
@@ -269,24 +269,20 @@ def _chosen(found: DistillationReport, job: OutputJob, finding: Finding) -> Find
 
 def _words(found: DistillationReport, metrics: Mapping[str, float], findings: Sequence[Finding]) -> str:
     """What was decided, for the terminal."""
-    lines = []
+    lines = [f"  {each.target} = {each.chosen.expression.infix(each.names)}" for each in findings]
     for block in found.blocks:
         fate = (
             f"{block.size} nodes in its place"
             if block.replaced
-            else f"stays a network: with equations alone the loss would be {block.loss_alone:.6g}, "
-            f"{found.loss_limit:.6g} is allowed"
+            else f"stays a network: {found.loss_limit:.6g} is "
         )
+        fate += "" if block.replaced else f"allowed, and its equations alone make a loss of {block.loss_alone:.6g}"
         lines.append(f"{block.name or 'the network'}: {fate}")
-    lines += [f"  {each.target} = {each.chosen.expression.infix(each.names)}" for each in findings]
-    losses = f"test loss {metrics['distill/loss']:.6g} of the network"
-    if "distill/loss_equations" in metrics:
-        losses += f", {metrics['distill/loss_equations']:.6g} of the equations"
+    losses = f"test loss {metrics['distill/loss']:.6g}; all equations {metrics['distill/loss_equations']:.6g}"
     if "distill/loss_tuned" in metrics:
-        losses += f", {metrics['distill/loss_tuned']:.6g} after their constants were trained"
-    if "distill/speed" in metrics:
-        losses += f"; the equations take {1 / metrics['distill/speed']:.3g} times as long as the blocks"
-    return "\n".join([*lines, losses])
+        losses += f", and {metrics['distill/loss_tuned']:.6g} after their constants were trained"
+    slower = 1 / metrics["distill/speed"]
+    return "\n".join([*lines, f"{losses}; they take {slower:.3g} times as long as the blocks"])
 
 
 def _known_result(values: np.ndarray) -> SearchResult | None:

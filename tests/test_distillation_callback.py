@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks.distillation import Distillation
-from callbacks.distilled_network.rows import row_batches
+from callbacks.distilled_network.comparison import compared
+from callbacks.distilled_network.rows import RowBatches, row_batches
 from datamodules.tabular import TabularData
 from distillation.report import DistillationReport
 from distillation.separate_searches import SeparateSearches
@@ -191,7 +192,8 @@ def test_a_block_that_misses_stays_a_network(tmp_path: Path) -> None:
     trainer(search).fit(Exact(), Loaders())
     metrics = read_results(tmp_path)["metrics"]
     assert metrics["distill/replaced"] == 0.0
-    assert "distill/loss_equations" not in metrics
+    assert metrics["distill/loss_equations"] > metrics["distill/loss"] == 0.0
+    assert search.report_of_blocks.module.body[0].weight.shape == (16, 2), "the block is the network's own"
     assert search.report_of_blocks.blocks[0].loss_alone > search.report_of_blocks.loss_limit
 
 
@@ -209,6 +211,38 @@ def test_an_equation_without_the_derivative_that_a_loss_takes_is_not_chosen() ->
     found = searches.report({"0": [[parse("1.5"), parse("2.0*x0")]]}, tolerance=0.01)
     assert [each.expression.infix() for each in found.blocks[0].outputs] == ["2*x0"]
     assert found.loss_after == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_refused_block_is_taken_after_all_where_its_constants_can_learn_enough() -> None:
+    model = nn.Sequential(nn.Linear(1, 1))
+    inputs = torch.rand((256, 1), generator=torch.Generator().manual_seed(0))
+    batches = [(each, model(each).detach() + 0.01) for each in inputs.split(8)]
+
+    def step(network: nn.Module, batch: Any) -> Tensor:
+        return nn.functional.mse_loss(network(batch[0]), batch[1])
+
+    slope, offset = float(model[0].weight.detach()), float(model[0].bias.detach())
+    near = parse(f"{1.05 * slope}*x0 + {0.97 * offset}")
+    searches = SeparateSearches(model, batches[:24], batches[24:], ["0"], step=step, seed=0)
+    found = searches.report({"0": [[near]]}, tolerance=0.01)
+    assert not found.blocks[0].replaced
+    rows = RowBatches(batches[:24], batches[24:], batches[24:])
+    kept, before = compared(searches, found, rows, step, epochs=0)
+    assert not kept.blocks[0].replaced
+    assert "distill/loss_tuned" not in before
+    taken, after = compared(searches, found, rows, step, epochs=20)
+    assert taken.blocks[0].replaced
+    assert taken.loss_after <= found.loss_limit
+    assert after["distill/loss_tuned"] < before["distill/loss_equations"] == after["distill/loss_equations"]
+
+
+def test_every_rank_has_the_same_searches(tmp_path: Path) -> None:
+    data = TabularData("sklearn:diabetes", target="target", features=["bmi", "bp"], batch_size=64)
+    data.setup()
+    model = Autoencoder(**Autoencoder.data_arguments(data), hidden="4")
+    several = [Distillation(str(tmp_path), **SHORT).jobs(trainer(), model, data) for _ in range(2)]
+    assert [each.identity for each in several[0]] == [each.identity for each in several[1]]
+    assert len({each.identity for each in several[0]}) == len({each.label for each in several[0]}) == 4
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

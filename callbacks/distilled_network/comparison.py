@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ import torch
 from torch import nn
 
 from callbacks.distilled_network.rows import RowBatches
-from distillation.parent.judge import Parent
+from distillation.blocks.replacing import with_blocks
+from distillation.parent.judge import Parent, copied
 from distillation.report import BlockEquations, DistillationReport
 from distillation.separate_searches import SeparateSearches
 from foundation.errors import UserError
 from modules.equation_module import EquationModule
 from modules.fine_tuning import fine_tune
 
-__all__ = ["Step", "compared"]
+__all__ = ["Step", "all_equations", "compared"]
 
 Step = Callable[[nn.Module, Any], Any]
 """Function of a network and a batch that returns the loss."""
@@ -29,39 +31,62 @@ _TIMED_ROWS = 16_384
 
 def compared(
     searches: SeparateSearches, found: DistillationReport, rows: RowBatches, step: Step, *, epochs: int
-) -> dict[str, float]:
-    """Losses on the test rows and times, of the network and of its equations, whose constants are trained.
+) -> tuple[DistillationReport, dict[str, float]]:
+    """Losses on the test rows and times, of the network and of the one whose blocks are all equations.
+
+    The constants of these are trained first. Blocks that were refused are taken after all where the loss on the
+    validation rows is then one that is allowed.
 
     Args:
         searches: the network as it was.
-        found: equations, whose module is trained.
+        found: equations of its blocks.
         rows: batches; the training rows are learned from, and the validation rows say what is kept.
         step: loss of a network on a batch.
         epochs: number of passes over the training rows; 0: no training.
 
     Returns:
-        Metrics by flat name, see `callbacks.distillation.Distillation`.
+        What stands in the place of which block in the end, and metrics by flat name, see
+        `callbacks.distillation.Distillation`.
     """
-    network, replaced = searches.model, [block for block in found.blocks if block.replaced]
+    whole = all_equations(searches.model, found)
     metrics = {
-        "distill/loss": _mean_loss(network, rows.test, step),
-        "distill/replaced": len(replaced) / len(found.blocks),
-        "distill/nodes": float(sum(block.size for block in replaced)),
+        "distill/loss": _mean_loss(searches.model, rows.test, step),
+        "distill/loss_equations": _mean_loss(whole, rows.test, step),
+        "distill/nodes": float(sum(block.size for block in found.blocks)),
     }
-    if not replaced or found.module is None:
-        return metrics
-    metrics["distill/loss_equations"] = _mean_loss(found.module, rows.test, step)
-    if epochs and _has_constants(found.module):
-        device = next((each.device for each in network.parameters()), torch.device("cpu"))
-        kind = "cpu" if device.type == "cpu" else "auto"
-        try:
-            tuned = fine_tune(found.module, step, rows.train, rows.validation, epochs=epochs, accelerator=kind)
-        except UserError:  # the loss of the equations is not finite, which stands beside it
-            return metrics
-        found.module.to(device)
-        metrics["distill/loss_tuned"] = _mean_loss(found.module, rows.test, step)
-        metrics["distill/skipped_batches"] = float(tuned.skipped)
-    return metrics | {"distill/speed": _speed(searches, found.module, replaced)}
+    if (skipped := _tuned(whole, rows, step, epochs)) is not None:
+        metrics["distill/loss_tuned"] = _mean_loss(whole, rows.test, step)
+        metrics["distill/skipped_batches"] = float(skipped)
+    loss = _mean_loss(whole, rows.validation, step)
+    if all(block.replaced for block in found.blocks) or loss <= found.loss_limit:
+        blocks = tuple(replace(block, replaced=True) for block in found.blocks)
+        found = replace(found, blocks=blocks, module=whole, loss_after=loss)
+    elif found.module is not None and any(block.replaced for block in found.blocks):
+        _tuned(found.module, rows, step, epochs)
+        found = replace(found, loss_after=_mean_loss(found.module, rows.validation, step))
+    metrics["distill/replaced"] = sum(block.replaced for block in found.blocks) / len(found.blocks)
+    return found, metrics | {"distill/speed": _speed(searches, whole, found.blocks)}
+
+
+def all_equations(model: nn.Module, found: DistillationReport) -> nn.Module:
+    """A copy of a network whose blocks are all equations, also those that the loss does not allow."""
+    network = copied(model)
+    device = next((each.device for each in network.parameters()), torch.device("cpu"))
+    return with_blocks(network, {block.name: block.module().to(device).eval() for block in found.blocks})
+
+
+def _tuned(network: nn.Module, rows: RowBatches, step: Step, epochs: int) -> int | None:
+    """Train the constants; number of batches that taught nothing, or None where nothing could be trained."""
+    if not epochs or not _has_constants(network):
+        return None
+    device = next(network.parameters()).device
+    kind = "cpu" if device.type == "cpu" else "auto"
+    try:
+        tuned = fine_tune(network, step, rows.train, rows.validation, epochs=epochs, accelerator=kind)
+    except UserError:  # the loss of the equations is not finite, and stands beside the network's as it is
+        return None
+    network.to(device)
+    return tuned.skipped
 
 
 def _has_constants(network: nn.Module) -> bool:
@@ -73,10 +98,10 @@ def _mean_loss(network: nn.Module, batches: Sequence[Any], step: Step) -> float:
     return Parent(network.eval(), batches, step=step).losses(network)
 
 
-def _speed(searches: SeparateSearches, equations: nn.Module, replaced: Sequence[BlockEquations]) -> float:
-    """Time of the replaced blocks over that of their equations, on many rows."""
+def _speed(searches: SeparateSearches, equations: nn.Module, blocks: Sequence[BlockEquations]) -> float:
+    """Time of the blocks over that of their equations, on many rows."""
     own = others = 0.0
-    for block in replaced:
+    for block in blocks:
         rows = searches.tables[block.name].inputs
         rows = np.resize(rows, (_TIMED_ROWS, rows.shape[1]))
         module = searches.model.get_submodule(block.name)
