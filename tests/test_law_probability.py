@@ -18,7 +18,9 @@ from expressions.parsing import parse
 from foundation.schema import FormatError
 from rediscover import SymbolicRegressor
 from reports.discovery import Discovery, read, write
+from reports.discovery_parts.shown import ShownEquations
 from reports.discovery_parts.terminal import summary
+from reports.discovery_parts.trust_words import trust_words
 from reports.discovery_parts.verdict import verdict
 from searches.common.regression_task import RegressionTask
 from searches.law_probability import (
@@ -362,6 +364,21 @@ def test_a_discovery_shows_and_keeps_it(tmp_path: Path) -> None:
     assert again.trust.measurement == made.trust.measurement
     assert again.trust.competitors[0].candidate.expression == made.front[2].expression
     assert (again.trust.probability, again.trust.word) == (0.47, ONE_OF_SEVERAL)
+
+
+def test_where_no_competitor_was_met_others_are_still_possible() -> None:
+    made = discovery()
+    assert made.trust is not None
+    shown = ShownEquations.of_discovery(made)
+    for word, competitors, told in (
+        (ONE_OF_SEVERAL, (), True),
+        (ONE_OF_SEVERAL, made.trust.competitors, False),
+        (LIKELY, (), False),
+    ):
+        trust = replace(made.trust, word=word, competitors=competitors, measurement=None)
+        words = trust_words(replace(made, trust=trust), shown)
+        assert words is not None
+        assert ("has met no other" in words.probability) == told
 
 
 def test_what_a_file_says_of_another_table_is_refused() -> None:

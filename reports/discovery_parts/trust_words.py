@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations
-from searches.law_probability import LawProbability
+from searches.law_probability import ONE_OF_SEVERAL, LawProbability
 
 __all__ = ["TrustWords", "trust_words"]
 
+_NOT_MET = "The search has met no other that is as good, but such rows leave room for some."
 _DIGITS = 4
 
 
@@ -42,8 +43,9 @@ def trust_words(discovery: Discovery, shown: ShownEquations) -> TrustWords | Non
         (f"{discovery.target_name} = {shown.of(each.candidate).infix(discovery.names)}", _behind(each.nats))
         for each in trust.competitors
     )
+    alone = trust.word == ONE_OF_SEVERAL and not competitors
     return TrustWords(
-        trust.sentence,
+        f"{trust.sentence} {_NOT_MET}" if alone else trust.sentence,
         competitors,
         _measurement(discovery, trust),
     )
