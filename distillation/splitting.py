@@ -19,6 +19,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from distillation.asking import LIMIT, SYMMETRY_LIMIT, ask
+from distillation.choosing.description import described_order
 from distillation.questions.answers import Answers
 from distillation.questions.findings import OutputFindings, Split
 from distillation.questions.region import designed_points
@@ -27,6 +28,7 @@ from distillation.questions.symmetries import Symmetry
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE
+from searches.pareto_front import Candidate
 
 __all__ = ["Search", "SplitSearch"]
 
@@ -187,8 +189,15 @@ def _fitted(equations: Sequence[Expression], points: np.ndarray, target: np.ndar
     if not unique:
         return []
     fitted = fit_constants(unique, points, target, iterations=_FIT_STEPS)
-    order = np.argsort(fitted.errors)
-    return [fitted.expressions[each] for each in order[:_KEPT] if np.isfinite(fitted.errors[each])]
+    errors = fitted.errors / max(float(np.var(target)), 1e-300)
+    judged = [
+        Candidate(each, len(each), error, error)
+        for each, error in zip(fitted.expressions, errors.tolist(), strict=True)
+        if np.isfinite(error)
+    ]
+    # Among the most accurate ones there may be none that does not follow the network's own errors.
+    kept = [*sorted(judged, key=lambda each: each.error)[:_KEPT], *described_order(judged)[:_KEPT]]
+    return list(dict.fromkeys(each.expression for each in sorted(kept, key=lambda each: each.error)))
 
 
 def _renamed(equation: Expression, variables: Mapping[int, Expression]) -> Expression:

@@ -35,7 +35,7 @@ _CONSTANT = 1e-7
 """Spread of an output, relative to its size, below which it is a constant up to the rounding of float32."""
 ENOUGH = 1e-11
 """Error below which nothing is left but the rounding of float32: a search is over."""
-_NEAR, _PATIENCE = 1e-5, 0.5  # error with which a search is over, too, once this share of its time has passed
+_NEAR, _PATIENCE = 1e-5, 0.5  # error with which a search is over, too, after this share of its time if others wait
 _CHOOSES = 4  # one row in so many chooses between equations, and is not fitted to
 _LEAST_SECONDS = 0.3
 """Time below which no search is begun: a straight line, and what is known, are all."""
@@ -160,10 +160,11 @@ def _in_turn(
     ends = time.perf_counter() + seconds
     known = list(seeds)
     fronts: list[Front] = []
+    patience = 1.0 if len(places) == 1 else _PATIENCE
     for number, place in enumerate(places):
         left = (ends - time.perf_counter()) / (len(places) - number)
         own = None if answers is None or left < _LEAST_TO_SPLIT else (answers, place)
-        front = _searched(table.output(place), settings, left, seed, workers, known, own)
+        front = _searched(table.output(place), settings, left, seed, workers, known, own, patience)
         fronts.append(front)
         known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
     return fronts
@@ -177,10 +178,12 @@ def _searched(
     workers: int,
     seeds: Sequence[Expression],
     asked: tuple[Answers, int] | None,
+    patience: float,
 ) -> Front:
     """The front of the table's only output.
 
     Args:
+        patience: share of the time, after which an equation may be good enough.
         asked: what the network says, and the number of the output in it; None: it is not asked.
     """
     begun = time.perf_counter()
@@ -196,7 +199,7 @@ def _searched(
     found = [*parts, *seeds]
     if judged(found, table)[-1].error > ENOUGH:
         left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
-        found = [*parts, *_of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, found)]
+        found = [*parts, *_of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, found, patience)]
     found = _with_tidy(found, table, seconds - (time.perf_counter() - begun))
     return Front(tuple(judged(found, table)), time.perf_counter() - begun)
 
@@ -223,7 +226,7 @@ def _of_parts(
         if left < _LEAST_SECONDS:
             return []
         part = Table(inputs, target[:, None], inputs, target[:, None])
-        front = judged([each.expression for each in _found(part, settings, left, seed, 1, ())], part)
+        front = judged([each.expression for each in _found(part, settings, left, seed, 1, (), _PATIENCE)], part)
         return [each.expression for each in described_order(list(front))[:_OFFERED]]
 
     try:
@@ -239,6 +242,7 @@ def _of_whole(
     seed: int,
     workers: int,
     seeds: Sequence[Expression],
+    patience: float,
 ) -> list[Expression]:
     """Equations of an output, searched with the inputs that it depends on."""
     columns = list(range(table.inputs.shape[1]) if table.columns is None else table.columns[0])
@@ -247,7 +251,7 @@ def _of_whole(
     )
     places = {column: k for k, column in enumerate(columns)}
     taken = [_renamed(each, places) for each in seeds if set(each.variables) <= set(columns)]
-    found = _found(own, settings, seconds, seed, workers, taken)
+    found = _found(own, settings, seconds, seed, workers, taken, patience)
     return [_renamed(each.expression, dict(enumerate(columns))) for each in found]
 
 
@@ -266,13 +270,18 @@ def _found(
     seed: int,
     workers: int,
     seeds: Sequence[Expression],
+    patience: float,
 ) -> ParetoFront:
-    """The front of one search."""
+    """The front of one search.
+
+    Args:
+        patience: share of its time, after which an equation may be good enough.
+    """
     target = table.outputs[:, 0]
     chooses = np.arange(len(target)) % _CHOOSES == _CHOOSES - 1
     if len(target) < 10 * _CHOOSES or np.ptp(target[chooses]) == 0 or np.ptp(target[~chooses]) == 0:
         chooses = np.zeros(len(target), dtype=bool)
-    watch = _Watch(seconds)
+    watch = _Watch(patience * seconds)
     result = search(
         table.inputs[~chooses],
         target[~chooses],
@@ -288,14 +297,14 @@ def _found(
 
 
 class _Watch:
-    """Ends a search at the rounding of float32, and half way where it has a good equation: others need the time.
+    """Ends a search at the rounding of float32, and after a while where it has a good equation: others wait.
 
     Args:
-        seconds: budget of the search.
+        seconds: time after which an equation may be good enough.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._half = time.perf_counter() + _PATIENCE * seconds
+        self._patient_until = time.perf_counter() + seconds
         self._error = math.inf
 
     def see(self, progress: Progress) -> None:
@@ -305,7 +314,7 @@ class _Watch:
 
     def is_enough(self) -> bool:
         """Whether the search may end."""
-        return self._error < (_NEAR if time.perf_counter() > self._half else ENOUGH)
+        return self._error < (_NEAR if time.perf_counter() > self._patient_until else ENOUGH)
 
 
 # --- what was found ---------------------------------------------------------------------------------------------
