@@ -15,6 +15,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 """Faults of a disk or of rights to it."""
 UNFIT = {errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.EINVAL}
 """Faults of a path."""
+_BEGIN, _END = 1_500, 500  # characters of a long sentence that are shown
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Cannot allocate memory")
 
 Explain = Callable[[Exception], str | None]
@@ -32,8 +33,13 @@ def refused(error: Exception, *explain: Explain) -> bool:
     """
     sentence = sentence_of(error, *explain)
     if sentence is not None:
-        warn(f"error: {sentence}")
+        warn(f"error: {_shown(sentence)}")
     return sentence is not None
+
+
+def _shown(sentence: str) -> str:
+    """A sentence that a screen holds: a name in it may be as long as a file, and what to do stands at the end."""
+    return sentence if len(sentence) <= _BEGIN + _END else f"{sentence[:_BEGIN]} … {sentence[-_END:]}"
 
 
 def sentence_of(error: BaseException, *explain: Explain) -> str | None:

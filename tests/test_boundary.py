@@ -19,7 +19,7 @@ import discover
 from benchmarks import __main__ as benchmarks
 from configs.complaints import explain
 from configs.validation import ConfigError
-from foundation.boundary import sentence_of
+from foundation.boundary import refused, sentence_of
 from foundation.errors import UserError
 from rediscover.wiring.building import check_devices
 from rediscover.wiring.checkpoint_reading import check_fit
@@ -213,3 +213,11 @@ def test_numbers_are_names_for_a_logger(tmp_path: Path, monkeypatch: pytest.Monk
     config = OmegaConf.create({"logger": options})
     assert len(build_loggers(config, tmp_path / "run", 0, "abc", writes=True)) == 2
     wandb.finish()
+
+
+def test_a_sentence_that_quotes_a_whole_file_is_cut_in_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(UserError(f"there is no column {'x' * 1_000_000}: name one of a, b"))
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no column xxx")
+    assert said.endswith("x: name one of a, b\n")
+    assert len(said) < 2_100

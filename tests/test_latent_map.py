@@ -207,6 +207,8 @@ STRANGE = {
     "heads that do not divide": rewritten(lambda tensors, settings: settings.update(heads=3)),
     "another operator": rewritten(lambda tensors, settings: settings.update(operators=["add"])),
     "an unknown operator": rewritten(lambda tensors, settings: settings["operators"].append("evil")),
+    "an operator that is a number": rewritten(lambda tensors, settings: settings["operators"].append(1e300)),
+    "an endless integer": rewritten(lambda tensors, settings: settings["integers"].append(float("inf"))),
     "a weight too few": rewritten(lambda tensors, settings: tensors.popitem()),
     "a weight that is none": rewritten(lambda tensors, settings: next(iter(tensors.values())).fill_(torch.nan)),
     "another type": rewritten(

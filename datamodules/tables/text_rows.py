@@ -173,24 +173,26 @@ class _Lines:
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Numbers of the last lines of records, from 1, and the records; quoted cells may hold line breaks."""
-        held, quotes, number = "", 0, 0
+        held: list[str] = []  # joined once: a quotation mark that nothing closes holds lines without end
+        length, quotes, number = 0, 0, 0
         with self.file.open() as stream, io.TextIOWrapper(stream, encoding=self.file.encoding) as text:
             while line := text.readline(_LONGEST_LINE):
                 number += 1
                 if not held and (line.lstrip().startswith("#") or not opens_quotes(line)):
                     yield number, line
                     continue
-                held += line
+                held.append(line)
+                length += len(line)
                 quotes += line.count('"')
                 if quotes % 2 == 0:
-                    yield number, held
-                    held, quotes = "", 0
-                elif len(held) >= _LONGEST_LINE:
+                    yield number, "".join(held)
+                    held, length, quotes = [], 0, 0
+                elif length >= _LONGEST_LINE:
                     break
                 if len(line) >= _LONGEST_LINE:
                     break
         if held:
-            yield number, held
+            yield number, "".join(held)
 
     def _row(self, line: str) -> str | None:
         """The line with as many cells as there are columns, or None."""

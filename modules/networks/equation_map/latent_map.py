@@ -17,6 +17,7 @@ from torch import Tensor
 
 from expressions.skeleton import Skeleton, structure_of
 from foundation.errors import UserError
+from foundation.schema import list_of, text, whole
 from modules.networks.equation_map.conditional_vae import ConditionalVAE, Gaussian
 from modules.networks.equation_map.set_encoder import point_features
 from modules.networks.weights_file import WeightsFile, read_weights_file, write_weights_file
@@ -34,6 +35,10 @@ _TABLES_AT_ONCE = 64
 _LARGEST = 1e30  # largest magnitude of an input, so that float32 holds its sums
 # A file must not make this machine allocate more than the file holds; `MapSize` limits the rest.
 _LIMITS = {"variables": 4096, "longest": 4096}
+_LISTS = {
+    "operators": list_of(text(100), most=1_000),
+    "integers": list_of(whole(-1_000_000, 1_000_000), most=1_000),
+}
 
 Table = tuple[np.ndarray, np.ndarray]
 
@@ -269,8 +274,10 @@ def _fits(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         if type(settings.get(name)) is not int or not 1 <= settings[name] <= largest:
             return False
     try:
+        for name, check in _LISTS.items():
+            check(settings.get(name))
         with torch.device("meta"):
             network = ConditionalVAE.build(settings)
-    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, UserError):
+    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, OverflowError, UserError):
         return False
     return {name: tuple(value.shape) for name, value in network.state_dict().items()} == dict(shapes)
