@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ Values = Callable[[np.ndarray], np.ndarray]
 
 _ROWS = 400
 _DEEPEST = 4
-_EACH = 3  # equations of a part that are put together with those of the others
-_MOST_TOGETHER = 27
+_EACH = 4  # equations of a part that are put together with those of the others
+_MOST_TOGETHER, _WAYS = 40, 1_000
 _KEPT = 5
 _FIT_STEPS = 20
 
@@ -105,11 +105,18 @@ class SplitSearch:
         """Equations of the parts, put together in all ways."""
         slices = Slices(values, inputs, split, seed=self.seed)
         found = []
+        each_of = next(count for count in range(_EACH, 0, -1) if count == 1 or count ** len(split.parts) <= _WAYS)
         for number, part in enumerate(split.parts):
             columns = inputs[:, list(part)]
-            equations = self._solved(slices.part(number), columns, None, depth + 1)[:_EACH]
+            equations = self._solved(slices.part(number), columns, None, depth + 1)[:each_of]
             found.append([_renamed(each, dict(enumerate(map(Expression.variable, part)))) for each in equations])
-        return [_together(split, each) for each in islice(product(*found), _MOST_TOGETHER)]
+        ranks = sorted(
+            product(*(range(len(each)) for each in found)), key=sum
+        )  # all but one the best ones, and so on
+        return [
+            _together(split, [found[part][rank] for part, rank in enumerate(each)])
+            for each in ranks[:_MOST_TOGETHER]
+        ]
 
     def _merged(self, values: Values, inputs: np.ndarray, symmetry: Symmetry, depth: int) -> list[Expression]:
         """Equations with one input in the place of two."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from distillation.asking import ask, designed_points
 from distillation.questions.answers import Answers
-from distillation.questions.findings import OutputFindings
+from distillation.questions.findings import OutputFindings, Split
 from distillation.questions.region import Region
 from distillation.splitting import SplitSearch
 from expressions.constant_fitting import fit_constants
@@ -167,3 +167,16 @@ def test_what_has_no_form_is_not_split() -> None:
     split = SplitSearch(Answers(EquationModule([parse("sin(x0*x1 + x2)")], 3)), 0, one_variable, seed=0)
     neither = ask(split.answers, table(3), seed=0, symmetry_limit=-1.0).outputs[0]
     assert split.equations(table(3), neither) == []
+
+
+def test_of_every_part_more_than_the_best_equation_is_put_together() -> None:
+    """Also of the first of many parts, and of twenty parts in no endless time."""
+    split = Split("sum", tuple((each,) for each in range(4)), 0.0, 0.0)
+    offered = [parse("x0"), parse("x0**2"), parse("sin(x0)"), parse("exp(x0)")]
+    inputs = np.random.default_rng(0).uniform(0.5, 2.0, (200, 20))
+    answers = Answers(lambda rows: rows[:, :1].exp() + rows[:, 1:4].sum(dim=1, keepdim=True), dtype=torch.float64)
+    search = SplitSearch(answers, 0, lambda some, target: offered, seed=0)
+    found = search._parts(lambda points: answers(points)[:, 0], inputs[:, :4], split, 5)
+    assert any(parse("exp(x0)") in [each.subtree(k) for k in range(len(each))] for each in found)
+    wide = Split("sum", tuple((each,) for each in range(20)), 0.0, 0.0)
+    assert len(search._parts(lambda points: answers(points)[:, 0], inputs, wide, 5)) == 1
