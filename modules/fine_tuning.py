@@ -28,7 +28,7 @@ Step = Callable[[nn.Module, Any], Any]
 class FineTuning(LightningModule):
     """Trains the constants of all equations in a network; its other weights stay as they are.
 
-    The loss is that of the network itself. The network stays in evaluation mode: what is trained is what will be
+    The loss is that of the network itself, in evaluation mode, in which it is left: what is trained is what will be
     used. After every validation the constants of the lowest loss are kept, those of the start among them where a
     validation came before the fit, and at its end the network has these. A batch on which the loss is not finite
     teaches nothing.
@@ -72,8 +72,9 @@ class FineTuning(LightningModule):
         return self._network[0]
 
     def setup(self, stage: str) -> None:
-        """Take the network to the device, let only the constants learn, and remember what else did."""
+        """Take the network to the device and to evaluation mode; let only the constants learn."""
         self.network.to(self.trainer.strategy.root_device)
+        self.network.eval()
         if stage != "fit":
             return
         own = {id(each) for each in self._constants}
@@ -94,10 +95,6 @@ class FineTuning(LightningModule):
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
-
-    def on_train_epoch_start(self) -> None:
-        """Keep the network as it will be used."""
-        self.network.eval()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
