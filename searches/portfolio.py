@@ -52,10 +52,12 @@ _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit
 _SHORTEST_FINISH, _SHORTEST_SHARE = 0.3, 0.3  # seconds at least, or this share of a budget that is shorter
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
 _STOCK_SHARE = 0.05  # of the time spent so far, for what would be picked now
+_FEWEST_SECONDS = 1.0  # of a search before it takes stock, which takes longer than its share at first
 _FIRST_STOCK = (
     1 / 32
 )  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
+_SHORT_SHARE, _SHORT_SECONDS = 0.6, 0.6  # share of a short budget instead, up to so long
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
 _REGRESSION_EVALUATIONS = 1_000  # budget below which regression, which compares many more terms, is left out
 _MAP_LEAD, _STRUCTURE_LEAD = 0.1, 0.05  # of the budget, before which the map and the structures have no turn
@@ -154,6 +156,18 @@ def _restoring(told: Callable[[Progress], None], shift: ShiftedColumns) -> Calla
     return lambda progress: told(replace(progress, front=shift.restored_front(progress.front)))
 
 
+def _refining_seconds(seconds: float) -> float:
+    """Time of a search that is kept for the last fit, pruning and rounding."""
+    shortest = min(_SHORTEST_FINISH, _SHORTEST_SHARE * seconds)
+    return min(_LONGEST_FINISH, max(shortest, _FINISH_SHARE * seconds))
+
+
+def _first_seconds(seconds: float) -> float:
+    """Time of a search that the first step of regression has, which finds most of what is found soon."""
+    short = min(_SHORT_SHARE * seconds, _SHORT_SECONDS)
+    return min(max(_FIRST_SHARE * seconds, short), _FIRST_SECONDS)
+
+
 class _Run:
     """The course of a search: turns, one shared front, budgets, and the final equations.
 
@@ -232,7 +246,7 @@ class _Run:
         settings = self.settings
         first = None
         if settings.seconds is not None:
-            first = min(_FIRST_SHARE * settings.seconds, _FIRST_SECONDS)
+            first = _first_seconds(settings.seconds)
         guesses = tuple(equation for _, (_, equation) in sorted(self.found.best.items()))
         return Offer(
             (self.seed, number), settings.operators, settings.max_length, first, guesses, settings.evaluations
@@ -376,6 +390,8 @@ class _Run:
             return
         while self._next_stock <= spent:
             self._next_stock *= 2
+        if settings.seconds is not None and self.seconds < _FEWEST_SECONDS:
+            return
         if self.exactness.exact is None and self.found.best:
             self.standing.look()
             limit = math.inf if settings.seconds is None else _STOCK_SHARE * self.seconds
@@ -406,10 +422,7 @@ class _Run:
         """Time that is kept for the end."""
         if self.settings.seconds is None:
             return math.inf
-        seconds = self.settings.seconds
-        shortest = min(_SHORTEST_FINISH, _SHORTEST_SHARE * seconds)
-        refining = min(_LONGEST_FINISH, max(shortest, _FINISH_SHARE * seconds))
-        return refining + self.data.whole.scoring_seconds
+        return _refining_seconds(self.settings.seconds) + self.data.whole.scoring_seconds
 
     def _spent(self, should_stop: Callable[[], bool] | None) -> str | None:
         """Why the search must end now, None while it may go on."""

@@ -11,7 +11,8 @@ import pytest
 
 from expressions.equivalence import equivalent
 from expressions.parsing import parse
-from searches.pareto_front import EXACT_NMSE
+from searches import portfolio
+from searches.pareto_front import EXACT_NMSE, ParetoFront
 from searches.portfolio import METHODS, PortfolioSettings, Progress, search
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import possible_methods
@@ -203,3 +204,28 @@ def test_twice_the_time_does_not_pick_worse_on_these_tables(noise: float, seed: 
         for budget in (18_000, 36_000)
     ]
     assert codes[1] <= codes[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "first", "kept"),
+    [(0.3, 0.18, 0.09), (1.0, 0.6, 0.3), (3.0, 0.75, 0.45), (10.0, 2.5, 1.5), (100.0, 5.0, 6.0)],
+)
+def test_a_short_search_leaves_time_to_search(seconds: float, first: float, kept: float) -> None:
+    assert portfolio._first_seconds(seconds) == pytest.approx(first)
+    assert portfolio._refining_seconds(seconds) == pytest.approx(kept)
+
+
+@pytest.mark.parametrize(("fewest", "some"), [(0.0, True), (1e9, False)])
+def test_stock_is_taken_after_some_seconds(monkeypatch: pytest.MonkeyPatch, fewest: float, some: bool) -> None:
+    looks: list[ParetoFront] = []
+
+    def front(*arguments: object) -> ParetoFront:
+        looks.append(ParetoFront([]))
+        return looks[-1]
+
+    monkeypatch.setattr(portfolio, "refined_front", front)
+    monkeypatch.setattr(portfolio, "_FEWEST_SECONDS", fewest)
+    rng = np.random.default_rng(3)
+    settings = PortfolioSettings(seconds=1e6, evaluations=2_000, methods=("genetic_programming",))
+    search(rng.normal(size=(60, 2)), rng.normal(size=60), settings, seed=1)
+    assert bool(looks) == some
