@@ -28,9 +28,9 @@ Step = Callable[[nn.Module, Any], Any]
 class FineTuning(LightningModule):
     """Trains the constants of all equations in a network; its other weights stay as they are.
 
-    The loss is that of the network itself, in evaluation mode, in which it is left: what is trained is what will be
-    used. After every validation the constants of the lowest loss are kept, those of the start among them where a
-    validation came before the fit, and at its end the network has these. A batch on which the loss is not finite
+    The loss is that of the network itself, in evaluation mode, in which it is left: what is trained is what will
+    be used. After every validation the constants of the lowest loss are kept, those of the start among them where
+    a validation came before the fit, and at its end the network has these. A batch on which the loss is not finite
     teaches nothing.
 
     What is logged: `fit/loss` and `validation/loss`.
@@ -52,9 +52,7 @@ class FineTuning(LightningModule):
         super().__init__()
         if not 0 < learning_rate < math.inf:
             raise UserError(f"learning_rate={learning_rate:g} is not allowed: give a small share such as 0.003")
-        self._network = (
-            network,
-        )  # no part of this module: one of Lightning would log as if it were trained itself
+        self._network = (network,)  # no part of this module: one of Lightning would log as if it were trained
         self.step, self.learning_rate = step, learning_rate
         self.skipped = 0
         self._modules_of_equations = [each for each in network.modules() if isinstance(each, EquationModule)]
