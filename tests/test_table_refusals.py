@@ -137,6 +137,18 @@ def test_files_that_are_none(tmp_path):
         check_table([[1, 2]])
 
 
+def test_a_gzip_file_with_a_hole_behind_it_is_refused_at_once(tmp_path):
+    path = write(tmp_path, gzip.compress(GOOD.encode()), "t.csv.gz")
+    with open(path, "r+b") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(TableError, match=r"ends in zeros"):
+        check_table(path)
+
+
+def test_a_gzip_file_may_be_padded_as_tapes_do(tmp_path):
+    check_table(write(tmp_path, gzip.compress(GOOD.encode()) + bytes(10_240), "t.csv.gz"))
+
+
 @pytest.mark.parametrize(("row", "most_cells"), [("99999999999", excel._MOST_CELLS), ("13", 30)])
 def test_a_sheet_whose_few_bytes_stand_for_many_cells(row, most_cells, tmp_path, monkeypatch):
     path = tmp_path / "sheet.xml"

@@ -33,6 +33,7 @@ _EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 _GZIP, _PARQUET, _ZIP, _OLD_EXCEL = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _ENCODINGS = {"cp1252": "Windows-1252 (Western European)", "latin-1": "Latin-1", "utf-16": "UTF-16"}
 _HEAD_BYTES = 1 << 20
+_MOST_PADDING = 1 << 20  # zeros at the end of a gzip file; tapes need some thousand
 _BATCH_ROWS = 1 << 16
 _MOST_INPUT = 1 << 31
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1a\x1b")
@@ -136,6 +137,8 @@ def _open_text(given: _Bytes, delimiter: str | None, compressed: bool) -> Source
     """Open delimited text: its layout is found from its first megabyte."""
     from datamodules.tables.text_rows import TextFile, decompressed, text_batches
 
+    if compressed:
+        _refuse_padded(given)
     open_text = decompressed(given.open) if compressed else given.open
     with open_text() as stream:
         head = stream.read(_HEAD_BYTES)
@@ -155,6 +158,15 @@ def _open_text(given: _Bytes, delimiter: str | None, compressed: bool) -> Source
         notes.extend(note for note in told if note not in notes)
 
     return Source(given.label, layout.names, batches, given.identity, notes, layout.decimal, typed_by_hand=True)
+
+
+def _refuse_padded(given: _Bytes) -> None:
+    """Refuse a gzip file with a long end of zeros: such zeros are skipped one by one, a terabyte of them, too."""
+    with given.open() as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - _MOST_PADDING - 1))
+        if size > _MOST_PADDING and not any(stream.read()):
+            raise TableError(f"{given.label} ends in zeros, as a download that broke off does: is the file whole?")
 
 
 def _as_text(path: Path | None) -> str | None:
