@@ -97,7 +97,7 @@ class FineTuning(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self._loss(batch)
-        self.log("fit/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
+        self.log("fit/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
     def on_after_backward(self) -> None:
@@ -121,7 +121,7 @@ class FineTuning(LightningModule):
         if self.trainer.sanity_checking or not losses:
             return
         mean = sum(loss * rows for loss, rows in losses) / sum(rows for _, rows in losses)
-        self.log("validation/loss", mean)
+        self.log("validation/loss", mean, sync_dist=True)
         if mean < self._best:
             self._best, self._kept = mean, [each.detach().clone() for each in self._constants]
 

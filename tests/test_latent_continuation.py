@@ -81,7 +81,7 @@ def test_genetic_programming_goes_on_from_what_was_found(monkeypatch: pytest.Mon
     assert given["seeds"]
     assert len(given["seeds"]) <= 40
     assert both.stopped in ("generations", "exact")
-    assert both.best.code <= alone.best.code
+    assert both.best.code <= alone.best.code + 1e-9  # but for the last bits of a fit
     assert both.history[: len(alone.history)] != []
     numbers = [entry["generation"] for entry in both.history]
     assert numbers == list(range(len(numbers)))
