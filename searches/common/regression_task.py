@@ -15,7 +15,13 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
-from searches.common.description_length import MOST_ROWS, NODE_NATS, NODE_NATS_HELD_OUT, constants_nats
+from searches.common.description_length import (
+    MOST_ROWS,
+    NODE_NATS,
+    NODE_NATS_HELD_OUT,
+    constants_nats,
+    functions_nats,
+)
 from searches.common.resolution import Resolution, allowance
 from searches.common.shifted_columns import is_far
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate
@@ -339,7 +345,7 @@ class RegressionTask:
         """A candidate with what its equation costs in a description of all rows, see `description_length`."""
         rows = min(MOST_ROWS, len(self.target) + (0 if self.validation is None else len(self.validation[1])))
         error = max(candidate.error, candidate.rounding, EXACT_NMSE) * self.variance
-        nats = self.node_nats * candidate.complexity
+        nats = self.node_nats * candidate.complexity + functions_nats(candidate.expression)
         if math.isfinite(error):
             nats += constants_nats(
                 candidate.expression,

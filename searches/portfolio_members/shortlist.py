@@ -16,6 +16,7 @@ import numpy as np
 from expressions.canonical_form import canonical_key
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
+from searches.common.description_length import functions_nats
 from searches.common.regression_task import RegressionTask
 from searches.evolution.tree_size import tree_size
 
@@ -130,5 +131,5 @@ class Shortlist:
             return math.inf
         form = completed_form(equation, terms)
         constant = 0.5 * math.log(self._rows) + _CONSTANT_NATS
-        nats = self._node_nats * tree_size(form) + constant * len(form.constants)
+        nats = self._node_nats * tree_size(form) + functions_nats(form) + constant * len(form.constants)
         return 0.5 * self._rows * math.log(error) + nats
