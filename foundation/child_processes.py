@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["isolate_children", "isolated_children"]
+__all__ = ["environment", "isolate_children", "isolated_children"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,9 +24,19 @@ def isolate_children() -> None:
 @contextmanager
 def isolated_children() -> Iterator[None]:
     """Have the processes that are started in here import nothing from the working directory."""
-    wanted = _environment()
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    with environment(_environment()):
+        yield
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give variables of the environment other values in here, for the processes that are started.
+
+    Args:
+        variables: names and values.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

@@ -36,18 +36,7 @@ _DISCOVER = (
     "runs",
     "reports",
 )
-_TRAIN = (
-    "foundation",
-    "expressions",
-    "searches",
-    "datamodules",
-    "modules",
-    "distillation",
-    "runs",
-    "reports",
-    "callbacks",
-    "configs",
-)
+_TRAIN = (*_DISCOVER, "callbacks", "configs")
 PACKAGES = {"discover": _DISCOVER, "compare": ("foundation", "expressions", "runs", "reports"), "train": _TRAIN}
 """Packages that each door imports, now or later, directly or by way of others."""
 

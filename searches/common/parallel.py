@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from expressions.own_operators import Definitions, definitions
-from foundation.child_processes import isolated_children
+from foundation.child_processes import environment, isolated_children
 from foundation.errors import UserError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -69,7 +69,8 @@ def run_jobs(
     waiting = list(enumerate(jobs))
     running: dict[int, _Worker] = {}
     results: list[Any] = [None] * len(jobs)
-    with _single_threaded(), _interrupts_counted() as interrupts:
+    # One thread each: as many as cores would only get in each other's way.
+    with environment(dict.fromkeys(_THREAD_VARIABLES, "1")), _interrupts_counted() as interrupts:
         try:
             while running or (waiting and not interrupts):
                 if interrupts:
@@ -209,18 +210,3 @@ def _interrupts_counted() -> Iterator[list[int]]:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Processes started in here use one thread each: as many as cores would only get in each other's way."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
