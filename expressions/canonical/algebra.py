@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from expressions.canonical.nodes import ATOM, FUNCTION, PRODUCT, SUM, Node, new_product
+from expressions.canonical.nodes import FUNCTION, PRODUCT, SUM, Node, new_product
+from expressions.canonical.powers import broken_exponent, float_power, is_broken_power_of, is_split, is_whole, tidy
+from expressions.canonical.shared_nodes import FUNCTIONS, SharedNodes
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE, OPERATORS, POWER_ROWS, TOKEN, by_token
 
@@ -22,29 +24,16 @@ _NEG, _INV, _SQRT, _ABS = (TOKEN[name] for name in ("neg", "inv", "sqrt", "abs")
 _MERGED = frozenset((_ABS, _POW))
 _POWERS = {TOKEN[name]: exponent for exponent, name in POWER_ROWS.items()}
 
-# What stays as it stands: every row but those that sums and products are made of.
-_ARITHMETIC = frozenset((_ADD, _SUB, _MUL, _DIV, _NEG, _INV, *_POWERS))
-_FUNCTIONS = {token: OPERATORS[token - 1] for token in TOKEN.values() if token not in _ARITHMETIC}
 _EXTREMA = frozenset((TOKEN["max"], TOKEN["min"]))
-_ODD = frozenset(token for token, row in _FUNCTIONS.items() if row.odd)
-_EVEN = frozenset(token for token, row in _FUNCTIONS.items() if row.even)
-_NOT_NEGATIVE = frozenset(token for token, row in _FUNCTIONS.items() if row.non_negative)
-_ANALYTIC = frozenset(token for token, row in _FUNCTIONS.items() if row.analytic)
-_TOTAL = frozenset(token for token, row in _FUNCTIONS.items() if row.total)
-# A level set of these is a countable union of level sets of the argument.
-_NOT_FLAT = frozenset(token for token, row in _FUNCTIONS.items() if row.arity == 1 and not row.flat)
+_ODD = frozenset(token for token, row in FUNCTIONS.items() if row.odd)
+_EVEN = frozenset(token for token, row in FUNCTIONS.items() if row.even)
 # (f, g) where f(g(a)) is a for every a, as log(exp(a)) is
 _UNDOES = frozenset(
     (TOKEN[row.inverse], token)
-    for token, row in _FUNCTIONS.items()
+    for token, row in FUNCTIONS.items()
     if isinstance(row.inverse, str) and row.total and not row.even
 )
 _UNARY = by_token(False, lambda row: row.arity == 1)
-
-# Of numbers, shared and never changed.
-_NUMBER_PROGRAM = (CONSTANT,)
-_NO_TERMS: dict[Node, float] = {}
-_NO_FACTORS: dict[Node, int] = {}
 
 
 class OutOfRangeError(Exception):
@@ -58,14 +47,8 @@ def _checked(value: float, *inputs: float) -> float:
     return value
 
 
-class Algebra:
+class Algebra(SharedNodes):
     """All canonical subtrees met so far, and what every operator makes of them."""
-
-    def __init__(self) -> None:
-        self.memory: dict[Any, Node] = {}  # (operator, arguments) -> canonical node
-        self.variables: dict[int, Node] = {}
-        self.numbers: dict[float, Node] = {}
-        self.compounds: dict[Any, Node] = {}
 
     def read(self, expression: Expression) -> Node:
         """Canonical node of an expression, bottom-up."""
@@ -138,58 +121,7 @@ class Algebra:
             return self.square_root(a)
         return self.plain_function(token, a)
 
-    # --- leaves and functions -------------------------------------------------------------------------------
-
-    def variable(self, token: int) -> Node:
-        """The node of a variable."""
-        node = Node(ATOM)
-        node.tokens, node.constants = (token,), ()
-        node.stand_alone()
-        node.dense = node.analytic = node.not_flat = True
-        self.variables[token] = node
-        return node
-
-    def number(self, value: float) -> Node:
-        """The node of a constant."""
-        value = value + 0.0  # no negative zero
-        node = self.numbers.get(value)
-        if node is None:
-            node = Node(ATOM)
-            node.tokens, node.constants = _NUMBER_PROGRAM, (value,)
-            node.terms, node.constant = _NO_TERMS, value
-            node.coefficient, node.factors = value, _NO_FACTORS
-            node.dense = node.analytic = True
-            node.not_flat = False
-            self.numbers[value] = node
-        return node
-
-    def function(self, token: int, *arguments: Node) -> Node:
-        """The operator as it stands."""
-        key = (token, *arguments)
-        node = self.compounds.get(key)
-        if node is None:
-            tokens: tuple[int, ...] = (token,)
-            constants: tuple[float, ...] = ()
-            for argument in arguments:
-                tokens += argument.tokens
-                constants += argument.constants
-            node = Node(FUNCTION)
-            node.tokens, node.constants = tokens, constants
-            node.stand_alone()
-            node.operator = token
-            node.arguments = arguments
-            first = arguments[0]
-            node.analytic = token in _ANALYTIC and first.analytic
-            if token in _TOTAL:
-                node.dense = all(argument.dense for argument in arguments)
-            else:  # the poles of a tangent are isolated where its argument is not constant on a region
-                node.dense = token in _ANALYTIC and first.dense and first.analytic
-            node.not_flat = first.not_flat and (
-                token in _NOT_FLAT or (token == _POW and not arguments[1].terms and arguments[1].constant != 0.0)
-            )
-            node.not_negative = token in _NOT_NEGATIVE
-            self.compounds[key] = node
-        return node
+    # --- functions -------------------------------------------------------------------------------
 
     def plain_function(self, token: int, a: Node) -> Node:
         """The node of a function; its argument's own argument where the function undoes the argument."""
@@ -214,7 +146,7 @@ class Algebra:
                 if exponent % 2 == 0 and exponent != 0:
                     root = self.power(self.magnitude(base), abs(exponent) // 2)
                     return self.scale(root if exponent > 0 else self.inverse(root), math.sqrt(coefficient))
-        elif a.operator == _POW and (broken := _broken_exponent(a)):
+        elif a.operator == _POW and (broken := broken_exponent(a)):
             return self.plain_power(a.arguments[0], broken / 2)
         return self.function(_SQRT, a)
 
@@ -246,15 +178,15 @@ class Algebra:
                 return self.scale(power, _checked(coefficient**exponent, coefficient))
             if coefficient == 1.0 and len(factors) == 1:
                 [(base, whole)] = factors.items()
-                if whole % 2 and not _whole(whole * exponent):
+                if whole % 2 and not is_whole(whole * exponent):
                     return self.plain_power(base, whole * exponent)
-        if a.kind == FUNCTION and (inner := _broken_exponent(a)) and not _whole(inner * exponent):
+        if a.kind == FUNCTION and (inner := broken_exponent(a)) and not is_whole(inner * exponent):
             return self.plain_power(a.arguments[0], inner * exponent)
         return self.plain_power(a, exponent)
 
     def plain_power(self, base: Node, exponent: float) -> Node:
         """The node of a broken power of a base as it stands."""
-        return self.product(1.0, {self.function(_POW, base, self.number(_tidy(exponent))): 1})
+        return self.product(1.0, {self.function(_POW, base, self.number(tidy(exponent))): 1})
 
     def extremum(self, token: int, a: Node, b: Node) -> Node:
         """The node of `min(a, b)` or `max(a, b)`."""
@@ -306,28 +238,6 @@ class Algebra:
             return self.sum(terms, _checked(a.constant / factor, a.constant) + 0.0)
         terms = {node: _checked(value * factor, value) for node, value in a.terms.items()}
         return self.sum(terms, _checked(a.constant * factor, a.constant) + 0.0)
-
-    def sum(self, terms: dict[Node, float], constant: float) -> Node:
-        """Node of a sum whose like terms are already collected; takes the dict over."""
-        if not terms:
-            return self.number(constant)
-        if len(terms) == 1 and constant == 0.0:
-            [(only, coefficient)] = terms.items()
-            if coefficient == 1.0:
-                return only
-        key = (frozenset(terms.items()), constant)
-        node = self.compounds.get(key)
-        if node is None:
-            node = Node(SUM)
-            node.terms, node.constant = terms, constant
-            node.factors = None
-            node.dense = node.analytic = True
-            for term in terms:
-                node.dense = node.dense and term.dense
-                node.analytic = node.analytic and term.analytic
-            node.not_flat = node.analytic or (len(terms) == 1 and next(iter(terms)).not_flat)
-            self.compounds[key] = node
-        return node
 
     @staticmethod
     def leading_coefficient(a: Node) -> float:
@@ -404,11 +314,11 @@ class Algebra:
     def power(self, a: Node, exponent: int) -> Node:
         """The node of `a**exponent` for an integer exponent."""
         if not a.terms:
-            return self.number(_checked(_float_power(a.constant, exponent), a.constant))
+            return self.number(_checked(float_power(a.constant, exponent), a.constant))
         if exponent == 1:
             return a
         coefficient, factors = self.as_product(a)
-        coefficient = _checked(_float_power(coefficient, exponent), coefficient)
+        coefficient = _checked(float_power(coefficient, exponent), coefficient)
         return self.product(coefficient, {base: old * exponent for base, old in factors.items()})
 
     def product(self, coefficient: float, factors: dict[Node, int]) -> Node:
@@ -417,7 +327,7 @@ class Algebra:
             if base.operator in _MERGED:
                 if base.operator == _ABS and exponent % 2 == 0 and exponent != 0:
                     return self.without_magnitude(coefficient, factors, base)
-                if (broken := _broken_exponent(base)) and _is_split(factors, base, broken):
+                if (broken := broken_exponent(base)) and is_split(factors, base, broken):
                     return self.product(coefficient, self.with_one_power(factors, base.arguments[0]))
             if not -_MAX_EXPONENT <= exponent <= _MAX_EXPONENT:
                 raise OutOfRangeError
@@ -451,17 +361,17 @@ class Algebra:
         for factor, exponent in factors.items():
             if factor is base:
                 total += exponent
-            elif _is_broken_power_of(factor, base):
-                total += exponent * _broken_exponent(factor)
+            elif is_broken_power_of(factor, base):
+                total += exponent * broken_exponent(factor)
             else:
                 kept[factor] = exponent
         root = self.function(_SQRT, base)
-        if _whole(total):
+        if is_whole(total):
             kept[root] = 2 * round(total)
-        elif _whole(2.0 * total) and abs(total) < 1.0:
+        elif is_whole(2.0 * total) and abs(total) < 1.0:
             kept[root] = 1 if total > 0.0 else -1
         else:
-            kept[self.function(_POW, base, self.number(_tidy(total)))] = 1
+            kept[self.function(_POW, base, self.number(tidy(total)))] = 1
         return kept
 
     def without_magnitude(self, coefficient: float, factors: dict[Node, int], base: Node) -> Node:
@@ -477,49 +387,6 @@ class Algebra:
 
 def _order(node: Node) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return node.order
-
-
-def _broken_exponent(node: Node) -> float:
-    """The exponent of a root or a power that is no whole number; 0 for everything else."""
-    if node.operator == _SQRT:
-        return 0.5
-    if node.operator == _POW and not node.arguments[1].terms and node.arguments[0].terms:
-        exponent = node.arguments[1].constant
-        return 0.0 if _whole(exponent) else exponent
-    return 0.0
-
-
-def _is_broken_power_of(node: Node, base: Node) -> bool:
-    return node.kind == FUNCTION and node.arguments[0] is base and _broken_exponent(node) != 0.0
-
-
-def _is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
-    """Whether the base of a broken power has other powers among the factors, or this one is not simple.
-
-    Whole powers beside roots alone stay as they are: x*sqrt(x) needs no operator but those that it has.
-    """
-    base, whole = power.arguments[0], factors[power]
-    if len(factors) > 1 and any(
-        factor is base or _is_broken_power_of(factor, base) for factor in factors if factor is not power
-    ):
-        return True
-    return whole != 1 or (_whole(2.0 * exponent) and abs(exponent) < 1.0)
-
-
-def _whole(value: float) -> bool:
-    return abs(value - round(value)) < 1e-12
-
-
-def _tidy(value: float) -> float:
-    """Without the rounding of a sum of decimals."""
-    return float(f"{value:.14g}")
-
-
-def _float_power(value: float, exponent: int) -> float:
-    try:
-        return value**exponent
-    except OverflowError:
-        return math.inf
 
 
 def _cancel(a: float, b: float) -> float:
