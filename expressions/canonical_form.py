@@ -17,9 +17,9 @@ Rules, each an identity over the reals wherever its left side is finite:
     |a|**(2k), sqrt(a**(2k))  a**(2k), |a|**k
     a**0.5, a**-0.5           sqrt(a), 1/sqrt(a)
     a**0.3/a, a**0.3*sqrt(a)  a**-0.7, a**0.8; a broken power and all other powers of its base are one power
-                              (roots and whole powers alone stay: a*sqrt(a)). Where the exponents add up to a
-                              whole number, an even power of sqrt(a) is left, which is invalid where a is
-                              negative: a**0.4*a**0.6 -> sqrt(a)**2
+    a*sqrt(a), a**1.5         sqrt(a)**3: a power of the root where twice the exponent is a whole number, as no
+                              operator but those of a*sqrt(a) is needed. So a**0.4*a**0.6 -> sqrt(a)**2, which is
+                              invalid where a is negative
     (2*a)**0.3, (a**0.3)**0.5 1.2311…*a**0.3, a**0.15
     log(exp(a)), tan(atan(a)) a
     max(a, max(b, a))         max(a, b), sorted; min likewise

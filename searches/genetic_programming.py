@@ -20,6 +20,7 @@ import numpy as np
 
 from expressions.expression import Expression
 from foundation.schema import list_of, record
+from searches.common.broken_powers import spelled
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
@@ -266,7 +267,7 @@ class _Run:
         front = self._refinement.front(self.best, [] if exact is None else [exact], seconds=left)
         front, notes = self.table.scored(front, self.task, seconds - self.seconds)
         return SearchResult(
-            front=front,
+            front=spelled(front),
             history=self.history,
             seconds=self.seconds,
             evaluations=self.evaluations,

@@ -27,6 +27,7 @@ from expressions.schema import program
 from expressions.skeleton import skeleton_of
 from foundation.errors import UserError
 from foundation.schema import FormatError, list_of, record
+from searches.common.broken_powers import spelled
 from searches.common.exactness import NEARLY_EXACT, ExactnessCheck
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds, near_front
@@ -446,7 +447,7 @@ class _Run:
         """Everything together, scored on all rows."""
         front, notes = self.rows.scored(front, self.task, self._left)
         return SearchResult(
-            front=front,
+            front=spelled(front),
             history=self.history,
             seconds=self.seconds,
             evaluations=round(self.scores.evaluations) + further_evaluations,

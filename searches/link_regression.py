@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 from expressions.expression import Expression
+from searches.common.broken_powers import spelled
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.shifted_columns import ShiftedColumns
 from searches.common.whole_table import WholeTable
@@ -79,7 +80,7 @@ def search(
     front = refinement.front(best, [mean], seconds=ends - time.perf_counter())
     front, notes = table.scored(front, task, ends + table.scoring_seconds - time.perf_counter())
     return SearchResult(
-        front=shift.restored_front(front),
+        front=spelled(shift.restored_front(front)),
         history=[],
         seconds=time.perf_counter() - begun,
         evaluations=len(equations) + task.evaluations,

@@ -21,7 +21,7 @@ _ROUNDING = 1e-15  # a sum of like terms that is this small beside them is round
 
 _ADD, _SUB, _MUL, _DIV, _POW = (TOKEN[name] for name in ("add", "sub", "mul", "div", "pow"))
 _NEG, _INV, _SQRT, _ABS = (TOKEN[name] for name in ("neg", "inv", "sqrt", "abs"))
-_MERGED = frozenset((_ABS, _POW))
+_MERGED = frozenset((_ABS, _POW, _SQRT))
 _POWERS = {TOKEN[name]: exponent for exponent, name in POWER_ROWS.items()}
 
 _EXTREMA = frozenset((TOKEN["max"], TOKEN["min"]))
@@ -146,8 +146,10 @@ class Algebra(SharedNodes):
                 if exponent % 2 == 0 and exponent != 0:
                     root = self.power(self.magnitude(base), abs(exponent) // 2)
                     return self.scale(root if exponent > 0 else self.inverse(root), math.sqrt(coefficient))
+                if base.operator == _SQRT and exponent and coefficient == 1.0:
+                    return self.broken_power(base.arguments[0], exponent / 4)
         elif a.operator == _POW and (broken := broken_exponent(a)):
-            return self.plain_power(a.arguments[0], broken / 2)
+            return self.broken_power(a.arguments[0], broken / 2)
         return self.function(_SQRT, a)
 
     def real_power(self, a: Node, b: Node) -> Node:
@@ -178,14 +180,20 @@ class Algebra(SharedNodes):
                 return self.scale(power, _checked(coefficient**exponent, coefficient))
             if coefficient == 1.0 and len(factors) == 1:
                 [(base, whole)] = factors.items()
+                inner = whole * broken_exponent(base)
+                if inner and not is_whole(inner * exponent):
+                    return self.broken_power(base.arguments[0], inner * exponent)
                 if whole % 2 and not is_whole(whole * exponent):
                     return self.plain_power(base, whole * exponent)
         if a.kind == FUNCTION and (inner := broken_exponent(a)) and not is_whole(inner * exponent):
-            return self.plain_power(a.arguments[0], inner * exponent)
+            return self.broken_power(a.arguments[0], inner * exponent)
         return self.plain_power(a, exponent)
 
     def plain_power(self, base: Node, exponent: float) -> Node:
-        """The node of a broken power of a base as it stands."""
+        """The node of a broken power of a base as it stands; of its root, where that has a whole power."""
+        if is_whole(2.0 * exponent):
+            power = self.power(self.square_root(base), abs(round(2.0 * exponent)))
+            return power if exponent > 0.0 else self.inverse(power)
         return self.product(1.0, {self.function(_POW, base, self.number(tidy(exponent))): 1})
 
     def extremum(self, token: int, a: Node, b: Node) -> Node:
@@ -352,7 +360,7 @@ class Algebra(SharedNodes):
         return self.sum({node: coefficient + 0.0}, 0.0)
 
     def with_one_power(self, factors: dict[Node, int], base: Node) -> dict[Node, int]:
-        """The factors with all powers of a base as one: x*x**0.3 -> x**1.3, x*x**0.7*sqrt(x) -> x**2.2.
+        """The factors with all powers of a base as one: x*x**0.3 -> x**1.3, x**2/sqrt(x) -> sqrt(x)**3.
 
         Where the exponents add up to a whole number, an even power of the root says that the base is not negative.
         """
@@ -366,10 +374,8 @@ class Algebra(SharedNodes):
             else:
                 kept[factor] = exponent
         root = self.function(_SQRT, base)
-        if is_whole(total):
-            kept[root] = 2 * round(total)
-        elif is_whole(2.0 * total) and abs(total) < 1.0:
-            kept[root] = 1 if total > 0.0 else -1
+        if is_whole(2.0 * total):
+            kept[root] = round(2.0 * total)
         else:
             kept[self.function(_POW, base, self.number(tidy(total)))] = 1
         return kept

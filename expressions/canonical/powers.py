@@ -29,14 +29,14 @@ def is_broken_power_of(node: Node, base: Node) -> bool:
 def is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
     """Whether the base of a broken power has other powers among the factors, or this one is not simple.
 
-    Whole powers beside roots alone stay as they are: x*sqrt(x) needs no operator but those that it has.
+    A whole power of a root is: it needs no operator but those of x*sqrt(x), and has the base only once.
     """
     base, count = power.arguments[0], factors[power]
     if len(factors) > 1 and any(
         factor is base or is_broken_power_of(factor, base) for factor in factors if factor is not power
     ):
         return True
-    return count != 1 or (is_whole(2.0 * exponent) and abs(exponent) < 1.0)
+    return power.operator != _SQRT and (count != 1 or is_whole(2.0 * exponent))
 
 
 def is_whole(value: float) -> bool:

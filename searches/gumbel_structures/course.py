@@ -13,6 +13,7 @@ import numpy as np
 from expressions.equation_learner.structure_space import StructureSpace
 from expressions.expression import Expression
 from foundation.schema import Check
+from searches.common.broken_powers import spelled
 from searches.common.history import add_entry
 from searches.common.refinement import Refinement, finish_seconds
 from searches.common.skeleton_fitting import Fitted, SkeletonFitter
@@ -254,7 +255,7 @@ class SearchCourse:
         front = refinement.front(self.fitter.best, seconds=left - self.table.scoring_seconds)
         front, notes = self.table.scored(front, self.task, ends - time.perf_counter())
         return SearchResult(
-            front=front,
+            front=spelled(front),
             history=[{**entry, "evaluations": entry["instances"]} for entry in numbers],
             seconds=self.seconds,
             evaluations=progress.instances,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
+from searches.common.broken_powers import spelled
 from searches.common.refinement import Refinement
 from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio_members.data import PortfolioData
@@ -46,7 +47,7 @@ def final_front(
     shown = [candidate for candidate in front if most_complex is None or candidate.complexity <= most_complex]
     front = _fitted(ParetoFront.of(shown), data)
     scored, notes = data.whole.scored(front, data.task, ends - time.monotonic())
-    return (front if notes else scored), notes
+    return spelled(front if notes else scored), notes
 
 
 def refined_front(

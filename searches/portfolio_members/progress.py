@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from expressions.expression import Expression
+from searches.common.broken_powers import spelled
 from searches.pareto_front import ParetoFront
 from searches.portfolio_members.standing_front import StandingFront
 
@@ -61,7 +62,7 @@ class ProgressReports:
         is_due = seconds - self._last >= _SHOWN_EVERY
         if not (is_due or self._every_turn):
             return
-        front = self._standing.look()
+        front = spelled(self._standing.look())
         if not is_due or self._told is None:
             return
         self._last = seconds
