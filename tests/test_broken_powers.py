@@ -8,7 +8,8 @@ import pytest
 from expressions.canonical_form import canonical, canonical_key
 from expressions.complexity import complexity
 from expressions.parsing import parse
-from searches.common.broken_powers import as_broken_powers
+from searches.common.broken_powers import as_broken_powers, as_powers_of_roots
+from searches.common.regression_task import RegressionTask
 from searches.portfolio import PortfolioSettings, search
 
 ROWS = np.random.default_rng(0).uniform(0.5, 3.0, (20, 2))
@@ -36,6 +37,16 @@ def test_a_whole_power_and_a_root_of_one_base_are_one_power(text: str, shown: st
     assert canonical_key(found) == canonical_key(equation)
     assert complexity(found) <= complexity(equation)
     np.testing.assert_allclose(found(ROWS), equation(ROWS), rtol=1e-13)
+
+
+@pytest.mark.parametrize("text", ["2*x1*x0*sqrt(x0) + 1", "x0/(x1**2*sqrt(x1))", "sqrt(x0)/x0**2"])
+def test_a_power_costs_no_more_than_the_root_that_a_search_has(text: str) -> None:
+    equation = canonical(parse(text, ["x0", "x1"]))
+    task = RegressionTask(ROWS, equation(ROWS) + np.sin(99.0 * ROWS[:, 0]))
+    shown = as_broken_powers(equation)
+    assert shown != equation == as_powers_of_roots(shown)
+    charges = [task.charged(task.judge(each, complexity(each))).charge for each in (shown, equation)]
+    assert charges[0] == pytest.approx(charges[1])
 
 
 def test_roots_of_roots() -> None:

@@ -12,7 +12,7 @@ from expressions.expression import Expression
 from expressions.operators import CONSTANT, POWER_ROWS, TOKEN, Operator
 from searches.pareto_front import ParetoFront
 
-__all__ = ["as_broken_powers", "spelled"]
+__all__ = ["as_broken_powers", "as_powers_of_roots", "spelled"]
 
 _WHOLE = {name: float(power) for power, name in POWER_ROWS.items()}
 
@@ -28,6 +28,25 @@ def as_broken_powers(expression: Expression) -> Expression:
     """
     spelling: Expression = expression.fold(_leaf, _combined)
     return spelling
+
+
+def as_powers_of_roots(expression: Expression) -> Expression:
+    """The equation as a search has it, with `sqrt(u)**3` for `u**1.5`: what its description costs.
+
+    Args:
+        expression: any equation.
+    """
+
+    def combined(row: Operator, *arguments: Expression) -> Expression:
+        whole = Expression.apply(row.name, *arguments)
+        twice = 2.0 * _broken_exponent(whole)
+        if abs(twice) not in POWER_ROWS:
+            return whole
+        power = Expression.apply(POWER_ROWS[int(abs(twice))], Expression.apply("sqrt", arguments[0]))
+        return power if twice > 0.0 else Expression.apply("inv", power)
+
+    rooted: Expression = expression.fold(_leaf, combined) if TOKEN["pow"] in expression.tokens else expression
+    return rooted
 
 
 def spelled(front: ParetoFront) -> ParetoFront:

@@ -13,6 +13,7 @@ from expressions.constant_fitting import fit_constants
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from searches.common.broken_powers import as_powers_of_roots
 from searches.common.checked_rows import checked_rows, checked_weights, of_mean_one, spread, variance
 from searches.common.chosen_rows import chosen_rows
 from searches.common.description_length import (
@@ -348,7 +349,7 @@ class RegressionTask:
         nats = self.node_nats * candidate.complexity + functions_nats(candidate.expression)
         if math.isfinite(error):
             nats += constants_nats(
-                candidate.expression,
+                as_powers_of_roots(candidate.expression),
                 self.search_inputs,
                 self.search_target,
                 error=error,
