@@ -69,7 +69,7 @@ class Candidate:
     @property
     def code(self) -> float:
         """Length of a description of the data, in halves of a nat a row; errors below rounding gain nothing."""
-        return math.log(max(self.error, EXACT_NMSE)) + self.toll
+        return math.log(max(self.error, self.rounding, EXACT_NMSE)) + self.toll
 
     @property
     def exact(self) -> bool:
@@ -113,15 +113,21 @@ class ParetoFront:
 def pick(front: ParetoFront) -> Candidate:
     """The equation to show first: the project's one rule.
 
-    The shortest exact equation, which fits the data to the digits in which they are given, where there is one.
-    Otherwise the one by which the data have the shortest description (`Candidate.charge`).
+    The shortest exact equation, which fits the data to the digits in which they are given, where there is one;
+    otherwise the one by which the data have the shortest description (`Candidate.charge`).
+
+    Few digits are met by many an equation that is long enough, so exactness to them is no reason by itself: where
+    another description is shorter by more than a node is worth, errors below the digits gaining nothing, that one
+    is picked. With all digits of float64, what is exact is no accident.
 
     Raises:
         ValueError: the front is empty.
     """
     if not len(front):
         raise ValueError("the front is empty: no equation was finite on every row")
-    exact = [c for c in front if c.exact]
-    if exact:
-        return exact[0]
-    return min(front, key=lambda candidate: candidate.code)
+    briefest = min(front, key=lambda candidate: candidate.code)
+    exact = next((candidate for candidate in front if candidate.exact), None)
+    if exact is None:
+        return briefest
+    is_no_accident = exact.error < EXACT_NMSE
+    return exact if is_no_accident or exact.code <= briefest.code + exact.toll / exact.complexity else briefest

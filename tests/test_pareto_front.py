@@ -82,6 +82,40 @@ def test_an_empty_front_has_nothing_to_pick() -> None:
         pick(ParetoFront.of([candidate(1, math.inf)]))
 
 
+ROWS = 12
+
+
+def described(complexity: int, nats: float, error: float, rounding: float) -> Candidate:
+    """A candidate on 12 rows."""
+    return replace(candidate(complexity, error), charge=2.0 * nats / ROWS, rounding=rounding)
+
+
+def test_junk_that_meets_few_digits_is_not_picked_over_a_shorter_description() -> None:
+    law, junk = described(5, 30.0, 3e-6, 1e-6), described(24, 95.0, 2e-7, 1e-6)
+    assert junk.exact
+    assert not law.exact
+    assert junk.code - law.code > 2.0 * 20.0 / ROWS
+    assert pick(ParetoFront.of([law, junk])) is law
+
+
+def test_a_law_that_meets_the_digits_is_picked_where_its_description_is_as_short() -> None:
+    simple, law = described(5, 30.0, 1e-3, EXACT_NMSE), described(9, 50.0, 2e-7, 1e-6)
+    assert pick(ParetoFront.of([simple, law])) is law
+    # with nothing but a node's worth between them, the digits decide
+    simple = described(5, 30.0, 2.4e-5, EXACT_NMSE)
+    assert simple.code < law.code
+    assert pick(ParetoFront.of([simple, law])) is law
+
+
+def test_errors_below_the_digits_shorten_no_description() -> None:
+    assert described(9, 50.0, 1e-9, 1e-6).code == described(9, 50.0, 1e-7, 1e-6).code
+
+
+def test_what_is_exact_in_all_digits_needs_no_short_description() -> None:
+    simple, law = described(5, 30.0, 1e-3, EXACT_NMSE), described(40, 9_000.0, 1e-29, 1e-20)
+    assert pick(ParetoFront.of([simple, law])) is law
+
+
 def test_an_error_of_zero_that_means_nothing_is_compared_like_any_other() -> None:
     """With a constant for every third row nothing is exact, though the error be 0."""
     small, large = (replace(candidate(size, 0.0), rounding=0.0) for size in (3, 90))
