@@ -23,6 +23,7 @@ def broken_exponent(node: Node) -> float:
 
 
 def is_broken_power_of(node: Node, base: Node) -> bool:
+    """Whether a node is a root of a base, or a power of it that is no whole number."""
     return node.kind == FUNCTION and node.arguments[0] is base and broken_exponent(node) != 0.0
 
 
@@ -40,6 +41,7 @@ def is_split(factors: dict[Node, int], power: Node, exponent: float) -> bool:
 
 
 def is_whole(value: float) -> bool:
+    """Whether a number is whole, but for the rounding of a sum of decimals."""
     return abs(value - round(value)) < 1e-12
 
 
@@ -49,6 +51,7 @@ def tidy(value: float) -> float:
 
 
 def float_power(value: float, exponent: int) -> float:
+    """A whole power of a number; infinite where it overflows."""
     try:
         return value**exponent
     except OverflowError:
