@@ -159,6 +159,7 @@ def ended(found: "Discovery") -> str:
     """Why the search ended, in words."""
     reasons = {
         "exact": "The formula is exact on all rows",
+        "settled": "The formula has stayed the same for long, and what it leaves is noise",
         "seconds": "The time is used up",
         "interrupted": "Interrupted",
         "done": "Nothing is left to try",

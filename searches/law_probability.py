@@ -14,18 +14,19 @@ from expressions.measurements import Measurements
 from searches.pareto_front import Candidate
 from searches.trust.calibration import packaged_calibration
 from searches.trust.deciding_measurement import DecidingMeasurement, deciding_measurement
-from searches.trust.features import NEAR, features_of
+from searches.trust.features import NEAR, features_of, misfit
 from searches.trust.rivalry import Rivalry
 
 __all__ = [
     "CERTAIN", "FIT", "LIKELY", "ONE_OF_SEVERAL", "WORDS", "Competitor", "DecidingMeasurement", "LawProbability",
-    "law_probability", "word_of",
+    "is_settled", "law_probability", "word_of",
 ]  # fmt: skip
 
 CERTAIN, LIKELY, ONE_OF_SEVERAL, FIT = "certain", "likely", "one of several", "a fit, not a law"
 WORDS = {CERTAIN: 0.95, LIKELY: 0.6, ONE_OF_SEVERAL: 0.2, FIT: 0.0}
 """Word -> least probability."""
 _MOST_COMPETITORS = 3
+_WHITE = 0.1  # least probability that errors alone leave such residuals, for them to pass as noise
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,28 @@ def law_probability(front: Iterable[Candidate], chosen: Candidate, measurements:
     rivalry = Rivalry.of(front, chosen, measurements)
     near = zip(rivalry.others[:_MOST_COMPETITORS], rivalry.gaps.tolist(), strict=False)
     competitors = tuple(Competitor(each, nats) for each, nats in near if nats < NEAR)
-    probability = 0.0
-    if chosen.expression.variables:
-        probability = float(packaged_calibration().probabilities(features_of(rivalry)[None])[0])
+    probability = _probability(rivalry)
     measurement = None
     if competitors:
         first = competitors[0].candidate.expression
         measurement = deciding_measurement(chosen.expression, first, measurements)
     return LawProbability(probability, word_of(probability), competitors, measurement)
+
+
+def is_settled(front: Iterable[Candidate], chosen: Candidate, measurements: Measurements) -> bool:
+    """Whether nothing is left to be searched: likely the law, without a competitor, and only noise remains.
+
+    Args:
+        front: equations that the search has found.
+        chosen: equation that it would pick.
+        measurements: all rows that the search has, those that choose included.
+    """
+    rivalry = Rivalry.of(front, chosen, measurements)
+    rivals = len(rivalry.gaps) > 0 and float(rivalry.gaps[0]) < NEAR
+    return not rivals and _probability(rivalry) >= WORDS[LIKELY] and misfit(rivalry) >= _WHITE
+
+
+def _probability(rivalry: Rivalry) -> float:
+    if not rivalry.chosen.expression.variables:
+        return 0.0
+    return float(packaged_calibration().probabilities(features_of(rivalry)[None])[0])

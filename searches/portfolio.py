@@ -28,17 +28,17 @@ from searches.common.shifted_columns import ShiftedColumns
 from searches.common.whole_table import WholeTable
 from searches.direct.first_equations import equations_of_far_columns
 from searches.latent_space.equation_map import EquationMap, MapFile
-from searches.pareto_front import pick
 from searches.portfolio_members.allocation import Allocation
 from searches.portfolio_members.crew import Crew, Report, possible_methods
 from searches.portfolio_members.data import PortfolioData
-from searches.portfolio_members.ending import final_front, refined_front
+from searches.portfolio_members.ending import final_front
 from searches.portfolio_members.member import Offer
 from searches.portfolio_members.progress import Progress, ProgressReports
 from searches.portfolio_members.robust import robustly_searched
 from searches.portfolio_members.settings import LOSSES, METHODS, PortfolioSettings
 from searches.portfolio_members.shared_front import Finder, SharedFront
 from searches.portfolio_members.standing_front import StandingFront
+from searches.portfolio_members.stock_taking import StockTaking
 from searches.portfolio_members.straight_lines import straight_lines
 from searches.portfolio_members.workers import RemoteCrew, open_crews
 from searches.search_result import SearchResult
@@ -51,11 +51,6 @@ MAP_SECONDS = 12.0
 _FINISH_SHARE, _LONGEST_FINISH = 0.15, 6.0  # of the time, kept for the last fit, pruning and rounding
 _SHORTEST_FINISH, _SHORTEST_SHARE = 0.3, 0.3  # seconds at least, or this share of a budget that is shorter
 _INTERRUPTED_SECONDS = 0.5  # for the end after Ctrl-C
-_STOCK_SHARE = 0.05  # of the time spent so far, for what would be picked now
-_FEWEST_SECONDS = 1.0  # of a search before it takes stock, which takes longer than its share at first
-_FIRST_STOCK = (
-    1 / 32
-)  # of the budget; then at 1/16, 1/8, 1/4, 1/2: where searches with half the budget end, and so on
 _FIRST_SHARE, _FIRST_SECONDS = 0.25, 5.0  # of the time, and at most so long, for the first step of regression
 _SHORT_SHARE, _SHORT_SECONDS = 0.6, 0.6  # share of a short budget instead, up to so long
 _OWN_SHARE = 0.05  # of the time, for laws of columns far from 0 as they are
@@ -100,7 +95,8 @@ def search(
 
     Returns:
         The result; after Ctrl-C, with what was found by then. Its `counts` are the turns of every method. It ended
-        (`stopped`) by `exact`, `seconds`, `evaluations`, `done` (nothing is left to be tried) or `interrupted`.
+        (`stopped`) by `exact`, `settled` (see `PortfolioSettings`), `seconds`, `evaluations`, `done` (nothing is
+        left to be tried) or `interrupted`.
 
     Raises:
         ValueError: the data cannot be searched (see `searches.common.whole_table.WholeTable`), or no
@@ -208,8 +204,8 @@ class _Run:
         self._rests: dict[Finder, int] = {}  # until so much news, a member has nothing to do
         self._lost: set[int] = set()  # workers that were killed
         self._busy: set[int] = set()  # workers whose turn is not over
-        self._next_stock = _FIRST_STOCK
         self.standing = StandingFront(self.found, data, self.refinement)
+        self.stock = StockTaking(self.found, self.standing, data, settings)
         self._progress = ProgressReports(self.standing, on_progress, every_turn=settings.seconds is None)
         self._begin_with(seeds)
 
@@ -346,7 +342,8 @@ class _Run:
             cost = report.seconds if self.settings.seconds is not None else float(report.evaluations)
             self._allocations[worker].note(report.method, max(cost, 1e-3), gain)
         self._check_exact()
-        self._take_stock()
+        if self.exactness.exact is None:
+            self.stock.after(self.seconds, self.evaluations)
         self._record()
         self._progress.report(report.method, self.seconds, self.evaluations)
 
@@ -375,29 +372,6 @@ class _Run:
                 "best_length": len(leader),
             },
         )
-
-    def _take_stock(self) -> None:
-        """At half of the budget, at a quarter and so on, remember what a search that ended here would pick.
-
-        It stands beside what is found later. The last pruning can still make it longer in code, so that twice the
-        time may pick worse.
-        """
-        settings = self.settings
-        spent = max(
-            self.seconds / (settings.seconds or math.inf), self.evaluations / (settings.evaluations or math.inf)
-        )
-        if spent < self._next_stock or self._next_stock > 0.5:
-            return
-        while self._next_stock <= spent:
-            self._next_stock *= 2
-        if settings.seconds is not None and self.seconds < _FEWEST_SECONDS:
-            return
-        if self.exactness.exact is None and self.found.best:
-            self.standing.look()
-            limit = math.inf if settings.seconds is None else _STOCK_SHARE * self.seconds
-            refinement = Refinement(self.data.task, equations=settings.polish_equations, simplify_seconds=0.0)
-            front = refined_front(self.found, None, self.standing.leaders, self.data, refinement, limit)
-            self.standing.remember([pick(front)] if len(front) else [])
 
     # --- is it exact? is it time? -------------------------------------------------------------------------------
 
@@ -429,6 +403,8 @@ class _Run:
         settings = self.settings
         if self.exactness.exact is not None and settings.stop_when_exact:
             return "exact"
+        if self.stock.settled and settings.stop_when_settled:
+            return "settled"
         if not self._busy and not any(self._ready(worker) for worker in range(len(self._allocations))):
             return "done"
         if self._search_left() <= 0:

@@ -10,7 +10,7 @@ from expressions.canonical_form import canonical_key
 from expressions.equivalence import comparison_rows
 from expressions.expression import Expression
 from expressions.parsing import parse
-from searches.common.equivalent_forms import digits, spellings, tied, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, doubled, spellings, tied, unrooted, unsigned, widened
 from tests.rounding import disturbed
 from tests.strategies import expressions
 
@@ -186,3 +186,24 @@ def test_magnitudes_that_the_data_do_not_need() -> None:
 )
 def test_nearly_equal_factors_of_a_sum_are_tied(text: str, forms: list[str]) -> None:
     assert list(tied(parse(text))) == [parse(form) for form in forms]
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(max_depth=6, operators=("add", "mul", "div", "neg", "inv", "sin", "cos")))
+@example(parse("sin(x0*x1)*x2*cos(x0*x1)/3"))
+@example(parse("x2/(sin(x0)*cos(x0))"))
+def test_doubled_angles_have_the_same_values(expression: Expression) -> None:
+    assert_same_where_finite(expression, doubled(expression))
+
+
+@pytest.mark.parametrize(
+    ("given_as", "expected"),
+    [
+        ("2*sin(x0)*cos(x0) + 0.5*x1", "sin(2*x0) + 0.5*x1"),
+        ("3*x1*cos(4*x0)*sin(4*x0)", "1.5*x1*sin(8*x0)"),
+        ("x1/(cos(x0)*sin(x0))", "2*x1/sin(2*x0)"),
+        ("sin(x0)*cos(x1)", "sin(x0)*cos(x1)"),
+    ],
+)
+def test_a_sine_times_a_cosine_of_the_same_is_one_sine(given_as: str, expected: str) -> None:
+    assert canonical_key(doubled(parse(given_as))) == canonical_key(parse(expected))

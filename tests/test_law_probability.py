@@ -32,6 +32,7 @@ from searches.law_probability import (
     Competitor,
     DecidingMeasurement,
     LawProbability,
+    is_settled,
     law_probability,
     word_of,
 )
@@ -118,6 +119,14 @@ def test_a_law_with_a_spare_constant_is_no_rival_but_another_shape_is() -> None:
     assert Rivalry.of(other, other[0], measurements).others == (other[1],)
 
 
+def test_another_spelling_of_the_same_function_is_no_rival() -> None:
+    rows = rows_of("1.7*x1*exp(-x0) + 0.4", 200, 0.01)
+    front = front_of(rows, "1.7*x1*exp(-x0) + 0.4", "1.7*exp(log(x1) - x0) + 0.4", "0.5*x1 - 0.3*x0 + 1.0")
+    rivalry = Rivalry.of(front, pick(front), Measurements.of(*rows))
+    assert ["exp" in each.expression.infix() for each in rivalry.others] == [False]
+    assert not law_probability(front, pick(front), Measurements.of(*rows)).competitors
+
+
 def test_a_fuller_equation_that_describes_better_is_a_rival() -> None:
     rows = rows_of("1.5*x0 + 2", 60, 0.1)
     front = front_of(rows, "2.4*x0", "1.5*x0 + 1.9")
@@ -200,6 +209,19 @@ def test_a_law_without_noise_is_certain_and_one_in_noise_is_not() -> None:
     assert (clean.word, clean.competitors, clean.measurement) == (CERTAIN, (), None)
     noisy = trust(rows_of("1.5*x0 + x1", 12, 2.5), *FRONT)
     assert noisy.probability < 0.6
+
+
+def test_a_search_is_settled_where_only_noise_is_left_and_nothing_competes() -> None:
+    rows = rows_of("x0/x1", 200, 0.01)
+    inputs, target = rows
+    wavy = inputs, target + 0.05 * np.sin(6.0 * inputs[:, 0])
+    for law, some, settled in (
+        ("x0/x1", rows, True),
+        ("x0/x1", wavy, False),  # what is left is no noise
+        ("0.9*x0 - 0.4*x1", rows, False),
+    ):
+        front = front_of(some, "1.1", law)
+        assert is_settled(front, front[1], Measurements.of(*some)) == settled, law
 
 
 def test_a_misfit_lowers_the_probability() -> None:

@@ -14,6 +14,7 @@ from expressions.parsing import parse
 from searches import portfolio
 from searches.pareto_front import EXACT_NMSE, ParetoFront
 from searches.portfolio import METHODS, PortfolioSettings, Progress, search
+from searches.portfolio_members import stock_taking
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import possible_methods
 from searches.portfolio_members.screening import relevant_columns
@@ -215,6 +216,27 @@ def test_a_short_search_leaves_time_to_search(seconds: float, first: float, kept
     assert portfolio._refining_seconds(seconds) == pytest.approx(kept)
 
 
+@pytest.mark.parametrize(
+    ("law", "stops", "stopped"),
+    [("x0/x1", True, "settled"), ("x0/x1", False, "evaluations"), ("x0/x1 + 0.1*sin(9*x0)", True, "evaluations")],
+)
+def test_a_search_ends_when_only_noise_is_left(law: str, stops: bool, stopped: str) -> None:
+    rng = np.random.default_rng(4)
+    inputs = rng.uniform(0.5, 4.0, (200, 2))
+    target = parse(law)(inputs) + 0.01 * rng.normal(size=200)
+    settings = PortfolioSettings(
+        seconds=None,
+        evaluations=3_000,
+        operators=("add", "sub", "mul", "div"),
+        methods=("genetic_programming",),
+        simplify_seconds=0.0,
+        stop_when_settled=stops,
+    )
+    found = search(inputs, target, settings, seed=1)
+    assert found.stopped == stopped
+    assert found.best.expression.infix() == "x0/x1" or "sin" in law
+
+
 @pytest.mark.parametrize(("fewest", "some"), [(0.0, True), (1e9, False)])
 def test_stock_is_taken_after_some_seconds(monkeypatch: pytest.MonkeyPatch, fewest: float, some: bool) -> None:
     looks: list[ParetoFront] = []
@@ -223,8 +245,8 @@ def test_stock_is_taken_after_some_seconds(monkeypatch: pytest.MonkeyPatch, fewe
         looks.append(ParetoFront([]))
         return looks[-1]
 
-    monkeypatch.setattr(portfolio, "refined_front", front)
-    monkeypatch.setattr(portfolio, "_FEWEST_SECONDS", fewest)
+    monkeypatch.setattr(stock_taking, "refined_front", front)
+    monkeypatch.setattr(stock_taking, "_FEWEST_SECONDS", fewest)
     rng = np.random.default_rng(3)
     settings = PortfolioSettings(seconds=1e6, evaluations=2_000, methods=("genetic_programming",))
     search(rng.normal(size=(60, 2)), rng.normal(size=60), settings, seed=1)

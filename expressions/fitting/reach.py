@@ -37,8 +37,9 @@ def reach_of_constants(
         return None
     unit, length = scaled(gram[..., None])
     values, vectors = np.linalg.eigh(unit[:-1, :-1, 0])
-    spread = np.sum(vectors**2 / np.maximum(values, 1e-15), axis=1) / length[:-1, 0] ** 2
-    reach: np.ndarray = np.sqrt(room * total_weight * spread)
+    with np.errstate(over="ignore", divide="ignore"):  # without bound, where the data say nothing of a constant
+        spread = np.sum(vectors**2 / np.maximum(values, 1e-15), axis=1) / length[:-1, 0] ** 2
+        reach: np.ndarray = np.sqrt(room * total_weight * spread)
     return reach
 
 

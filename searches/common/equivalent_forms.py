@@ -4,7 +4,8 @@ Constants in other places: `1.140175*sqrt(0.923077*x + 1)` is `sqrt(1.2*x + 1.3)
 `1/(1.2*x + 1.3)`. The factor of a product can be moved into a sum that is one of its factors, under a root or in a
 divisor. A fit cannot tell which was meant; a reader prefers the one whose constants are short.
 
-Less of the equation: without functions that only narrow its domain, or magnitudes of what the data show positive.
+Less of the equation: without functions that only narrow its domain, or magnitudes of what the data show positive;
+`sin(2*x)` for `2*sin(x)*cos(x)`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "common_divisors",
     "completed_powers",
     "digits",
+    "doubled",
     "spellings",
     "spread_out",
     "tied",
@@ -223,6 +225,36 @@ def unrooted(expression: Expression) -> Expression:
         return _product(1.0, [*outside, (Expression.apply("sqrt", _product(1.0, inside)), 1.0)])
 
     return expression.fold(_leaf, combine)
+
+
+def doubled(expression: Expression) -> Expression:
+    """The equation with `sin(2*u)/2` for `sin(u)*cos(u)`, everywhere the same."""
+
+    def combine(row: Operator, *arguments: Expression) -> Expression:
+        whole = Expression.apply(row.name, *arguments)
+        if row.name not in ("mul", "div", "inv"):
+            return whole
+        factor, parts = _factors(whole)
+        pair = _sine_and_cosine(parts)
+        if pair is None or not math.isfinite(factor):
+            return whole
+        others = [part for part in parts if part not in pair]
+        (sine, power), _ = pair
+        twice = Expression.apply("sin", _scaled(sine.children()[0], 2.0))
+        factor *= 2.0**-power
+        return _scaled(_product(1.0, [*others, (twice, power)]), factor)
+
+    return expression.fold(_leaf, combine)
+
+
+def _sine_and_cosine(parts: Sequence[tuple[Expression, float]]) -> list[tuple[Expression, float]] | None:
+    """The sine and the cosine of the same argument among the factors of a product."""
+    for part, power in parts:
+        if part.tokens[0] == TOKEN["sin"]:
+            other = (Expression.apply("cos", *part.children()), power)
+            if other in parts:
+                return [(part, power), other]
+    return None
 
 
 def _leaf(token: int, value: float) -> Expression:

@@ -19,7 +19,7 @@ from expressions.complexity import complexity
 from expressions.constant_rounding import snap
 from expressions.expression import Expression
 from expressions.simplest_form import simplify
-from searches.common.equivalent_forms import digits, spellings, tied, unrooted, unsigned, widened
+from searches.common.equivalent_forms import digits, doubled, spellings, tied, unrooted, unsigned, widened
 from searches.common.regression_task import RegressionTask
 from searches.common.shorter_codes import shortened
 from searches.pareto_front import EXACT_NMSE, Candidate, ParetoFront, pick
@@ -285,7 +285,7 @@ class Refinement:
 
     def _widened(self, candidate: Candidate) -> Candidate:
         """The candidate without what only narrows where it is finite, or makes no difference on the data."""
-        for change in (widened, unrooted, unsigned):
+        for change in (widened, unrooted, unsigned, doubled):
             found = self._judged(change(candidate.expression))
             # SymPy's count does not see `0*log(x)`, which it takes for 0 at once.
             shorter = (found.complexity, len(found.expression)) < (candidate.complexity, len(candidate.expression))

@@ -47,6 +47,9 @@ class PortfolioSettings(Settings):
         turn_seconds: time after which a search hands over what it has found; without `seconds`, it does so
             after every generation.
         stop_when_exact: whether the portfolio ends as soon as an equation is exact on all rows.
+        stop_when_settled: whether the portfolio ends when the equation that it would pick has stayed the same
+            while the time spent doubled, is likely the law, has no competitor, and leaves residuals that look like
+            independent noise.
         polish_equations: number of equations of the front that are pruned, rounded and simplified at the end.
         simplify_seconds: SymPy's time limit for the picked one, and for all others together; 0: no SymPy, whose
             answers depend on how fast the machine is.
@@ -69,6 +72,7 @@ class PortfolioSettings(Settings):
     max_complexity: int | None = setting(None, least=1)
     turn_seconds: float = setting(0.3, above=0)
     stop_when_exact: bool = setting(True)
+    stop_when_settled: bool = setting(True)
     polish_equations: int = setting(6, least=0)
     simplify_seconds: float = setting(3.0, least=0)
 

@@ -11,7 +11,7 @@ from expressions.operators import FIRST_VARIABLE, by_token
 from searches.trust.misfit import along_inputs, among_neighbours, beyond_errors
 from searches.trust.rivalry import Rivalry
 
-__all__ = ["FEATURES", "NEAR", "features_of"]
+__all__ = ["FEATURES", "NEAR", "features_of", "misfit"]
 
 FEATURES = ("lead", "gain", "functions", "variables", "constants", "error", "exact", "misfit")
 """Names of the features, in their order.
@@ -49,7 +49,7 @@ def features_of(rivalry: Rivalry) -> np.ndarray:
         "constants": math.log1p(len(chosen.expression.constants)),
         "error": math.log10(rivalry.error()),
         "exact": float(chosen.exact),
-        "misfit": math.log10(max(_misfit(rivalry), _LEAST_P)),
+        "misfit": math.log10(max(misfit(rivalry), _LEAST_P)),
     }
     return np.array([found[name] for name in FEATURES])
 
@@ -82,8 +82,12 @@ def _lead(rivalry: Rivalry) -> float:
     return max(least, -_FAR)
 
 
-def _misfit(rivalry: Rivalry) -> float:
-    """The least probability of all tests, times their number."""
+def misfit(rivalry: Rivalry) -> float:
+    """The probability that errors alone leave such residuals: the least of all tests, times their number.
+
+    Args:
+        rivalry: picked equation, and the others of its front.
+    """
     if rivalry.chosen.exact:
         return 1.0
     left = rivalry.residuals * np.sqrt(rivalry.weights)

@@ -32,8 +32,9 @@ class Rivalry:
     """A picked equation and those of other structures, on the same rows.
 
     Structures are the same where their canonical forms are, constants aside. Of each structure, the equation of
-    the shortest description stands for all. One that can express the picked equation with other constants, and
-    does not shorten the description, is no rival: every law has such neighbours, as `y = a*x + 0.01` of `y = a*x`.
+    the shortest description stands for all. One that can express the picked equation with its own constants, and
+    does not shorten the description, is no rival: every law has such neighbours, as `y = a*x + 0.01` of `y = a*x`,
+    and other spellings, as `exp(log(x) - z)` of `x*exp(-z)`.
 
     Attributes:
         chosen: picked equation.
@@ -108,13 +109,13 @@ class Rivalry:
 
 
 def _able_to_express(one: Expression, others: Sequence[Expression], inputs: np.ndarray) -> list[bool]:
-    """Whether some equations, of more constants, have the values of another one with constants of their own."""
+    """Whether some equations, of no fewer constants, have another one's values with constants of their own."""
     some = inputs[evenly_spread(len(inputs), _COMPARED_ROWS)]
     with np.errstate(all="ignore"):
         values = np.broadcast_to(one(some), len(some))
         spread = float(np.var(values))
     least, most = len(one.constants), len(some) // _ROWS_A_CONSTANT
-    able = [least < len(each.constants) <= most for each in others]
+    able = [least <= len(each.constants) <= most for each in others]
     which = [each for each, possible in zip(others, able, strict=True) if possible]
     if not which or not 0.0 < spread < math.inf:
         return [False] * len(others)
