@@ -18,7 +18,12 @@ BAD_TEXT = {
     "header only": (b"a,b,y\n", "no rows"),
     "binary": (bytes(range(256)) * 20, "binary data"),
     "ragged": (GOOD.encode() + b"1,2\n" + b"3,4,5\n", "line 32 is '1,2'.*give every row 3 cells"),
-    "a quotation mark that nothing closes": (b'a,b,y\n"' + b"1,2,3\n" * 300_000, "no rows"),
+    "a quotation mark that nothing closes": (
+        b'a,b,y\n"' + b"1,2,3\n" * 300_000,
+        "in line 2, '\"1,2,3', that no other",
+    ),
+    "the same in a few rows": (GOOD.encode() + b'1,"2,3\n4,5,6\n7,8,9\n', "in line 32, '1,\"2,3', that no other"),
+    "the same in a name": (b'a,b,"y\n' + GOOD.encode(), "in line 1, 'a,b,\"y', that no other"),
     "too many remarks at the end": (GOOD.encode() + b"1,2\n" * 9, "give every row 3 cells"),
     "names and rows of two widths": (
         b"a b,y\n1,2,3\n4,5,6\n7,8,10\n",

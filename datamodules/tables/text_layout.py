@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datamodules.tables.numerals import is_missing, is_number, proved_marks
 from datamodules.tables.opened import TableError
 
-__all__ = ["WHITE_SPACE", "Layout", "find_layout", "opens_quotes", "shown_line", "split_line"]
+__all__ = ["WHITE_SPACE", "Layout", "find_layout", "opens_quotes", "shown_line", "split_line", "unclosed"]
 
 WHITE_SPACE = " "
 """Delimiter of cells that any run of blanks and tabs separates."""
@@ -83,6 +83,20 @@ def split_line(text: str, delimiter: str) -> list[str]:
         return text.split() if skip else text.split(delimiter)
 
 
+def unclosed(label: str, number: int, line: str) -> TableError:
+    """What to say of a quotation mark behind which all other lines are one cell.
+
+    Args:
+        label: name of the file in sentences.
+        number: number of the line in which it stands.
+        line: that line.
+    """
+    return TableError(
+        f"{label} has a quotation mark in line {number:,}, {shown_line(line)}, that no other one closes: close it, "
+        "or take it out."
+    )
+
+
 def find_layout(text: str, label: str, delimiter: str | None, whole: bool) -> Layout:
     """Find the layout of a file.
 
@@ -93,9 +107,12 @@ def find_layout(text: str, label: str, delimiter: str | None, whole: bool) -> La
         whole: whether the beginning is all of the file.
 
     Raises:
-        TableError: there is nothing in the file, or its line of names does not suit its rows.
+        TableError: there is nothing in the file, its line of names does not suit its rows, or nothing closes a
+            quotation mark.
     """
-    remarks, lines, said = _lines(text)
+    remarks, lines, said, opened = _lines(text)
+    if whole and opened:
+        raise unclosed(label, opened.end, opened.text)
     if not lines:
         raise TableError(
             f"{label} holds only blank space: a table needs a line of column names and rows of numbers."
@@ -103,12 +120,16 @@ def find_layout(text: str, label: str, delimiter: str | None, whole: bool) -> La
     return _layout(remarks, lines, label, said or delimiter, whole and len(lines) < _LOOKED_AT_LINES)
 
 
-def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
-    """Remarks (lines that begin with `#`), other lines, and the delimiter that a line such as `sep=;` says."""
+def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None, _Line | None]:
+    """Remarks (lines that begin with `#`), other lines, and the delimiter that a line such as `sep=;` says.
+
+    The last one is the line of a quotation mark that other lines follow and none closes.
+    """
     remarks: list[_Line] = []
     lines: list[_Line] = []
     said = None
     held, quotes = "", 0
+    opened = None
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         line = line.rstrip("\n")
         if quotes % 2 == 0:
@@ -122,6 +143,7 @@ def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
                 remarks.append(_Line(line, number))
                 continue
         quotes += line.count('"') if held or opens_quotes(line) else 0
+        opened = opened if held else _Line(line, number)
         held = f"{held}\n{line}" if held else line
         if quotes % 2 == 0 or len(held) > 1 << 16:
             lines.append(_Line(held, number))
@@ -130,7 +152,7 @@ def _lines(text: str) -> tuple[list[_Line], list[_Line], str | None]:
                 break
     if held:
         lines.append(_Line(held, number))
-    return remarks, lines, said
+    return remarks, lines, said, opened if "\n" in held else None
 
 
 def _layout(remarks: list[_Line], lines: list[_Line], label: str, delimiter: str | None, whole: bool) -> Layout:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from datamodules.tables.opened import TableError, short_reason
-from datamodules.tables.text_layout import WHITE_SPACE, Layout, opens_quotes, shown_line, split_line
+from datamodules.tables.text_layout import WHITE_SPACE, Layout, opens_quotes, shown_line, split_line, unclosed
 
 __all__ = ["TextFile", "decompressed", "text_batches"]
 
@@ -174,13 +174,14 @@ class _Lines:
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Numbers of the last lines of records, from 1, and the records; quoted cells may hold line breaks."""
         held: list[str] = []  # joined once: a quotation mark that nothing closes holds lines without end
-        length, quotes, number = 0, 0, 0
+        length, quotes, number, opened = 0, 0, 0, 0
         with self.file.open() as stream, io.TextIOWrapper(stream, encoding=self.file.encoding) as text:
             while line := text.readline(_LONGEST_LINE):
                 number += 1
                 if not held and (line.lstrip().startswith("#") or not opens_quotes(line)):
                     yield number, line
                     continue
+                opened = opened if held else number
                 held.append(line)
                 length += len(line)
                 quotes += line.count('"')
@@ -191,6 +192,8 @@ class _Lines:
                     break
                 if len(line) >= _LONGEST_LINE:
                     break
+        if len(held) > 1:
+            raise unclosed(self.file.label, opened, held[0])
         if held:
             yield number, "".join(held)
 
