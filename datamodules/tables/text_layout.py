@@ -84,7 +84,7 @@ def split_line(text: str, delimiter: str) -> list[str]:
 
 
 def unclosed(label: str, number: int, line: str) -> TableError:
-    """What to say of a quotation mark behind which all other lines are one cell.
+    """An error for a quotation mark behind which all other lines are one cell.
 
     Args:
         label: name of the file in sentences.
@@ -92,8 +92,8 @@ def unclosed(label: str, number: int, line: str) -> TableError:
         line: that line.
     """
     return TableError(
-        f"{label} has a quotation mark in line {number:,}, {shown_line(line)}, that no other one closes: close it, "
-        "or take it out."
+        f"{label} has a quotation mark in line {number:,}, {shown_line(line)}, that no other one closes: close "
+        "it, or take it out."
     )
 
 
