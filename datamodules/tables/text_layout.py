@@ -89,7 +89,7 @@ def unclosed(label: str, number: int, line: str) -> TableError:
     Args:
         label: name of the file in sentences.
         number: number of the line in which it stands.
-        line: that line.
+        line: text of the line.
     """
     return TableError(
         f"{label} has a quotation mark in line {number:,}, {shown_line(line)}, that no other one closes: close "
