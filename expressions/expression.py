@@ -76,13 +76,25 @@ class Expression:
 
     @classmethod
     def constant(cls, value: float) -> Expression:
-        """The expression that is `value` everywhere."""
-        return cls([CONSTANT], [value])
+        """The expression that is `value` everywhere.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
+        if not math.isfinite(value):
+            raise ValueError("constants must be finite")
+        return cls._trusted(np.array([CONSTANT], dtype=np.int16), np.array([value], dtype=np.float64))
 
     @classmethod
     def variable(cls, index: int) -> Expression:
-        """The expression x`index`."""
-        return cls([FIRST_VARIABLE + index])
+        """The expression x`index`.
+
+        Raises:
+            ValueError: the index is negative.
+        """
+        if index < 0:
+            raise ValueError(f"variables are counted from 0, not from {index}")
+        return cls._trusted(np.array([FIRST_VARIABLE + index], dtype=np.int16), np.empty(0))
 
     @classmethod
     def apply(cls, name: str, *arguments: Expression) -> Expression:

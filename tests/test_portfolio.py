@@ -12,12 +12,13 @@ import pytest
 from expressions.equivalence import equivalent
 from expressions.parsing import parse
 from searches import portfolio
-from searches.pareto_front import EXACT_NMSE, ParetoFront
+from searches.pareto_front import EXACT_NMSE
 from searches.portfolio import METHODS, PortfolioSettings, Progress, search
 from searches.portfolio_members import stock_taking
 from searches.portfolio_members.allocation import Allocation, code_length
 from searches.portfolio_members.crew import possible_methods
 from searches.portfolio_members.screening import relevant_columns
+from searches.portfolio_members.stock_taking import StockTaking
 from searches.search_result import SearchResult
 
 FEW = PortfolioSettings(seconds=None, evaluations=1500, polish_equations=2)
@@ -239,15 +240,10 @@ def test_a_search_ends_when_only_noise_is_left(law: str, stops: bool, stopped: s
 
 @pytest.mark.parametrize(("fewest", "some"), [(0.0, True), (1e9, False)])
 def test_stock_is_taken_after_some_seconds(monkeypatch: pytest.MonkeyPatch, fewest: float, some: bool) -> None:
-    looks: list[ParetoFront] = []
-
-    def front(*arguments: object) -> ParetoFront:
-        looks.append(ParetoFront([]))
-        return looks[-1]
-
-    monkeypatch.setattr(stock_taking, "refined_front", front)
+    looks: list[float] = []
+    monkeypatch.setattr(StockTaking, "_look", lambda taking, limit: looks.append(limit))
     monkeypatch.setattr(stock_taking, "_FEWEST_SECONDS", fewest)
     rng = np.random.default_rng(3)
-    settings = PortfolioSettings(seconds=1e6, evaluations=2_000, methods=("genetic_programming",))
+    settings = PortfolioSettings(seconds=1e6, evaluations=4_000, methods=("genetic_programming",))
     search(rng.normal(size=(60, 2)), rng.normal(size=60), settings, seed=1)
     assert bool(looks) == some

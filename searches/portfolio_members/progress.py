@@ -62,10 +62,13 @@ class ProgressReports:
         is_due = seconds - self._last >= _SHOWN_EVERY
         if not (is_due or self._every_turn):
             return
-        front = spelled(self._standing.look())
-        if not is_due or self._told is None:
+        front = self._standing.look()
+        if not is_due:
             return
         self._last = seconds
+        if self._told is None:
+            return
+        front = spelled(front)
         shown = [candidate.expression for candidate in front]
         self._told(Progress(front, seconds, evaluations, method, shown != self._shown))
         self._shown = shown

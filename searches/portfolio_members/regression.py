@@ -26,6 +26,7 @@ _EQUATIONS = 40  # of the first step
 _SMALL, _LOOSENED = 600, 240  # small equations that are offered, and those of them with constants within
 _LOOSENED_STEPS = 8  # of the fit of these
 _SMALL_SHARE = 0.5  # of the time of the first step, for small equations
+_LATEST = 3.0  # times that, after which small equations are left out: the budget is all but spent
 _RECOMBINED = 24  # equations that are put together from parts at a time
 _NEWS = 3  # equations of others after which parts are put together anew
 _LISTING_EFFORT, _PARTS_EFFORT = 10_000, 2_000  # evaluations that take as long as a first or a later step
@@ -64,12 +65,12 @@ class RegressionMember:
         """The first step lists small functions; later ones put parts together."""
         task, offer = self.task, self.offer
         if not self._began:
-            self._began = True
+            self._began, begun = True, time.perf_counter()
             found = first_equations(
                 task.search_inputs, task.search_target, offer.operators, _EQUATIONS, offer.first_seconds
             )
             if not (found and task.judge(found[0], 0).exact):  # then nothing is left to noise
-                found += self._small_equations()
+                found += self._small_equations(begun)
             self._news += _NEWS
             self.evaluations += _LISTING_EFFORT
         else:
@@ -80,10 +81,13 @@ class RegressionMember:
         self._note(found)
         self.candidates = found
 
-    def _small_equations(self) -> list[Expression]:
-        """Every small equation of a short code, and some with constants within."""
+    def _small_equations(self, begun: float) -> list[Expression]:
+        """Every small equation of a short code, and some with constants within; as many as there is time for."""
         task, offer = self.task, self.offer
         seconds = math.inf if offer.first_seconds is None else _SMALL_SHARE * offer.first_seconds
+        latest = begun + _LATEST * seconds
+        if time.perf_counter() > latest:
+            return []
         small = small_equations(
             task.search_inputs,
             task.search_target,
@@ -92,6 +96,8 @@ class RegressionMember:
             time.perf_counter() + seconds,
             task.search_weights,
         )
+        if time.perf_counter() > latest:
+            return small
         steep = [each for each in steep_functions(task.search_inputs) if _names(each) <= set(offer.operators)]
         free = dict.fromkeys([*steep, *(loosened(each) for each in small[:_LOOSENED])])
         fitted, _ = task.fit(list(free), _LOOSENED_STEPS, rng=np.random.default_rng(offer.seed))

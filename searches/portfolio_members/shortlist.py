@@ -89,7 +89,13 @@ class Shortlist:
         if not equations or not self._variance > 0:
             return
         for equation, errors in zip(equations, self._errors(equations), strict=True):
-            codes = [self._code(equation, terms, float(error)) for terms, error in enumerate(errors)]
+            if (
+                self._code(equation, float(errors.min())) >= self._longest
+            ):  # before constants, which only add to it
+                continue
+            codes = [
+                self._code(completed_form(equation, terms), float(error)) for terms, error in enumerate(errors)
+            ]
             terms = int(np.argmin(codes))
             if math.isfinite(codes[terms]):
                 self._keep(Rival(codes[terms], equation, terms))
@@ -99,9 +105,13 @@ class Shortlist:
         for rival in rivals:
             self._keep(rival)
 
+    @property
+    def _longest(self) -> float:
+        """The code from which an equation does not come onto the list."""
+        return max(rival.code for rival in self._rivals.values()) if len(self._rivals) >= MOST else math.inf
+
     def _keep(self, rival: Rival) -> None:
-        last = max((known.code for known in self._rivals.values()), default=math.inf)
-        if len(self._rivals) >= MOST and rival.code >= last:
+        if rival.code >= self._longest:
             return
         key = canonical_key(rival.equation, constants=False)
         known = self._rivals.get(key)
@@ -126,10 +136,9 @@ class Shortlist:
         errors = np.stack([bare, scaled, affine], axis=1) / self._variance
         return np.where(np.isfinite(errors), np.maximum(errors, _FINEST), np.inf)
 
-    def _code(self, equation: Expression, terms: int, error: float) -> float:
+    def _code(self, form: Expression, error: float) -> float:
         if not math.isfinite(error):
             return math.inf
-        form = completed_form(equation, terms)
         constant = 0.5 * math.log(self._rows) + _CONSTANT_NATS
         nats = self._node_nats * tree_size(form) + functions_nats(form) + constant * len(form.constants)
         return 0.5 * self._rows * math.log(error) + nats

@@ -17,7 +17,6 @@ from searches.common.refinement import Refinement
 from searches.law_probability import is_settled
 from searches.pareto_front import pick
 from searches.portfolio_members.data import PortfolioData
-from searches.portfolio_members.ending import refined_front
 from searches.portfolio_members.settings import PortfolioSettings
 from searches.portfolio_members.shared_front import SharedFront
 from searches.portfolio_members.standing_front import StandingFront
@@ -60,7 +59,7 @@ class StockTaking:
         """
         settings = self._settings
         spent = max(seconds / (settings.seconds or math.inf), evaluations / (settings.evaluations or math.inf))
-        if spent < self._next or self._next > _LAST:
+        if not self._next <= spent < 1.0 or self._next > _LAST:  # at the end, it would be looked at twice
             return
         while self._next <= spent:
             self._next *= 2
@@ -70,9 +69,8 @@ class StockTaking:
     def _look(self, limit: float) -> None:
         """Remember what would be picked, and see whether that is settled."""
         task, standing = self._data.task, self._standing
-        standing.look()
         refinement = Refinement(task, equations=self._settings.polish_equations, simplify_seconds=0.0)
-        front = refined_front(self._found, None, standing.leaders, self._data, refinement, limit)
+        front = refinement.refined(standing.look(), limit, standing.leaders)
         if not len(front):
             return
         best = pick(front)
