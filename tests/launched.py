@@ -1,15 +1,22 @@
-"""Several processes of one run, as `torchrun` starts them, forked from this one: torch is imported already."""
+"""Processes of `train.py`, forked from this one, which has imported torch: one alone, or several of one run, as
+`torchrun` starts them."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO
+
+from runs import sigterm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,29 +70,102 @@ def launched(
         port = free.getsockname()[1]
     pids = []
     for rank in range(size):
-        pid = os.fork()
-        if pid == 0:
-            _run(rank, size, port, arguments, folder, before)
-        pids.append(pid)
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": 0}
+        names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+        variables = {name: str(value) for name, value in names.items()}
+        with (folder / f"{rank}.txt").open("w") as output:
+            pids.append(_forked(arguments, folder, output, output, variables, before and partial(before, rank)))
     return Launched(folder, pids)
 
 
+class Forked:
+    """One process, with a session of its own; what it offers is a part of what `subprocess.Popen` does.
+
+    Attributes:
+        pid: process identifier, and that of the session.
+        returncode: exit code, None until its end was seen.
+
+    Args:
+        arguments: words behind `python train.py`.
+        folder: working directory.
+        before: function that the process calls first.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, before: Callable[[], None] | None = None) -> None:
+        self._output, self._errors = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115
+        self.pid = _forked(arguments, folder, self._output, self._errors, {}, before)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, None as long as the process runs."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a process that runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for the end; what was printed, and what was said on stderr.
+
+        Raises:
+            subprocess.TimeoutExpired: the process has not ended after `timeout` seconds, and was killed.
+        """
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise subprocess.TimeoutExpired("train.py", timeout)
+            time.sleep(0.02)
+        for stream in (self._output, self._errors):
+            stream.seek(0)
+        return self._output.read(), self._errors.read()
+
+
+def _forked(
+    arguments: Sequence[str],
+    folder: Path,
+    output: IO[str],
+    errors: IO[str],
+    variables: Mapping[str, str],
+    before: Callable[[], None] | None,
+) -> int:
+    """Fork a process that runs the command; its identifier."""
+    pid = os.fork()
+    if pid == 0:
+        _run(arguments, folder, output, errors, variables, before)
+    return pid
+
+
 def _run(
-    rank: int, size: int, port: int, arguments: Sequence[str], folder: Path, before: Callable[[int], None] | None
+    arguments: Sequence[str],
+    folder: Path,
+    output: IO[str],
+    errors: IO[str],
+    variables: Mapping[str, str],
+    before: Callable[[], None] | None,
 ) -> None:
     """Body of a process, which never returns."""
     code = 70
     try:
-        output = os.open(folder / f"{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        os.setsid()
+        os.dup2(output.fileno(), 1)
+        os.dup2(errors.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "GROUP_RANK": 0}
-        names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
-        os.environ.update({name: str(value) for name, value in names.items()})
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # of a command that ran in this process before
+        sigterm.deafen()
+        os.environ.update(variables)
         os.chdir(folder)
         if before is not None:
-            before(rank)
+            before()
         code = _exit_code(arguments)
     except BaseException:
         import traceback

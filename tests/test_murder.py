@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.launched import Forked
 from tests.murder.blows import Blow, Whole, differences, strike
 from tests.murder.systems import COMMANDS
 
 
 @pytest.mark.slow
 def test_killed_while_a_file_is_half_written(tmp_path: Path, command: Callable) -> None:
-    arguments = [*COMMANDS["gmeql"], "logger=csv", "search.instances=900"]
+    arguments = [*COMMANDS["gmeql"], "logger=csv", "search.instances=480", "search.polish_equations=1"]
     assert command(*arguments, "hydra.run.dir=whole").code == 0
     at_once = Blow(signal.SIGKILL, 0.0, while_writing=True)
-    outcome = strike(arguments, tmp_path / "cut", at_once, Whole(tmp_path / "whole", 1.0))
+    outcome = strike(arguments, tmp_path / "cut", at_once, Whole(tmp_path / "whole", 1.0), Forked)
     assert outcome.phase == "fit"
     assert outcome.faults == ()
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,9 +21,11 @@ from omegaconf import OmegaConf
 import rediscover
 from configs.systems import SYSTEMS, name_of
 from configs.validation import ConfigError
+from datamodules.zoo import shards
 from rediscover.training import compose
 from runs.directory import check_run_directory
 from runs.settings_file import read_settings
+from tests.launched import Forked
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -55,7 +59,11 @@ TINY_MAP = (
     "model.prefix=2",
     "model.latents=8",
     "init=scratch",
+    "callbacks.map_report.samples=8",
+    "callbacks.map_report.pairs=1",
+    "callbacks.map_report.steps=3",
 )
+FEW_ITERATIONS = (*SHORT, "model.epoch_iterations=20")
 
 
 FEW_NETWORKS = (
@@ -113,10 +121,17 @@ def test_the_whole_way_leaves_a_complete_directory(tmp_path: Path, command: Call
     }
 
 
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zoo is made of whole shards, here of few networks."""
+    monkeypatch.setattr(shards, "SHARD", 64)
+
+
+@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("model", shipped("model"))
 def test_every_model(model: str, tmp_path: Path, command: Callable) -> None:
     short = (*FEW_EQUATIONS, *TINY_MAP) if model == "cvae" else SHORT
-    short = FEW_NETWORKS if model == "weights_to_tokens" else short
+    short = {"weights_to_tokens": FEW_NETWORKS, "gmeql_paper": FEW_ITERATIONS}.get(model, short)
     ended = command(f"model={model}", *short, "hydra.run.dir=run")
     assert ended.code == 0, ended.err
     logged = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
@@ -132,10 +147,12 @@ def test_every_kind_of_table(data: str, command: Callable) -> None:
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("experiment", [name for name in shipped("experiment") if name not in SIZES_OF_A_MAP])
 def test_every_experiment(experiment: str, command: Callable) -> None:
     short = (*FEW_EQUATIONS, *TINY_MAP) if experiment.startswith("cvae") else SHORT
     short = FEW_NETWORKS if experiment.startswith("weights_to_tokens") else short
+    short = FEW_ITERATIONS if experiment.startswith("gmeql_paper") else short
     ended = command(f"experiment={experiment}", *short)
     assert ended.code == 0, ended.err
 
@@ -297,16 +314,15 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, command: Callable, monkey
 
 
 def test_a_disk_that_fills_up_while_training(tmp_path: Path) -> None:
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"  # no file longer than this: checkpoints are
-        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {[*SHORT, 'hydra.run.dir=run']!r}\n"
-        "import train; train.main()\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 2, ended.stderr
-    assert "error: cannot write" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    def no_long_files() -> None:  # as checkpoints are
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+
+    ended = Forked([*SHORT, "hydra.run.dir=run"], tmp_path, no_long_files)
+    _, errors = ended.communicate(timeout=120)
+    assert ended.returncode == 2, errors
+    assert "error: cannot write" in errors
+    assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "results.json").read_text())["phase"] == "fit"
 
 

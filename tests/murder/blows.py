@@ -11,18 +11,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.launched import Forked
+
 __all__ = ["Blow", "Outcome", "Whole", "differences", "strike", "undisturbed"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST = 900.0  # seconds that any attempt may take
 _WRITING = 5.0  # seconds to wait for a file that is being written
+Process = subprocess.Popen[str] | Forked
 _ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143}, signal.SIGINT: {0, 130}}
 # What a clock measured, which no two runs share.
 _OF_THE_CLOCK = ("seconds", "per_second", "throughput", "wandb_run_id", "utilisation", "memory", "samples_per")
@@ -88,7 +91,9 @@ def undisturbed(arguments: Sequence[str], folder: Path) -> Whole:
     return Whole(folder, time.monotonic() - begun)
 
 
-def strike(arguments: Sequence[str], folder: Path, blow: Blow, whole: Whole) -> Outcome:
+def strike(
+    arguments: Sequence[str], folder: Path, blow: Blow, whole: Whole, start: Callable[..., Process] | None = None
+) -> Outcome:
     """Run a command, kill it, resume it, and compare what is left.
 
     Args:
@@ -96,8 +101,10 @@ def strike(arguments: Sequence[str], folder: Path, blow: Blow, whole: Whole) -> 
         folder: run directory, which is not there.
         blow: signal and moment.
         whole: run of the same command that nobody disturbed.
+        start: function that starts a command in a folder, in a session of its own; None: the real command.
     """
-    first = _start([*arguments, f"hydra.run.dir={folder}"], folder.parent)
+    start = start or _start
+    first = start([*arguments, f"hydra.run.dir={folder}"], folder.parent)
     _wait_for_record(first, folder)
     _wait_for_moment(first, folder, blow, whole)
     phase = "ended" if first.poll() is not None else str(_read_results(folder).get("phase"))
@@ -112,7 +119,7 @@ def strike(arguments: Sequence[str], folder: Path, blow: Blow, whole: Whole) -> 
         faults.append(f"exit code {first.returncode} after {blow.signal.name}: {_last_line(errors)}")
     if "Traceback" in errors:
         faults.append(f"a traceback after {blow.signal.name}: {_last_line(errors)}")
-    second = _start([f"resume={folder}"], folder.parent)
+    second = start([f"resume={folder}"], folder.parent)
     _, errors = second.communicate(timeout=_LONGEST)
     if second.returncode:
         faults.append(f"exit code {second.returncode} after resume: {_last_line(errors)}")
@@ -143,7 +150,7 @@ def _start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for_record(process: subprocess.Popen[str], folder: Path) -> None:
+def _wait_for_record(process: Process, folder: Path) -> None:
     """Wait until the run has begun, by its own record."""
     deadline = time.monotonic() + _LONGEST
     while not (folder / "results.json").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -153,7 +160,7 @@ def _wait_for_record(process: subprocess.Popen[str], folder: Path) -> None:
         raise RuntimeError(f"no run began in {folder}: {process.communicate()[1][-2000:]}")
 
 
-def _wait_for_moment(process: subprocess.Popen[str], folder: Path, blow: Blow, whole: Whole) -> None:
+def _wait_for_moment(process: Process, folder: Path, blow: Blow, whole: Whole) -> None:
     moment = time.monotonic() + blow.share * whole.seconds
     while process.poll() is None and time.monotonic() < moment:
         time.sleep(0.005)
