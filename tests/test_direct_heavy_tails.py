@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 
 import numpy as np
 import pytest
 
-from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.operators import POWER_ROWS, TOKEN
 from searches.direct.first_equations import direct_equations
 from searches.direct.heavy_tails import find
 from searches.evolution.settings import DEFAULT_OPERATORS
+from tests.direct_laws import equations_of
+
+equations = partial(equations_of, find)
 
 
 def rows(*ranges: tuple[float, float], count: int = 200) -> np.ndarray:
     low, high = np.array(ranges).T
     return np.random.default_rng(2).uniform(low, high, (count, len(ranges)))
-
-
-def equations(inputs: np.ndarray, target: np.ndarray, operators: tuple[str, ...]) -> list[Expression]:
-    with np.errstate(all="ignore"):
-        return list(find(inputs, target, operators, math.inf))
 
 
 LAWS = {

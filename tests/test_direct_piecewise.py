@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,17 +12,12 @@ from expressions.goodness_of_fit import nmse
 from expressions.operators import TOKEN
 from searches.direct.piecewise import find
 from searches.direct.segments import bases, pieces
-from searches.evolution.settings import DEFAULT_OPERATORS
+from tests.direct_laws import equations_of
+
+equations = partial(equations_of, find)
 
 ROWS = np.random.default_rng(5).uniform(-2.0, 3.0, (240, 3))
 FRESH = np.random.default_rng(6).uniform(-2.0, 3.0, (240, 3))
-
-
-def equations(
-    inputs: np.ndarray, target: np.ndarray, operators: tuple[str, ...] = DEFAULT_OPERATORS
-) -> list[Expression]:
-    with np.errstate(all="ignore"):
-        return list(find(inputs, target, operators, math.inf))
 
 
 LAWS = {

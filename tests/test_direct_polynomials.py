@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, POWER_ROWS, operator
+from expressions.operators import POWER_ROWS
 from expressions.parsing import parse
 from searches.direct.elimination import compressed
 from searches.direct.monomials import below, legendre, monomials, polynomial, power_products
@@ -18,18 +17,7 @@ from searches.direct.polynomials import find
 from searches.direct.short_numbers import shortened, text_lengths
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.links.stepwise import EXACT
-
-
-def rows(low: float, high: float, columns: int, seed: int = 0, count: int = 300) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(low, high, (count, columns))
-
-
-def error_of(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(np.square(equation(inputs) - target)) / np.var(target))
-
-
-def names_of(equation: Expression) -> set[str]:
-    return {operator(token).name for token in equation.tokens.tolist() if 0 < token < FIRST_VARIABLE}
+from tests.direct_laws import error_of, names_of, rows
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,19 +7,15 @@ import time
 import numpy as np
 import pytest
 
-from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, POWER_ROWS, operator
+from expressions.operators import POWER_ROWS
 from expressions.parsing import parse
 from searches.direct.quadratics import find
 from searches.evolution.settings import DEFAULT_OPERATORS
+from tests.direct_laws import error_of, names_of
 
 
 def rows(seed: int = 0, count: int = 300) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.5, 3.0, (count, 3))
-
-
-def error_of(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(np.square(equation(inputs) - target)) / np.var(target))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +68,7 @@ def test_operators_that_are_not_allowed_do_not_occur() -> None:
     target = inputs[:, 0] + np.sqrt(inputs[:, 0] ** 2 + inputs[:, 1])
     allowed = ("add", "mul", "div", "sqrt")
     [found] = find(inputs, target, allowed)
-    names = {operator(token).name for token in found.tokens.tolist() if 0 < token < FIRST_VARIABLE}
+    names = names_of(found)
     assert names <= {*allowed, "neg", *POWER_ROWS.values()}
     for left_out in allowed:
         assert not list(find(inputs, target, [name for name in allowed if name != left_out]))

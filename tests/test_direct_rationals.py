@@ -8,22 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from expressions.expression import Expression
-from expressions.operators import FIRST_VARIABLE, POWER_ROWS, operator
+from expressions.operators import POWER_ROWS
 from expressions.parsing import parse
 from searches.direct.quotients import quotient
 from searches.direct.rationals import find
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.links.stepwise import EXACT
-
-
-def rows(low: float, high: float, columns: int, seed: int = 0, count: int = 300) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(low, high, (count, columns))
-
-
-def error_of(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(np.square(equation(inputs) - target)) / np.var(target))
-
+from tests.direct_laws import error_of, names_of, rows
 
 LAWS = [
     "(2*x0 + 3)/(x0**2 + 0.7)",
@@ -149,7 +140,7 @@ def test_operators_that_are_not_allowed_do_not_occur() -> None:
     for operators in (("add", "mul", "div"), ("add", "mul", "div", "exp"), ("add", "mul", "div", "sqrt")):
         for target in (law, np.square(law)):
             for found in find(inputs, target, operators):
-                names = {operator(token).name for token in found.tokens.tolist() if 0 < token < FIRST_VARIABLE}
+                names = names_of(found)
                 assert names <= {*operators, *free}
     assert not list(find(inputs, np.square(law), ("add", "mul", "sqrt")))
 

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
 from expressions.expression import Expression
-from expressions.operators import OPERATORS, operator
 from searches.direct.kinds import KINDS
 from searches.direct.wave_spelling import wave
 from searches.direct.waves import find
 from searches.evolution.settings import DEFAULT_OPERATORS
 from searches.links.stepwise import EXACT
+from tests.direct_laws import Law, equations_of, error_of, names_of, table_of
 
 sin, cos = np.sin, np.cos
-Law = Callable[..., np.ndarray]
-
-
-def table(law: Law, low: float = -1.0, high: float = 2.0, rows: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    inputs = np.random.default_rng(3).uniform(low, high, (rows, law.__code__.co_argcount))
-    return inputs, law(*inputs.T)
-
-
-def found(
-    inputs: np.ndarray, target: np.ndarray, operators: tuple[str, ...] = DEFAULT_OPERATORS
-) -> list[Expression]:
-    with np.errstate(all="ignore"):
-        return list(find(inputs, target, operators, math.inf))
-
-
-def error(equation: Expression, inputs: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(np.square(equation(inputs) - target)) / np.var(target))
-
-
-def names(equation: Expression) -> set[str]:
-    return {operator(token).name for token in equation.tokens.tolist() if 0 < token <= len(OPERATORS)}
+table, found = partial(table_of, low=-1.0, high=2.0), partial(equations_of, find)
 
 
 LAWS: dict[str, tuple[Law, int]] = {  # and tokens of the shortest spelling that is asked for
@@ -62,17 +42,17 @@ LAWS: dict[str, tuple[Law, int]] = {  # and tokens of the shortest spelling that
 def test_waves_are_found_exactly_and_are_short(name: str) -> None:
     law, tokens = LAWS[name]
     inputs, target = table(law)
-    equations = [each for each in found(inputs, target) if error(each, inputs, target) < EXACT]
+    equations = [each for each in found(inputs, target) if error_of(each, inputs, target) < EXACT]
     assert equations
     assert min(map(len, equations)) <= tokens
     fresh = np.random.default_rng(4).uniform(-1, 2, inputs.shape)
-    assert error(equations[0], fresh, law(*fresh.T)) < EXACT
+    assert error_of(equations[0], fresh, law(*fresh.T)) < EXACT
 
 
 def test_the_slowest_alias_is_taken_on_a_grid() -> None:
     grid = np.linspace(0.0, 10.0, 101)[:, None]
     [equation, *_] = found(grid, sin(2 * math.pi * (10 + 0.75) * grid[:, 0]))  # beyond Nyquist's 5 by 5.75
-    assert error(equation, grid, sin(2 * math.pi * 0.75 * grid[:, 0])) < EXACT
+    assert error_of(equation, grid, sin(2 * math.pi * 0.75 * grid[:, 0])) < EXACT
     assert np.abs(equation.constants).max() < 2 * math.pi * 5
 
 
@@ -87,19 +67,19 @@ def test_a_wave_under_noise_is_found_without_what_the_data_do_not_need() -> None
     inputs, target = table(lambda x, z: 3 * sin(80 * x + 0.3) + 2 * cos(31 * z))
     noise = 0.2 * np.random.default_rng(0).normal(size=len(target))
     equations = found(inputs, target + noise)
-    best = min(equations, key=lambda each: error(each, inputs, target))
-    assert error(best, inputs, target) < 1e-3
+    best = min(equations, key=lambda each: error_of(each, inputs, target))
+    assert error_of(best, inputs, target) < 1e-3
     assert len(best) <= 25  # the law has 13 without a phase at z; no trend of six functions is left
     assert len({len(each) for each in equations}) > 1  # one wave alone is offered, too
 
 
 def test_operators_that_are_not_allowed_do_not_occur() -> None:
-    inputs, target = table(lambda x, z: 3 * sin(80 * x + 0.3) / x + 2 * cos(31 * z), 0.5, 2.0)
+    inputs, target = table(lambda x, z: 3 * sin(80 * x + 0.3) / x + 2 * cos(31 * z), low=0.5, high=2.0)
     for allowed in (("add", "mul", "sin"), ("add", "mul", "cos", "div"), ("add", "mul", "sin", "sub", "exp")):
         equations = found(inputs, target, allowed)
         assert equations
         for equation in equations:
-            assert names(equation) <= {*allowed, "square", "cube"}
+            assert names_of(equation) <= {*allowed, "square", "cube"}
     assert not found(inputs, target, ("add", "mul", "exp"))
 
 
@@ -128,7 +108,7 @@ def test_phases_are_between_minus_and_plus_a_quarter_turn(allowed: tuple[str, ..
     for angle in np.arange(0.0, 2 * math.pi, math.pi / 16):
         sine, cosine = math.cos(angle), math.sin(angle)
         factor, one = wave(sine, cosine, argument, allowed)
-        assert names(one) <= {*allowed, "add"}
+        assert names_of(one) <= {*allowed, "add"}
         np.testing.assert_allclose(factor * one(x[:, None]), sine * sin(x) + cosine * cos(x), atol=1e-12)
         assert all(-math.pi / 2 < phase <= math.pi / 2 for phase in one.constants.tolist())
     if len(allowed) == 2:
