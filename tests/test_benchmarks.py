@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +25,36 @@ ROOT = Path(__file__).parent.parent
 TINY_EVALUATION = ("individuals=12", "rows=64", "generations=2", "repeats=1")
 
 
-def command(out: Path, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `python -m benchmarks`; `path` goes before everything that is installed."""
-    import os
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """`command(out, "suite", …)` does what `python -m benchmarks` does, in this process; cells have their own."""
+    from benchmarks.__main__ import main
 
-    environment = dict(os.environ)
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
+    monkeypatch.chdir(ROOT)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        arguments = [*words, "--out", str(out)]
+        capfd.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def process(out: Path, *words: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m benchmarks`; `path` goes before everything that is installed."""
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *words, "--out", str(out)],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
         timeout=280,
@@ -44,7 +66,7 @@ def lines(out: Path, name: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.long
-def test_a_second_run_skips_what_is_finished(tmp_path: Path) -> None:
+def test_a_second_run_skips_what_is_finished(tmp_path: Path, command: Callable) -> None:
     words = ("evaluation", "--problems", "random15,evolved15-distinct", "--methods", "ours,deap", "--seeds", "1")
     first = command(tmp_path, *words, "--set", *TINY_EVALUATION)
     assert first.returncode == 0, first.stderr
@@ -64,7 +86,7 @@ def test_a_second_run_skips_what_is_finished(tmp_path: Path) -> None:
     assert "one core a cell, 1 at a time" in table.splitlines()[0]
 
 
-def test_other_settings_are_other_cells(tmp_path: Path) -> None:
+def test_other_settings_are_other_cells(tmp_path: Path, command: Callable) -> None:
     words = ("evaluation", "--problems", "random15", "--methods", "ours", "--seeds", "1", "--set")
     assert command(tmp_path, *words, *TINY_EVALUATION).returncode == 0
     assert command(tmp_path, *words, *TINY_EVALUATION[:-1], "repeats=2").returncode == 0
@@ -79,14 +101,14 @@ def test_a_missing_peer_is_reported_and_not_kept(tmp_path: Path) -> None:
         'raise ModuleNotFoundError("No module named \'gplearn\'", name="gplearn")\n'
     )
     words = ("gp_problems", "--problems", "b1,b2", "--methods", "gplearn", "--seeds", "1", "--seconds", "1")
-    done = command(tmp_path / "out", *words, path=absent)
+    done = process(tmp_path / "out", *words, path=absent)
     assert done.returncode == 0, done.stderr
     assert "gplearn: not installed (pip install gplearn)" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "out" / "gp_problems.jsonl").exists()
 
 
-def test_gp_problems(tmp_path: Path) -> None:
+def test_gp_problems(tmp_path: Path, command: Callable) -> None:
     done = command(
         tmp_path, "gp_problems", "--problems", "b8", "--methods", "ours", "--seeds", "1", "--seconds", "1"
     )
@@ -100,7 +122,7 @@ def test_gp_problems(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_latents_and_inference_share_one_network(tmp_path: Path) -> None:
+def test_latents_and_inference_share_one_network(tmp_path: Path, command: Callable) -> None:
     tiny = ("--seeds", "1", "--seconds", "1", "--set", "epochs=1", "rows=300")
     problems = ("--problems", "inputs/z1")
     done = command(tmp_path, "latents", *problems, "--methods", "ours,cubic", *tiny)
@@ -128,7 +150,9 @@ def test_latents_and_inference_share_one_network(tmp_path: Path) -> None:
         (("latents", "--jobs", "1000"), "--jobs 1000"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, words: tuple[str, ...], expected: str, command: Callable
+) -> None:
     done = command(tmp_path, *words)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

@@ -309,7 +309,7 @@ def test_the_weight_of_the_kl_divergence_rises_from_the_first_step() -> None:
 
 def test_where_nothing_else_ends_it_the_cosine_ends_with_the_time() -> None:
     rates = Rates(None)
-    trainer(max_epochs=-1, callbacks=[rates], max_time="00:00:00:04").fit(
+    trainer(max_epochs=-1, callbacks=[rates], max_time="00:00:00:02").fit(
         model(warmup_steps=1, total_steps=None), Batches(100)
     )
     assert rates.seen == sorted(rates.seen, reverse=True)

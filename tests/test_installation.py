@@ -8,7 +8,7 @@ import sysconfig
 import textwrap
 import venv
 import zipfile
-from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -79,13 +79,15 @@ def test_a_package_that_is_missing_is_named() -> None:
         check_packages(["nowhere"])
 
 
-def imported(path: Path) -> Iterator[Path]:
+@cache
+def imported(path: Path) -> tuple[Path, ...]:
     """Files of ours that a file imports, anywhere in it but for type checkers."""
     tree = ast.parse(path.read_text("utf-8"))
     unread = {
         node for guard in ast.walk(tree) if isinstance(guard, ast.If) and "TYPE_CHECKING" in ast.dump(guard.test)
         for node in ast.walk(guard)
     }  # fmt: skip
+    found = []
     for node in set(ast.walk(tree)) - unread:
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -95,7 +97,8 @@ def imported(path: Path) -> Iterator[Path]:
         for name in names:
             file = ROOT / f"{name.replace('.', '/')}.py"
             if file.is_file():
-                yield file
+                found.append(file)
+    return tuple(found)
 
 
 def reached(file: Path) -> set[str]:

@@ -28,7 +28,7 @@ from runs.directory import claimed
 from runs.record import read_results, record_equations, record_metrics
 from runs.unfinished import newest_unfinished
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 class Cut(pl.Callback):
@@ -99,7 +99,7 @@ def weights(run_dir: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
 def test_resumed_equals_uninterrupted(tmp_path: Path, workers: int, processes: int) -> None:
     fit(tmp_path / "whole", workers, processes)
     fit(tmp_path / "cut", workers, processes, cut=0)  # before the first epoch was done
-    fit(tmp_path / "cut", workers, processes, cut=2)
+    fit(tmp_path / "cut", workers, processes, cut=1)
     fit(tmp_path / "cut", workers, processes)
     for name in ("last.ckpt", "best.ckpt"):
         whole, cut = weights(tmp_path / "whole", name), weights(tmp_path / "cut", name)
