@@ -3,6 +3,7 @@
 1. What goes into the blocks and what comes out is recorded over all batches (`distillation.blocks.recording`).
 2. Equations of every output are searched on three batches of four (`distillation.fitting`).
 3. On the others, the loss of the whole network chooses (`distillation.choosing`).
+4. Constants get intervals, and lose the digits that the loss does not need (`DistillationReport.read_back`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from distillation.choosing.greedy import Choice, ChosenBlock, Rivals, choose
 from distillation.choosing.law import MOST_OUTPUTS, probability_of_law
 from distillation.choosing.sizes import shared_size
 from distillation.fitting.blocks import forms_of
+from distillation.fitting.constants import Evidence
 from distillation.fitting.factors import mixed
 from distillation.fitting.outputs import Table, error_of
 from distillation.parent.batches import batches_of, on_device
@@ -44,7 +47,8 @@ __all__ = ["DistillationReport", "distill", "report_of"]
 LEAST_SECONDS = 1.0
 """Shortest budget."""
 _COMPARED, _SAME = 64, 1e-4  # rows of which a block is asked again, and how far it may be off by rounding
-_CHOICE_SHARE = 0.1  # of the time, for the choice between equations
+_CHOICE_SHARE = 0.1  # of the time, for the choice between equations, and for their constants
+_CONSTANTS_SHARE = 0.05  # at least, also where the rest took too long
 
 
 def distill(
@@ -120,8 +124,12 @@ def distill(
         )
         ends = begun + (1.0 - _CHOICE_SHARE) * seconds
         rivals = _rivals(named, parent, searched, judging, settings, ends, seed, workers, ask, guesses)
-        choice = choose(parent, rivals, tolerance=tolerance, seconds=begun + seconds - time.perf_counter())
-    return report_of(network, parent, split.search, judging, choice, split.notes, time.perf_counter() - begun)
+        ends = begun + (1.0 - _CONSTANTS_SHARE) * seconds
+        choice = choose(parent, rivals, tolerance=tolerance, seconds=ends - time.perf_counter())
+    report = report_of(network, parent, split.search, judging, choice, split.notes)
+    left = begun + seconds - time.perf_counter()
+    report = report.read_back(seconds=max(left, _CONSTANTS_SHARE * seconds))
+    return replace(report, seconds=time.perf_counter() - begun)
 
 
 def _network(model: nn.Module | Callable[..., Any] | str | Path, activation: str) -> nn.Module:
@@ -219,9 +227,8 @@ def report_of(
     judging: Mapping[str, Recording],
     choice: Choice,
     notes: tuple[str, ...],
-    seconds: float,
 ) -> DistillationReport:
-    """The report of a choice, whose blocks are replaced in the network.
+    """The report of a choice, whose blocks are replaced in the network; its time is not told yet.
 
     Args:
         network: copy of the model, which is changed.
@@ -230,7 +237,6 @@ def report_of(
         judging: rows that judged, of every block.
         choice: what was chosen.
         notes: one sentence for what is not as it was asked for.
-        seconds: time by the clock.
     """
     blocks = []
     for name, decided in choice.blocks.items():
@@ -245,9 +251,10 @@ def report_of(
         loss_after=choice.after,
         loss_limit=choice.limit,
         loss_words=parent.loss_words,
-        seconds=seconds,
+        seconds=0.0,
         notes=notes,
         module=with_blocks(network, modules),
+        evidence=Evidence(parent, judging),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,5 +104,5 @@ class SeparateSearches:
         }
         with undisturbed_draws():
             choice = choose(self._parent, rivals, tolerance=tolerance, seconds=seconds)
-            taken = time.perf_counter() - self._begun
-            return report_of(self._network, self._parent, self._batches, self._judging, choice, (), taken)
+            report = report_of(self._network, self._parent, self._batches, self._judging, choice, ())
+            return replace(report, seconds=time.perf_counter() - self._begun)

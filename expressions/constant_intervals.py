@@ -12,8 +12,12 @@ from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.fitting.reach import gram_of_constants
 from expressions.gradient import gradient_by_constants
+from expressions.interval_text import interval_text, resolved
 
-__all__ = ["ConstantIntervals", "constant_intervals"]
+__all__ = ["LEVEL", "ConstantIntervals", "constant_intervals"]
+
+LEVEL = 0.95
+"""Confidence of every interval, where nobody asks for another."""
 
 _FIT_STEPS = 20
 _MOST_FOLLOWED = 10  # constants of an equation whose profiles are followed: of more, hardly any is determined
@@ -59,7 +63,7 @@ class ConstantIntervals:
     unequal: bool = False
 
     @classmethod
-    def unknown(cls, expression: Expression, level: float = 0.95) -> ConstantIntervals:
+    def unknown(cls, expression: Expression, level: float = LEVEL) -> ConstantIntervals:
         """Intervals of an equation of which nothing is known."""
         count = len(expression.constants)
         nothing = np.full((count, count), np.nan)
@@ -77,6 +81,20 @@ class ConstantIntervals:
     def quantile(self) -> float:
         """Half width of an interval over its standard error."""
         return _quantile(self.level, self.freedom)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Each constant with its interval: `1.613 ± 0.032`."""
+        return tuple(interval_text(*row) for row in self._rows())
+
+    @property
+    def numbers(self) -> list[tuple[float, float, float]]:
+        """Each constant with the ends of its interval, rounded to what that resolves."""
+        return [resolved(*row) for row in self._rows()]
+
+    def _rows(self) -> list[tuple[float, float, float]]:
+        ends = self.ends.tolist()
+        return [(value, low, high) for value, (low, high) in zip(self.constants.tolist(), ends, strict=True)]
 
     def curve(self, expression: Expression, inputs: np.ndarray) -> np.ndarray:
         """Half widths of the interval for the mean of many measurements at a place, by the delta method.
@@ -126,7 +144,7 @@ def constant_intervals(
     unequal: bool | None = None,
     rows: int | None = None,
     refit: bool = True,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> ConstantIntervals:
     """The interval of every constant of an equation, the errors of its rows being normal and independent.
 

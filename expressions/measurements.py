@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expressions.constant_intervals import ConstantIntervals, constant_intervals
+from expressions.constant_intervals import LEVEL, ConstantIntervals, constant_intervals
 from expressions.expression import Expression
 
 __all__ = ["Measurements"]
@@ -73,7 +73,7 @@ class Measurements:
         weights = weights * (len(self.target) / len(target))
         return replace(self, inputs=self.inputs[some].copy(), target=target, weights=weights, whole=False)
 
-    def intervals(self, expression: Expression, level: float = 0.95) -> ConstantIntervals:
+    def intervals(self, expression: Expression, level: float = LEVEL) -> ConstantIntervals:
         """How well the rows determine the constants of an equation that was fitted to all rows of the table.
 
         Args:

@@ -139,7 +139,7 @@ class EquationModule(torch.nn.Module):
         Raises:
             foundation.errors.UserError: a constant is no longer finite, since training went astray.
         """
-        values = self.constants.detach().cpu().double().numpy()
+        values = _shortest(self.constants.detach().cpu())
         if not np.isfinite(values).all():
             raise UserError(
                 f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} constants are not finite after "
@@ -192,3 +192,10 @@ class EquationModule(torch.nn.Module):
             raise UserError(
                 f"inputs of shape {list(inputs.shape)} for equations of {wanted} columns: [..., columns]"
             )
+
+
+def _shortest(values: torch.Tensor) -> np.ndarray:
+    """Numbers in float64: of those that are the same in their own type, the one with the fewest digits."""
+    if values.dtype not in (torch.float32, torch.float16):
+        return np.asarray(values.double().numpy())
+    return np.array([float(str(value)) for value in values.numpy()], dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import torch
@@ -20,20 +21,30 @@ _OWN_DIGITS = {torch.float64: 13, torch.float32: 7, torch.float16: 3, torch.bflo
 
 
 @torch.no_grad()
-def round_constants(network: nn.Module, loss: Callable[[nn.Module], float], *, tolerance: float = 1e-3) -> float:
+def round_constants(
+    network: nn.Module,
+    loss: Callable[[nn.Module], float],
+    *,
+    tolerance: float = 1e-3,
+    largest: float = math.inf,
+    seconds: float = math.inf,
+) -> float:
     """Round the constants of all equations in a network, in place.
 
     All constants get as many significant digits as their loss needs together; where there are few, each then loses
-    what digits it can.
+    what digits it can. A loss that falls is no better than one that rises: it is the luck of the batches.
 
     Args:
         network: network that holds an `EquationModule` or several.
         loss: function of the network that judges, such as its loss on held-out batches.
-        tolerance: relative rise of the loss that all roundings together may cost.
+        tolerance: relative change of the loss that all roundings together may make.
+        largest: loss that no rounding may exceed.
+        seconds: time after which no further constant is looked at alone.
 
     Returns:
         The loss with the rounded constants.
     """
+    ends = time.monotonic() + seconds
     constants = [each.constants for each in network.modules() if isinstance(each, EquationModule)]
     exact = [each.clone() for each in constants]
     before = float(loss(network))
@@ -45,28 +56,36 @@ def round_constants(network: nn.Module, loss: Callable[[nn.Module], float], *, t
             each.copy_(_rounded(own, digits))
         return float(loss(network))
 
-    free = of_digits(min(_OWN_DIGITS[each.dtype] for each in constants))
-    limit = max(before + _TOGETHER * tolerance * before, free)
-    digits = next((digits for digits in _DIGITS if of_digits(digits) <= limit), None)
+    def needs_no_more(found: float, share: float) -> bool:
+        return abs(found - before) <= max(share * tolerance * abs(before), free) and found <= largest
+
+    free = abs(of_digits(min(_OWN_DIGITS[each.dtype] for each in constants)) - before)
+    digits = next((digits for digits in _DIGITS if needs_no_more(of_digits(digits), _TOGETHER)), None)
     if digits is None:
         for each, own in zip(constants, exact, strict=True):
             each.copy_(own)
         return before
     if sum(len(each) for each in constants) <= _FEW:
-        _each_alone(constants, exact, digits, lambda: float(loss(network)), max(before * (1.0 + tolerance), free))
+        _each_alone(constants, exact, digits, lambda: needs_no_more(float(loss(network)), 1.0), ends)
     return float(loss(network))
 
 
 def _each_alone(
-    constants: list[nn.Parameter], exact: list[Tensor], digits: int, loss: Callable[[], float], limit: float
+    constants: list[nn.Parameter],
+    exact: list[Tensor],
+    digits: int,
+    is_enough: Callable[[], bool],
+    ends: float,
 ) -> None:
-    """Take digits off one constant after the other, as long as the loss stays below a limit."""
+    """Take digits off one constant after the other, as long as that is enough for the loss, and there is time."""
     for each, own in zip(constants, exact, strict=True):
         for place in range(len(own)):
+            if time.monotonic() > ends:
+                return
             kept = each[place].clone()
             for fewer in range(1, digits):
                 each[place] = _rounded(own[place], fewer)
-                if loss() <= limit:
+                if is_enough():
                     break
             else:
                 each[place] = kept

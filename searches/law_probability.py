@@ -76,20 +76,23 @@ def word_of(probability: float) -> str:
     return next(word for word, least in WORDS.items() if probability >= least)
 
 
-def law_probability(front: Iterable[Candidate], chosen: Candidate, measurements: Measurements) -> LawProbability:
+def law_probability(
+    front: Iterable[Candidate], chosen: Candidate, measurements: Measurements, *, deciding: bool = True
+) -> LawProbability:
     """The probability that a picked equation is the law.
 
     Args:
         front: equations that a search ended with.
         chosen: equation of the front that is picked.
         measurements: all rows that the search had, those that chose included.
+        deciding: whether to look for the measurement that would decide.
     """
     rivalry = Rivalry.of(front, chosen, measurements)
     near = zip(rivalry.others[:_MOST_COMPETITORS], rivalry.gaps.tolist(), strict=False)
     competitors = tuple(Competitor(each, nats) for each, nats in near if nats < NEAR)
     probability = _probability(rivalry)
     measurement = None
-    if competitors:
+    if competitors and deciding:
         first = competitors[0].candidate.expression
         measurement = deciding_measurement(chosen.expression, first, measurements)
     return LawProbability(probability, word_of(probability), competitors, measurement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 import re
@@ -372,6 +373,40 @@ def test_constants_are_kept_as_the_module_has_them(
                 each.div_(2.0)
 
 
+def test_constants_are_read_back_rounded_and_with_intervals(
+    distilled: tuple[Model, DistillationReport], tmp_path: Path
+) -> None:
+    """As after fine-tuning: a constant has other digits, of which the loss needs few."""
+    model = copy.deepcopy(distilled[0])
+    y = model.eval()(X).detach() + 0.1
+    first = distill(model, (X, y), blocks=["head"], seconds=2.0, seed=1)
+    assert first.module is not None
+    constants = first.module.get_submodule("head").formulas.constants
+    with torch.no_grad():
+        constants.mul_(1.0 + 1e-5)
+    learned = constants.detach().double().numpy().copy()
+    found = first.read_back()
+    [row] = found.table
+    rounded = found.blocks[0].outputs[0].expression.constants
+    assert np.array_equal(found.module.head.equations()[0].constants, rounded)
+    assert max(len(f"{value:.12g}".lstrip("-0.")) for value in rounded) <= 5
+    assert rounded == pytest.approx(learned, rel=1e-2)
+    assert found.loss_after <= min(found.loss_limit, first.loss_after * 1.01)
+    assert found.loss_after == pytest.approx(float(nn.functional.mse_loss(found.module(X), y).detach()), rel=0.1)
+    assert np.mean(row["intervals"], axis=1) == pytest.approx(row["constants"], rel=1e-3)
+    assert row["constants"] == pytest.approx(learned, rel=1e-4)
+    assert "(constants, 95 %)" in str(found)
+    found.save(tmp_path)
+    again = DistillationReport.load(tmp_path)
+    assert again.table == found.table
+    with pytest.raises(UserError, match="no data to read constants back by"):
+        again.read_back()
+    with torch.no_grad():
+        constants.mul_(2.0)
+    found.save(tmp_path)  # the constants are now others, and nobody has asked for their intervals
+    assert DistillationReport.load(tmp_path).table[0]["intervals"] == []
+
+
 def test_of_a_whole_model_with_targets_the_probability_of_a_law_is_told() -> None:
     rng = np.random.default_rng(5)
     y = torch.from_numpy((2.0 * X[:, 0] - 3.0 * X[:, 1]).numpy() + rng.normal(0, 0.3, ROWS).astype(np.float32))
@@ -670,9 +705,11 @@ def test_a_file_and_a_table_are_enough_at_the_door(tmp_path: Path, capsys: pytes
     assert discover.main([*words, "--out", str(tmp_path / "report")]) == 0
     said = capsys.readouterr().out
     assert re.search(r"y0 = .*mass.*speed", said)
+    assert re.search(r"± .*\(constants, 95 %\)", said)
     report = load(tmp_path / "report")
     assert isinstance(report, DistillationReport)
     assert report.table[0]["r2"] > 0.9999
+    assert len(report.table[0]["intervals"]) == len(report.table[0]["constants"]) > 1
     np.savetxt(tmp_path / "rows.csv", rows[:, :1], delimiter=",", header="mass", comments="")
     assert discover.main(words) == 2
     assert "has 1 columns that vary" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distillation.intervals import intervals_of
+from distillation.fitting.constants import intervals_of
 from expressions.parsing import parse
 
 

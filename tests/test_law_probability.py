@@ -248,6 +248,8 @@ def test_competitors_are_what_the_data_do_not_tell_apart() -> None:
     assert found.measurement is not None
     one, other = found.measurement.place  # where the columns do not follow each other
     assert abs(one - other) > 0.5
+    without = law_probability(front, front[0], Measurements.of(*rows), deciding=False)
+    assert without == replace(found, measurement=None)
 
 
 def test_a_result_of_a_search_says_it_of_its_own_rows() -> None:

@@ -42,6 +42,7 @@ def probability_of_law(
         own, *others = [
             task.charged(task.judge(each, complexity(each))) for each in dict.fromkeys([chosen, *front])
         ]
-        return law_probability([own, *others], own, Measurements.of(inputs, target)).probability
+        found = law_probability([own, *others], own, Measurements.of(inputs, target), deciding=False)
+        return found.probability
     except ValueError:  # of a target that does not vary
         return None

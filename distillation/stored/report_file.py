@@ -13,9 +13,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from expressions.constant_intervals import ConstantIntervals
 from expressions.expression import Expression
 from expressions.numbering import numbers_of, renumbered
 from expressions.schema import program, tokens
+from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.errors import UserError
 from foundation.files import read_regular, replace_file
 from foundation.schema import (
@@ -50,6 +52,7 @@ class StoredOutput:
     complexity: int
     r2: float
     law: float | None
+    intervals: ConstantIntervals | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def _plain(report: StoredReport) -> dict[str, Any]:
                         "complexity": output.complexity,
                         "r2": max(output.r2, -_HUGE),
                         "law": output.law,
+                        "intervals": plain_intervals(output.intervals),
                     }
                     for output in block.outputs
                 ],
@@ -202,7 +206,8 @@ def _block(found: Mapping[str, Any], numbers: Any, constants: np.ndarray, source
         expression = program([own.tolist(), constants[begin:end].astype(float).tolist()])
         if max(expression.variables, default=-1) >= features:
             raise FormatError("has an equation of other variables than its inputs", "")
-        outputs.append(StoredOutput(expression, row["complexity"], row["r2"], row["law"]))
+        intervals = restored_intervals(row.get("intervals"), expression)
+        outputs.append(StoredOutput(expression, row["complexity"], row["r2"], row["law"], intervals))
         begin = end
     if begin != len(constants) or len(outputs) != sum(math.prod(shape) for shape in found["shapes"]):
         raise FormatError("has other equations than its constants or shapes say", "")
@@ -247,7 +252,8 @@ _REPORT = record(
                                 "complexity": whole(1),
                                 "r2": number(most=1.0),
                                 "law": optional(number(0.0, 1.0)),
-                            }
+                            },
+                            {"intervals": INTERVALS},
                         ),
                         least=1,
                         most=_MOST_OUTPUTS,

@@ -10,7 +10,7 @@ import math
 from expressions.constant_intervals import ConstantIntervals
 from expressions.numpy_source import numpy_source
 from expressions.printing import latex_name
-from reports.discovery_parts.intervals import MEANING, resolved_numbers
+from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from searches.pareto_front import Candidate
@@ -58,7 +58,8 @@ def front_csv(discovery: Discovery, shown: ShownEquations) -> str:
 
 
 def _interval_cells(intervals: ConstantIntervals | None) -> dict[str, str]:
-    numbers = [[each if math.isfinite(each) else None for each in row] for row in resolved_numbers(intervals)]
+    known = [] if intervals is None else intervals.numbers
+    numbers = [[each if math.isfinite(each) else None for each in row] for row in known]
     if not numbers:
         return {"constants": "", "intervals": ""}
     return {

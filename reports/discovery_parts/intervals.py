@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from expressions.constant_intervals import ConstantIntervals
-from expressions.interval_text import interval_text, resolved
+from expressions.constant_intervals import LEVEL, ConstantIntervals
 from expressions.measurements import Measurements
 from searches.common.shifted_intervals import intervals_beside_centres
 from searches.pareto_front import Candidate
 
-__all__ = ["LEVEL", "MEANING", "front_intervals", "interval_texts", "resolved_numbers"]
+__all__ = ["MEANING", "front_intervals"]
 
-LEVEL = 0.95
-"""Confidence of every interval."""
 MEANING = f"If this is the law, each constant lies in its interval with {100 * LEVEL:.0f} % confidence"
 """Words before the intervals."""
 _ALLOWANCE = 0.2  # seconds for the equations that were not picked, of which hardly anybody reads the constants
@@ -44,31 +41,5 @@ def front_intervals(
 def _known(candidate: Candidate, measurements: Measurements) -> ConstantIntervals | None:
     if candidate.exact:
         return None
-    intervals = intervals_beside_centres(measurements, candidate.expression, LEVEL)
+    intervals = intervals_beside_centres(measurements, candidate.expression)
     return intervals if intervals.noise > 0 else None
-
-
-def interval_texts(intervals: ConstantIntervals | None) -> tuple[str, ...]:
-    """Each constant with its interval: `1.613 ± 0.032`; empty where nothing is known.
-
-    Args:
-        intervals: intervals of the constants of an equation.
-    """
-    if intervals is None:
-        return ()
-    return tuple(
-        interval_text(value, *ends)
-        for value, ends in zip(intervals.constants.tolist(), intervals.ends.tolist(), strict=True)
-    )
-
-
-def resolved_numbers(intervals: ConstantIntervals | None) -> list[tuple[float, float, float]]:
-    """Each constant with the ends of its interval, rounded to what that resolves; empty where nothing is known.
-
-    Args:
-        intervals: intervals of the constants of an equation.
-    """
-    if intervals is None:
-        return []
-    rows = zip(intervals.constants.tolist(), intervals.ends.tolist(), strict=True)
-    return [resolved(value, *ends) for value, ends in rows]

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from expressions.constant_intervals import LEVEL
 from foundation.terminal import printable
 from reports.discovery_parts import plots
-from reports.discovery_parts.intervals import LEVEL, MEANING
+from reports.discovery_parts.intervals import MEANING
 from reports.discovery_parts.result import Discovery
 from reports.discovery_parts.shown import ShownEquations, r2_text
 from reports.discovery_parts.trust_words import trust_words

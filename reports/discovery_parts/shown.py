@@ -11,7 +11,6 @@ from expressions.constant_rounding import readable
 from expressions.evaluation import Evaluator
 from expressions.expression import Expression
 from expressions.goodness_of_fit import r2
-from reports.discovery_parts.intervals import interval_texts
 from reports.discovery_parts.result import Discovery
 from reports.polynomial_baselines import Rows
 from runs.reader import digits
@@ -43,7 +42,8 @@ class ShownEquations:
     def of_discovery(cls, discovery: Discovery) -> ShownEquations:
         """The equations of a discovery's front; six digits each where it has no rows."""
         scores = _scored(list(discovery.front), discovery.held_out)
-        words = interval_texts(discovery.intervals_of(discovery.chosen))
+        intervals = discovery.intervals_of(discovery.chosen)
+        words = () if intervals is None else intervals.texts
         if discovery.train is None:
             return cls({each: _rounded(each.expression) for each in discovery.front}, scores, intervals=words)
         shown = {each: readable(each.expression, *discovery.train) for each in discovery.front}

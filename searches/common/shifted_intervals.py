@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from expressions.constant_intervals import ConstantIntervals
+from expressions.constant_intervals import LEVEL, ConstantIntervals
 from expressions.expression import Expression
 from expressions.measurements import Measurements
 from searches.common.shifted_columns import ShiftedColumns
@@ -15,7 +15,7 @@ __all__ = ["intervals_beside_centres"]
 
 
 def intervals_beside_centres(
-    measurements: Measurements, expression: Expression, level: float = 0.95
+    measurements: Measurements, expression: Expression, level: float = LEVEL
 ) -> ConstantIntervals:
     """How well rows determine an equation's constants, where `t0` in `(t - t0)` stays what it is.
 
