@@ -128,6 +128,8 @@ def _least_needed(coefficients: np.ndarray, inverse: np.ndarray, room: float) ->
         room: rise of the sum of squares that is allowed.
     """
     out: list[int] = []
+    if not len(coefficients):
+        return out
     free = np.zeros(len(coefficients))
     for _ in range(1 + int(_RENEWED * len(coefficients))):
         lengths = np.square(inverse).sum(axis=1)

@@ -146,9 +146,8 @@ def chance_gain(tried: int, free: int, rows: int) -> float:
         free: linear coefficients of each.
         rows: number of rows less the coefficients that were there before.
     """
-    chance = 1.0 - (_SAFETY * tried) ** (
-        -2.0 / max(rows - free, 1)
-    )  # exact for two coefficients: Beta(1, (n - 2) / 2)
+    power = -2.0 / max(rows - free, 1)
+    chance = 1.0 - (_SAFETY * max(tried, 1)) ** power  # exact for two coefficients: Beta(1, (n - 2) / 2)
     return chance if free <= 2 else min(1.0, 1.25 * chance)
 
 
