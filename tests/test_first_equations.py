@@ -81,15 +81,17 @@ def test_after_an_exact_law_little_time_goes_to_sums(monkeypatch: pytest.MonkeyP
     assert given == [module._LOOK_SECONDS, module._LOOK_SECONDS, None]
 
 
-def test_a_mistake_in_a_kind_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def divides_by_zero(*_: Any) -> Iterator[Expression]:
-        yield Expression.constant(1 / 0)
+def test_a_mistake_in_a_kind_is_seen_and_what_cannot_be_computed_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(error: Exception) -> Callable[..., Iterator[Expression]]:
+        def find(*_: Any) -> Iterator[Expression]:
+            yield parse("x1")
+            raise error
 
-    def does_not_converge(*_: Any) -> Iterator[Expression]:
-        raise np.linalg.LinAlgError("SVD did not converge")
+        return find
 
-    monkeypatch.setattr(module, "KINDS", {"polynomials": does_not_converge, "rationals": answering("x0")})
-    assert list(direct_equations(ROWS, ROWS[:, 0], DEFAULT_OPERATORS)) == [parse("x0")]
-    monkeypatch.setattr(module, "KINDS", {"polynomials": divides_by_zero})
-    with pytest.raises(ZeroDivisionError):
+    for error in (np.linalg.LinAlgError("SVD did not converge"), ZeroDivisionError(), OverflowError()):
+        monkeypatch.setattr(module, "KINDS", {"polynomials": raising(error), "rationals": answering("x0")})
+        assert list(direct_equations(ROWS, ROWS[:, 0], DEFAULT_OPERATORS)) == [parse("x1"), parse("x0")]
+    monkeypatch.setattr(module, "KINDS", {"polynomials": raising(TypeError())})
+    with pytest.raises(TypeError):
         direct_equations(ROWS, ROWS[:, 0], DEFAULT_OPERATORS)

@@ -34,6 +34,7 @@ _STAGES = ((5, 40, 3, False), (8, 24, 2, False), (8, 12, 2, True), (10, 8, 1, Tr
 all monomials, and not only those that they begin with."""
 _LONG = 90  # steps of those that are nearly exact
 _EXACT = 1e-17
+_FAINT = 1e-12  # noise beyond which an operator is not inverted: any function of few coefficients comes as near
 _HOPELESS = (0.8, 0.5)  # error after a stage, beyond which none comes near: with few monomials, with all
 _LIKELY = 3  # models of a shape that are brought into few terms
 _NEAR = 1e-6  # error from which a model may be the law, with too many terms
@@ -42,15 +43,17 @@ _OFFERED = 2  # of those
 _SHARE = 0.33  # of the time that is left: sums by regression come after it
 
 
-def find(inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float) -> Iterator[Expression]:
-    """Equations, see `searches.direct.kinds.Find`."""
+def find(
+    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float, noise: float = 0.0
+) -> Iterator[Expression]:
+    """Equations, see `searches.direct.kinds.Find`; `noise` is a squared error over the variance that is exact."""
     names = _names(operators)
     rows, variables = inputs.shape
     if not names or not {"add", "mul"} <= set(operators) or rows < _FEWEST_ROWS or variables > _MOST_VARIABLES:
         return
     now = time.perf_counter()
     ends = now + _SHARE * (ends - now)
-    search = _Search(inputs[:_MOST_ROWS], target[:_MOST_ROWS], names, operators, ends)
+    search = _Search(inputs[:_MOST_ROWS], target[:_MOST_ROWS], names, operators, ends, noise)
     yield from search.equations()
 
 
@@ -73,6 +76,7 @@ class _Search:
         names: functions that may occur.
         operators: names of the operators that may occur.
         ends: time after which nothing new is begun.
+        noise: squared error over the variance, up to which a model is exact.
     """
 
     def __init__(
@@ -82,8 +86,10 @@ class _Search:
         names: Collection[str],
         operators: Collection[str],
         ends: float,
+        noise: float,
     ) -> None:
         self.inputs, self.target, self.operators, self.ends = inputs, target, operators, ends
+        self.noise, self.exact = noise, max(_EXACT, noise)
         monomials = _monomials(inputs.shape[1])
         values = np.stack([np.ones(len(inputs)) if each is None else each(inputs) for each in monomials])
         units = np.maximum(values.std(axis=1), 1e-300)
@@ -96,10 +102,11 @@ class _Search:
         """The lowest errors after the stages, of the target as it is: behind an operator, they should be lower."""
 
     def equations(self) -> Iterator[Expression]:
-        """An exact one alone, or else what is better than a polynomial."""
+        """An exact one alone (all of them under noise), or else what is better than a polynomial."""
         goals = [InvertedTarget((), self.target, np.ones_like(self.target))]
         nothing = np.zeros((0, len(self.target)))
-        goals += inverted_once(goals[0], self.operators, Divisors([], nothing, nothing))
+        if self.noise < _FAINT:
+            goals += inverted_once(goals[0], self.operators, Divisors([], nothing, nothing))
         plain: list[Models] = []
         for number, goal in enumerate(goals):
             if self._is_over():
@@ -111,11 +118,11 @@ class _Search:
             exact: list[Expression] = []
             for one in self._likely(models):
                 found = pruned(one, self.monomials, _in_units(goal.values))
-                if found.errors[0] < _EXACT:
+                if found.errors[0] < self.exact:
                     equation = self.speller.equation(found, goal, self.inputs, self.target)
                     exact += [] if equation is None else [equation]
             if exact:
-                yield min(exact, key=len)
+                yield from exact if self.noise else [min(exact, key=len)]
                 return
         yield from self._offered(plain, goals[0])
 
@@ -138,7 +145,7 @@ class _Search:
             if not linked:
                 self.plain[number] = best
         singles = _by_error(going)
-        if singles and _EXACT < singles[0].errors[0] < _NEAR and not self._is_over():  # a valley is long
+        if singles and self.exact < singles[0].errors[0] < _NEAR and not self._is_over():  # a valley is long
             near = [models.best(_LIKELY, 1) for models in going]
             singles = _by_error(
                 [*(fitted(models, self.monomials, target, _LONG, True) for models in near), *going]
@@ -147,7 +154,7 @@ class _Search:
 
     def _likely(self, models: list[Models]) -> list[Models]:
         """Those that may be the law, the best of every shape; exact ones alone."""
-        limit = _EXACT if models and models[0].errors[0] < _EXACT else _NEAR
+        limit = self.exact if models and models[0].errors[0] < self.exact else _NEAR
         likely: dict[str, list[Models]] = {}
         for one in models:
             if one.errors[0] < limit:

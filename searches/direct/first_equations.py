@@ -14,8 +14,9 @@ from expressions.expression import Expression
 from expressions.operators import TOKEN
 from searches.common.chosen_rows import evenly_spread
 from searches.common.shifted_columns import ShiftedColumns
-from searches.direct.kinds import CHEAP_KINDS, KINDS
+from searches.direct.kinds import CHEAP_KINDS, COSTLIEST_KIND, KINDS, kinds_under_noise
 from searches.direct.recentring import level_place, with_distances
+from searches.direct.separability import equations_of_parts
 from searches.direct.symmetries import Reduced, reduced
 from searches.links.stepwise import EXACT
 from searches.links.sums import linked_sums
@@ -26,6 +27,8 @@ _OF_FAR_COLUMNS = 10  # equations
 _LONG = 9  # tokens beyond which an exact equation is also looked for about the middle of its symmetry
 _SHORT = 15  # tokens up to which an exact equation is taken without a look for a shorter one
 _EXPANDED = 24  # tokens of an exact quotient that may be a shorter composition, multiplied out
+_HUGE = 1e75  # size of numbers whose powers are beyond float64
+_PARTS_SHARE = 0.33  # of the time that is left, for parts without a common variable
 _LOOK_SECONDS = 0.5  # for a shorter equation among sums, where an exact one is known and time is short at all
 
 
@@ -99,6 +102,8 @@ def _found_by_kinds(
     inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float
 ) -> dict[Expression, float]:
     """The same of the columns as they are, however far from 0; an exact law also about its middle."""
+    if not all(map(_is_ordinary, (*inputs.T, target))):
+        return {}
     found = _found_once(inputs, target, operators, ends)
     law = shortest = _shortest_exact(found) or Expression.constant(0.0)
     moved, places = inputs, dict[int, float]()
@@ -122,28 +127,74 @@ def _found_by_kinds(
     return found
 
 
+def _is_ordinary(values: np.ndarray) -> bool:
+    """Whether the fourth powers of values and of their differences are within float64."""
+    return float(np.abs(values).max()) < _HUGE and not 0.0 < float(np.ptp(values)) < 1.0 / _HUGE
+
+
 def _found_once(
-    inputs: np.ndarray, target: np.ndarray, operators: Collection[str], ends: float, *, whole: bool = True
+    inputs: np.ndarray,
+    target: np.ndarray,
+    operators: Collection[str],
+    ends: float,
+    *,
+    whole: bool = True,
+    noise: float = 0.0,
 ) -> dict[Expression, float]:
     """The same without a look about the middle: kind after kind, until one has found a short exact law.
 
-    A whole table is looked at with variables that stand together put together, before the costly kinds are.
+    A whole table is looked at with variables that stand together put together, before the costly kinds are; in
+    two parts without a common variable, before the costliest.
+
+    Args:
+        inputs, target, operators, ends: table, names and time, see `direct_equations`.
+        whole: whether variables of the table may stand together.
+        noise: squared error over the variance, up to which an equation is exact.
     """
     found: dict[Expression, float] = {}
+    sure: dict[Expression, float] = {}  # under noise, many monomials come as near as the law
+    exact = max(EXACT, noise)
     with np.errstate(all="ignore"):  # what is not finite on a row is left out
-        for name, find in KINDS.items():
+        for name, find in (kinds_under_noise(noise) if noise else KINDS).items():
             if time.perf_counter() > ends:
                 break
-            if whole and name not in CHEAP_KINDS and _shortest_exact(found) is None:
+            if whole and name not in CHEAP_KINDS and _shortest_exact(found, exact) is None:
                 found |= _found_of_fewer(inputs, target, operators, ends)
                 whole = False
-            if not _may_be_shorter(name, _shortest_exact(found)):
+            if name == COSTLIEST_KIND and not noise and _shortest_exact(found) is None:
+                found |= _found_in_parts(inputs, target, operators, found, ends)
+            if not _may_be_shorter(name, _shortest_exact(sure, exact)):
                 continue
-            with suppress(np.linalg.LinAlgError):  # what LAPACK cannot decompose
+            with suppress(np.linalg.LinAlgError, ArithmeticError):  # what LAPACK cannot decompose, or overflows
                 for equation in find(inputs, target, operators, ends):
                     error = _error(equation, inputs, target)
                     if math.isfinite(error):
                         found[equation] = error
+                        if not noise or name not in CHEAP_KINDS or len(equation) <= _SHORT:
+                            sure[equation] = error
+    return found
+
+
+def _found_in_parts(
+    inputs: np.ndarray,
+    target: np.ndarray,
+    operators: Collection[str],
+    known: Mapping[Expression, float],
+    ends: float,
+) -> dict[Expression, float]:
+    """The same in two parts without a common variable, where the table has such, if better than what is known."""
+    now = time.perf_counter()
+    ends = now + _PARTS_SHARE * (ends - now)
+
+    def search(some: np.ndarray, values: np.ndarray, noise: float) -> dict[Expression, float]:
+        return _found_once(some, values, operators, ends, whole=False, noise=noise)
+
+    found: dict[Expression, float] = {}
+    with suppress(np.linalg.LinAlgError, ArithmeticError):
+        for equation in equations_of_parts(inputs, target, known, operators, search, EXACT, ends):
+            error = _error(equation, inputs, target)
+            if error < min(known.values(), default=math.inf):
+                found[equation] = error
     return found
 
 
@@ -152,7 +203,7 @@ def _found_of_fewer(
 ) -> dict[Expression, float]:
     """The same in fewer columns, where the table has symmetries."""
     fewer: Reduced | None = None
-    with suppress(np.linalg.LinAlgError):
+    with suppress(np.linalg.LinAlgError, ArithmeticError):
         fewer = reduced(inputs, target, operators)
     if fewer is None:
         return {}
@@ -175,8 +226,8 @@ def _may_be_shorter(kind: str, law: Expression | None) -> bool:
     return kind in CHEAP_KINDS or (kind == "compositions" and expanded)
 
 
-def _shortest_exact(found: Mapping[Expression, float]) -> Expression | None:
-    return min((equation for equation, error in found.items() if error <= EXACT), key=len, default=None)
+def _shortest_exact(found: Mapping[Expression, float], exact: float = EXACT) -> Expression | None:
+    return min((equation for equation, error in found.items() if error <= exact), key=len, default=None)
 
 
 def equations_of_far_columns(

@@ -7,6 +7,7 @@ of them draws at random.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from searches.direct import (
     waves,
 )
 
-__all__ = ["CHEAP_KINDS", "KINDS", "Find"]
+__all__ = ["CHEAP_KINDS", "COSTLIEST_KIND", "KINDS", "Find", "kinds_under_noise"]
 
 Find = Callable[[np.ndarray, np.ndarray, Collection[str], float], Iterable[Expression]]
 """Function of inputs `[rows, variables]`, target `[rows]`, names of the operators that may occur, and the time
@@ -43,3 +44,17 @@ KINDS: dict[str, Find] = {
 
 CHEAP_KINDS = ("polynomials", "rationals", "power_laws", "heavy_tails", "quadratics")
 """Kinds that take so little that they are also looked for where another has found an exact law of many tokens."""
+
+COSTLIEST_KIND = "compositions"
+"""The kind before which everything else is tried."""
+
+
+def kinds_under_noise(noise: float) -> dict[str, Find]:
+    """The kinds for a part of a target, which is known up to an error.
+
+    Args:
+        noise: the squared error over the variance.
+    """
+    names = [name for name in KINDS if name not in ("piecewise", "waves", COSTLIEST_KIND)]
+    found = {name: KINDS[name] for name in names}  # slow waves do for any smooth function: they come last
+    return found | {COSTLIEST_KIND: partial(compositions.find, noise=noise), "waves": waves.find}
