@@ -20,12 +20,12 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import CMAESSearchSettings, divided
-from callbacks.spread_search import SearchJob, SpreadSearch
+from callbacks.spread_search import SpreadSearch
+from callbacks.spreading.job import SearchJob
 from datamodules.tables.problems import Problem, draw_tables, names_of, problem
 from datamodules.tables.table import Table, TableError
 from datamodules.tabular import TabularData
 from expressions.goodness_of_fit import r2
-from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import FileError, MissingFileError, read_regular, replace_file
 from foundation.terminal import say
@@ -42,7 +42,6 @@ __all__ = ["CMAESSearch"]
 
 _MAP_CLASS = "modules.networks.equation_map.latent_map.LatentMap"
 _VALIDATION_SHARE = 0.25  # of the training rows, where they are noisy and something has to choose
-_SAYS_SO_SECONDS = 60.0
 _MOST_PLOTS = 24  # findings that get plots of their own
 _LONGEST_IDENTITY = 1_000  # bytes
 
@@ -50,33 +49,17 @@ Tables = Mapping[str, Table]
 """A table per split: `train`, `validation`, which may be the same, and `test`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ProblemJob(SearchJob):
     """One search: a table, or a problem of the catalogue.
 
     Attributes:
-        tables: the rows by split.
-        problem: the problem of the catalogue; None for a table of the user's.
+        has_validation: whether some rows serve to choose by alone.
         map_file: the weights that are searched with; None for `method=none`.
     """
 
-    tables: Tables
-    problem: Problem | None
+    has_validation: bool
     map_file: MapFile | None
-
-    @property
-    def target(self) -> str:
-        """Name of the column to explain."""
-        return str(self.tables["train"].target_name)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the variables."""
-        return tuple(self.tables["train"].feature_names)
-
-    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs `[rows, variables]` and target `[rows]`."""
-        return _rows(self.tables[split])
 
 
 class CMAESSearch(SpreadSearch[ProblemJob]):
@@ -106,6 +89,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
 
     function = "searches.latent_cmaes.search"
     unit = "problems"
+    settings: LatentSearchSettings
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
         if isinstance(options.get("problems"), str):
@@ -133,7 +117,22 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
             identity = fingerprint(
                 *_rows(tables["train"]), asdict(self.settings), self.own.seed, label, map_identity
             )
-            jobs.append(ProblemJob(label, identity, None, tables, each, map_file))
+            train = tables["train"]
+            jobs.append(
+                ProblemJob(
+                    label=label,
+                    identity=identity,
+                    title=label,
+                    problem=label,
+                    target=str(train.target_name),
+                    rows={split: _rows(table) for split, table in tables.items()},
+                    names=tuple(train.feature_names),
+                    truth=None if each is None else each.truth,
+                    measured=heading_of_target(train),
+                    has_validation=tables["validation"] is not train,
+                    map_file=map_file,
+                )
+            )
         return jobs
 
     def _tables(self, datamodule: Any) -> list[tuple[str, Tables, Problem | None]]:
@@ -198,8 +197,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
     def arguments(self, job: ProblemJob, workers: int) -> dict[str, Any]:
         """Keyword arguments of `searches.latent_cmaes.search`."""
         self._forget_other_maps(job)
-        inputs, target = job.rows("train")
-        own_rows = job.tables["validation"] is not job.tables["train"]
+        inputs, target = job.rows["train"]
         seeds = np.random.SeedSequence([self.own.seed, zlib.crc32(job.label.encode())])
         return {
             "inputs": inputs,
@@ -207,7 +205,7 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
             "settings": self.settings,
             "latent_map": job.map_file,
             "seed": int(seeds.generate_state(1)[0]),
-            "validation": job.rows("validation") if own_rows else None,
+            "validation": job.rows["validation"] if job.has_validation else None,
             "names": job.names,
         }
 
@@ -232,39 +230,12 @@ class CMAESSearch(SpreadSearch[ProblemJob]):
         on_gpu = self.settings.method != "none" and trainer.strategy.root_device.type != "cpu"
         return 1 if self.workers is None and on_gpu else super().processes(trainer)
 
-    def budgets(self) -> dict[str, float | None]:
-        """Limits of a search by the key of the history that counts towards them."""
-        settings = self.settings
-        return {
-            "seconds": settings.seconds,
-            "decodes": settings.decodes if settings.polish == "none" else None,
-        }
-
-    def duration(self, rounds: int) -> str:
-        """How long `rounds` searches after each other take at most, where that is long."""
-        seconds = 0.0 if self.settings.seconds is None else self.settings.seconds * rounds
-        return f", up to {duration(seconds)}" if seconds > _SAYS_SO_SECONDS else ""
+    def budgets(self) -> Mapping[str, float | None]:
+        """Limits of a search: with a polish, all decodes are not its end."""
+        budgets = super().budgets()
+        return budgets if self.settings.polish == "none" else {**budgets, "decodes": None}
 
     # --- the report ---------------------------------------------------------------------------------------------
-
-    def finding(self, job: ProblemJob, result: SearchResult) -> Finding:
-        """A result with the rows and the formula of its problem."""
-        return Finding(
-            problem=job.label,
-            target=job.target,
-            trial=0,
-            front=result.front,
-            chosen=result.best,
-            history=result.history,
-            seconds=result.seconds,
-            evaluations=result.evaluations,
-            stopped=result.stopped,
-            train=job.rows("train"),
-            test=job.rows("test"),
-            truth=None if job.problem is None else job.problem.truth,
-            names=job.names,
-            measured=heading_of_target(job.tables["train"]),
-        )
 
     def text(self, finding: Finding) -> str:
         """An equation, how good it is, and why its search ended."""

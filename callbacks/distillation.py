@@ -4,9 +4,9 @@
     trainer = Trainer(callbacks=[search])
     trainer.fit(autoencoder, datamodule)     # searches in on_fit_end
 
-One search per output of a block, spread over ranks and cores (see `callbacks.spread_search`). Then the equations
-are chosen that are as small as the loss of the whole network allows, their constants are trained, and the network
-of equations is compared with the one that it explains.
+One search per output of a block, or per factor of its outputs, spread over ranks and cores (see
+`callbacks.spread_search`). Then the equations are chosen that are as small as the loss of the whole network
+allows, their constants are trained, and the network of equations is compared with the one that it explains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,22 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from callbacks.distilled_network.comparison import compared
+from callbacks.distilled_network.equations import equations_of_blocks, words_of
+from callbacks.distilled_network.job import OutputJob
+from callbacks.distilled_network.names import BlockNames
 from callbacks.distilled_network.rows import RowBatches, row_batches
 from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import DistillationSettings, divided
-from callbacks.spread_search import SearchJob, SpreadSearch
+from callbacks.spread_search import SpreadSearch
+from callbacks.spreading.job import constant_result
 from distillation.blocks.recording import Recording
+from distillation.choosing.greedy import Rivals
+from distillation.fitting.blocks import Form, worth_searching
+from distillation.fitting.outputs import pickled
+from distillation.parent.judge import copied
+from distillation.preparation import Preparation
 from distillation.report import DistillationReport
-from distillation.separate_searches import SeparateSearches
-from expressions.expression import Expression
-from expressions.goodness_of_fit import nmse, r2
-from foundation.durations import duration
+from expressions.goodness_of_fit import r2
 from foundation.errors import UserError
 from foundation.terminal import say
 from reports.finding_plots import draw_curves
@@ -40,46 +46,41 @@ from reports.findings import Finding, report_findings
 from reports.optional import optional
 from runs.record import record_metrics
 from searches.common.search_state import fingerprint
-from searches.evolution.settings import GeneticProgrammingSettings
-from searches.pareto_front import Candidate, ParetoFront
+from searches.portfolio_members.settings import PortfolioSettings
 from searches.search_result import SearchResult
 
 __all__ = ["Distillation"]
 
-_CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
 _CHOICE_SECONDS = 60.0  # after which no smaller equations are tried
+_CONSTANTS_SECONDS = 30.0  # after which no further constant is looked at by itself
 _FOLDER = "distillation"
 
-Names = tuple[Sequence[str], Sequence[str]]
-"""Names of the inputs and of the outputs of a block."""
 
-
-@dataclass(frozen=True, eq=False)
-class OutputJob(SearchJob):
-    """One search: an output of a block.
+@dataclass(frozen=True)
+class _Prepared:
+    """What the searches begin with, and what judges what they find.
 
     Attributes:
-        block: name of the block.
-        output: number of the output.
-        target: name of the output.
-        rows: inputs of the block and values of the output, by split.
-        names: names of the inputs.
+        model: copy of the module as it was.
+        blocks: tables of its blocks.
+        rows: batches of the run.
+        test: activations of the blocks on the test rows, by name.
+        names: names of the inputs and outputs of its blocks.
     """
 
-    block: str
-    output: int
-    target: str
-    rows: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    names: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """Name of the job in a sentence."""
-        return f"{self.target} of {self.block}" if self.block else self.target
+    model: nn.Module
+    blocks: Preparation
+    rows: RowBatches
+    test: Mapping[str, Recording]
+    names: BlockNames
 
 
 class Distillation(SpreadSearch[OutputJob]):
-    """Writes blocks of a trained LightningModule as equations.
+    """Writes blocks of a trained LightningModule as equations, by the steps of `rediscover.distill`.
+
+    The network is asked where that helps, outputs that mix few factors are searched by these, and the loss of the
+    whole network chooses. A search that was cut off begins anew when the run is resumed; those that had ended are
+    not repeated.
 
     The loss that judges is what `training_step` returns, in evaluation mode. A module may have
     `blocks(features, target)`, which names the blocks, their inputs and their outputs. A LightningDataModule with
@@ -95,117 +96,97 @@ class Distillation(SpreadSearch[OutputJob]):
         run_dir: run directory, where the results go.
         deferred: whether `on_fit_end` does nothing, since `search(trainer, module)` will be called later.
         **options: settings by name: those of `callbacks.settings.searches.DistillationSettings`, and of a search,
-            see `searches.evolution.settings.GeneticProgrammingSettings`.
+            see `searches.portfolio_members.settings.PortfolioSettings`.
 
     Raises:
         UserError: a setting is unknown or not allowed.
     """
 
-    function = "searches.genetic_programming.search"
+    function = "distillation.output_search.search"
+    settings: PortfolioSettings
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
         mine, others = divided(options, DistillationSettings)
         own = DistillationSettings.of(mine)
         super().__init__(run_dir, deferred, own.workers)
         self.own = own
-        self.settings = GeneticProgrammingSettings.of(others)
-        replace(self.settings, islands=own.islands or 1)  # what the machine cannot hold is refused now
+        self.settings = PortfolioSettings.of(others)
         self.report_of_blocks: DistillationReport | None = None
-        self._separate: SeparateSearches | None = None
-        self._rows: RowBatches | None = None
+        self._prepared: _Prepared | None = None
 
     # --- the searches -------------------------------------------------------------------------------------------
 
     def jobs(self, trainer: Trainer, module: LightningModule, datamodule: Any) -> list[OutputJob]:
-        """A job for every output of every block.
+        """A job for every output of every block, and for every factor where outputs are mixtures of few.
 
         Raises:
             UserError: there are no rows, or a block cannot be written as equations.
         """
         if datamodule is None:  # it stayed in the processes of the fit
             raise UserError("after a fit in forked processes the search has no rows: use trainer.strategy=ddp")
-        self._rows = row_batches(datamodule, trainer, seed=self.own.seed)
-        named = _names_of(module, datamodule)
-        blocks = self._blocks(module, named)
+        rows, names = row_batches(datamodule, trainer, seed=self.own.seed), BlockNames.of(module, datamodule)
+        blocks = self._blocks(module, names)
         with _alone(module):
-            self._separate = SeparateSearches(
-                module, self._rows.train, self._rows.validation, blocks, step=_loss, seed=self.own.seed
+            model = copied(module)
+            prepared = Preparation(
+                module, rows.train, rows.validation, blocks, step=_loss, seed=self.own.seed, ask=self.own.ask
             )
-            test = self._separate.recorded(self._rows.test)
+        self._prepared = _Prepared(model, prepared, rows, prepared.recorded(rows.test), names)
         return [
-            self._job(name, output, named.get(name), test[name])
-            for name, table in self._separate.tables.items()
-            for output in range(table.outputs.shape[1])
+            self._job(name, form, place)
+            for name in prepared.tables
+            for form in worth_searching(prepared.forms(name))
+            for place in range(form.count)
         ]
 
-    def _blocks(self, module: LightningModule, named: Mapping[str, Names]) -> list[str]:
+    def _blocks(self, module: LightningModule, names: BlockNames) -> list[str]:
         """Names of the blocks, in the order of the report."""
         if self.own.blocks is not None:
             return [self.own.blocks] if isinstance(self.own.blocks, str) else list(self.own.blocks)
         weighted = [name for name, part in module.named_children() if next(part.parameters(), None) is not None]
-        return list(named) or weighted
+        return list(names.known) or weighted
 
-    def _job(self, block: str, output: int, names: Names | None, test: Recording) -> OutputJob:
-        assert self._separate is not None
-        table = self._separate.tables[block]
-        rows = {
-            "train": (table.inputs, table.outputs[:, output]),
-            "validation": (table.judge_inputs, table.judge_outputs[:, output]),
-            "test": (test.inputs, test.outputs[:, output]),
-        }
-        inputs, outputs = names or ([f"x{k}" for k in range(table.inputs.shape[1])], [])
-        target = outputs[output] if output < len(outputs) else f"y{output}"
-        label = "_".join([*block.split("."), str(output)]) if block else f"output_{output}"
-        identity = fingerprint(*rows["train"], asdict(self.settings), self.own.islands, self.own.seed, label)
+    def _job(self, block: str, form: Form, place: int) -> OutputJob:
+        assert self._prepared is not None
+        test = self._prepared.test[block]
+        table, names, is_factor = form.table, self._prepared.names, form.outputs is not None
+        label = names.label(block, place, is_factor)
+        target = f"factor {place}" if is_factor else names.output(block, place)
+        title = f"{target} of {block}" if block else target
+        own = table.output(place)
+        outputs = self._prepared.blocks.tables[block].outputs
+        what = (table.inputs, outputs, asdict(self.settings), self.own.ask, self.own.seed, label)
         return OutputJob(
-            label, identity, _known_result(rows["train"][1]), block, output, target, rows, tuple(inputs)
+            label=label,
+            identity=fingerprint(*what),
+            known=constant_result(own.outputs[:, 0]),
+            title=title,
+            problem=label,
+            target=title,
+            rows={
+                "train": (own.inputs, own.outputs[:, 0]),
+                "validation": (own.judge_inputs, own.judge_outputs[:, 0]),
+                "test": (test.inputs, form.searched_values(test.outputs)[:, place]),
+            },
+            names=names.inputs(block, table.inputs.shape[1]),
+            block=block,
+            form=form,
+            place=place,
         )
 
     def arguments(self, job: OutputJob, workers: int) -> dict[str, Any]:
-        """Keyword arguments of `searches.genetic_programming.search`."""
-        inputs, target = job.rows["train"]
+        """Keyword arguments of `distillation.output_search.search`."""
         own = [self.own.seed, *map(ord, job.label)]
         return {
-            "inputs": inputs,
-            "target": target,
-            "settings": replace(self.settings, islands=self.own.islands or 1),
+            "table": job.form.table.output(job.place),
+            "place": job.place,
+            "answers": pickled(job.form.answers),
+            "settings": self.settings,
             "seed": int(np.random.SeedSequence(own).generate_state(1)[0]),
-            "validation": job.rows["validation"],
             "workers": workers,
         }
 
-    def budgets(self) -> dict[str, float | None]:
-        """Limits of a search by the key of the history that counts towards them."""
-        settings = self.settings
-        return {
-            "seconds": settings.seconds,
-            "evaluations": settings.evaluations,
-            "generation": settings.generations,
-        }
-
-    def duration(self, rounds: int) -> str:
-        """How long `rounds` searches after each other take."""
-        seconds = self.settings.seconds
-        return "" if seconds is None else f", about {duration(seconds * rounds)}"
-
     # --- the report ---------------------------------------------------------------------------------------------
-
-    def finding(self, job: OutputJob, result: SearchResult) -> Finding:
-        """A result with the rows of its output."""
-        return Finding(
-            problem=job.label,
-            target=job.title,
-            trial=0,
-            front=result.front,
-            chosen=result.best,
-            history=result.history,
-            seconds=result.seconds,
-            evaluations=result.evaluations,
-            stopped=result.stopped,
-            train=job.rows["train"],
-            test=job.rows["test"],
-            names=job.names,
-        )
 
     def text(self, finding: Finding) -> str:
         """The most accurate equation, and how good it is."""
@@ -225,19 +206,27 @@ class Distillation(SpreadSearch[OutputJob]):
         report_findings(self.run_dir, findings, (), seconds)
         if self.interrupted:
             return
-        assert self._separate is not None
-        equations: dict[str, list[list[Expression]]] = {}
-        for job, result in results.items():
-            equations.setdefault(job.block, []).append([each.expression for each in result.front])
-        found = self._separate.report(equations, tolerance=self.own.tolerance, seconds=_CHOICE_SECONDS)
-        assert self._rows is not None
-        found, metrics = compared(self._separate, found, self._rows, _loss, epochs=self.own.tuning_epochs)
+        assert self._prepared is not None
+        found = self._prepared.blocks.report(
+            self._rivals(results), tolerance=self.own.tolerance, seconds=_CHOICE_SECONDS
+        )
+        tables, epochs = self._prepared.blocks.tables, self.own.tuning_epochs
+        found, metrics = compared(
+            self._prepared.model,
+            found,
+            tables,
+            self._prepared.rows,
+            _loss,
+            epochs=epochs,
+            seconds=_CONSTANTS_SECONDS,
+        )
         self.report_of_blocks = found
         found.save(self.run_dir / _FOLDER)
-        findings = [_chosen(found, job, finding) for job, finding in zip(results, findings, strict=True)]
+        searches = list(zip(results, findings, strict=True))
+        findings = equations_of_blocks(found, searches, tables, self._prepared.test, self._prepared.names)
         report_findings(self.run_dir, findings, (), seconds)
         record_metrics(self.run_dir, metrics)
-        say(_words(found, metrics, findings))
+        say(words_of(found, metrics, findings))
         plots: list[Path] = []
         with optional("plots"):
             plots += draw_curves(self.run_dir, findings, ())
@@ -245,60 +234,24 @@ class Distillation(SpreadSearch[OutputJob]):
         with optional("tables and plots in W&B"):
             log.findings(self.run_dir, findings, (), plots)
 
+    def _rivals(self, results: Mapping[OutputJob, SearchResult]) -> dict[str, list[Rivals]]:
+        """What was found for every block, in the forms in which it was searched."""
+        assert self._prepared is not None
+        forms: dict[tuple[str, int], tuple[Form, list[Any]]] = {}
+        for job, result in results.items():
+            _, equations = forms.setdefault((job.block, job.form.count), (job.form, []))
+            equations.append([each.expression for each in result.front])
+        rivals: dict[str, list[Rivals]] = {}
+        for (block, _), (form, equations) in forms.items():
+            rivals.setdefault(block, []).append(self._prepared.blocks.rivals_of(block, form, equations))
+        return rivals
+
 
 def _loss(module: nn.Module, batch: Any) -> Any:
     """What a LightningModule learns by."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*self\.log\(\)")  # outside a fit, nothing is logged
         return module.training_step(batch, 0)  # type: ignore[operator]
-
-
-def _chosen(found: DistillationReport, job: OutputJob, finding: Finding) -> Finding:
-    """A finding whose chosen equation is that of the report, with the constants that it has learned."""
-    [block] = [each for each in found.blocks if each.name == job.block]
-    first = equation = block.outputs[job.output].expression
-    if block.replaced and found.module is not None:
-        replacement: Any = found.module.get_submodule(block.name)
-        equation = replacement.equations()[job.output]
-    errors = [nmse(target, equation(inputs)) for inputs, target in (job.rows["train"], job.rows["validation"])]
-    own = next((each for each in finding.front if each.expression == first), finding.chosen)
-    chosen = replace(own, expression=equation, train_nmse=errors[0], validation_nmse=errors[1])
-    front = ParetoFront([chosen if each is own else each for each in finding.front])
-    return replace(finding, front=front, chosen=chosen)
-
-
-def _words(found: DistillationReport, metrics: Mapping[str, float], findings: Sequence[Finding]) -> str:
-    """What was decided, for the terminal."""
-    lines = [f"  {each.target} = {each.chosen.expression.infix(each.names)}" for each in findings]
-    for block in found.blocks:
-        fate = (
-            f"{block.size} nodes in its place"
-            if block.replaced
-            else f"stays a network: {found.loss_limit:.6g} is "
-        )
-        fate += "" if block.replaced else f"allowed, and its equations alone make a loss of {block.loss_alone:.6g}"
-        lines.append(f"{block.name or 'the network'}: {fate}")
-    losses = f"test loss {metrics['distill/loss']:.6g}; all equations {metrics['distill/loss_equations']:.6g}"
-    if "distill/loss_tuned" in metrics:
-        losses += f", and {metrics['distill/loss_tuned']:.6g} after their constants were trained"
-    slower = 1 / metrics["distill/speed"]
-    return "\n".join([*lines, f"{losses}; they take {slower:.3g} times as long as the blocks"])
-
-
-def _known_result(values: np.ndarray) -> SearchResult | None:
-    """The equation of an output that is constant up to rounding; None for one that is not."""
-    if float(np.ptp(values)) > _CONSTANT * float(np.abs(values).max()):
-        return None
-    candidate = Candidate(Expression.constant(float(values[0])), 1, 0.0, 0.0)
-    return SearchResult(ParetoFront([candidate]), history=[], seconds=0.0, evaluations=0, stopped="constant")
-
-
-def _names_of(module: LightningModule, datamodule: Any) -> Mapping[str, Names]:
-    """Blocks as the module names them; empty where it names none."""
-    if not hasattr(module, "blocks") or not hasattr(datamodule, "feature_names"):
-        return {}
-    found: Mapping[str, Names] = module.blocks(datamodule.feature_names, datamodule.target_name)  # type: ignore[operator]
-    return found
 
 
 @contextmanager

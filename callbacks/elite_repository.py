@@ -39,9 +39,10 @@ from expressions.canonical_form import canonical
 from expressions.equivalence import equivalent
 from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
+from expressions.schema import EQUATION_TEXT
 from foundation.errors import UserError
 from foundation.files import replace_file
-from foundation.schema import Check, FormatError, empty_or, list_of, number, record, row_of, text, whole
+from foundation.schema import Check, FormatError, empty_or, list_of, number, record, row_of, whole
 from foundation.terminal import say
 from modules.gmeql_paper import GMEQLPaper
 from modules.networks.gumbel_max.elite_errors import EliteErrors
@@ -217,7 +218,7 @@ class EliteRepository(EquationSearch):
             "iteration": _COUNT,
             "instances": _COUNT,
             "mae": number(0.0),
-            "equation": text(1_000_000),
+            "equation": EQUATION_TEXT,
         }
         check = record(
             {

@@ -21,11 +21,10 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.logging.search_log import SearchLog
 from callbacks.settings.searches import GPSearchSettings, divided
-from callbacks.spread_search import SearchJob, SpreadSearch
-from expressions.expression import Expression
+from callbacks.spread_search import SpreadSearch
+from callbacks.spreading.job import SearchJob, constant_result
 from expressions.goodness_of_fit import r2
 from expressions.schema import equation
-from foundation.durations import duration
 from foundation.errors import UserError
 from foundation.files import FileError, read_regular, replace_file
 from foundation.schema import FormatError, json_content, list_of, record, text, whole
@@ -36,42 +35,26 @@ from reports.optional import optional
 from searches.common.search_state import fingerprint
 from searches.evolution.archive import Entry, add_to_archive, check_archive, seeds_from
 from searches.evolution.settings import GeneticProgrammingSettings
-from searches.pareto_front import Candidate, ParetoFront
 from searches.search_result import SearchResult
 
 __all__ = ["GPSearch", "encode"]
 
-_CONSTANT = 1e-6  # range over magnitude, below which float32 shows rounding and no function
 _ENCODE_ROWS = 65_536
 _LARGEST_START = 1 << 22  # bytes
 _START = record({"data": text(100), "islands": whole(1, 100_000), "seeds": list_of(equation(), most=1_000)})
 
-Rows = tuple[np.ndarray, np.ndarray]
-"""Inputs `[rows, variables]` and target `[rows]`."""
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LatentJob(SearchJob):
     """One search: a latent and a trial.
 
     Attributes:
         latent: number of the latent.
-        trial: number of the repetition.
-        rows: inputs and values of the latent by split.
-        names: names of the variables.
         network: the latent as a function, `[rows, variables] -> [rows]`.
     """
 
     latent: int
-    trial: int
-    rows: Mapping[str, Rows]
-    names: tuple[str, ...]
     network: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def title(self) -> str:
-        """Name of the job in a sentence."""
-        return self.label.replace("_", " ")
 
     @property
     def data(self) -> str:
@@ -104,6 +87,7 @@ class GPSearch(SpreadSearch[LatentJob]):
     """
 
     function = "searches.genetic_programming.search"
+    settings: GeneticProgrammingSettings
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, **options: Any) -> None:
         mine, others = divided(options, GPSearchSettings)
@@ -134,13 +118,27 @@ class GPSearch(SpreadSearch[LatentJob]):
         for latent in range(latents["train"].shape[1]):
             network = _latent_function(module, latent)
             rows = {split: (table, latents[split][:, latent]) for split, table in inputs.items()}
-            known = _known_result(rows["train"][1])
+            known = constant_result(rows["train"][1])
             for trial in range(self.own.trials):
                 label = f"latent_{latent}_trial_{trial}"
                 identity = fingerprint(
                     *rows["train"], asdict(self.settings), self.own.islands, self.own.seed, label
                 )
-                jobs.append(LatentJob(label, identity, known, latent, trial, rows, names, network))
+                jobs.append(
+                    LatentJob(
+                        label=label,
+                        identity=identity,
+                        known=known,
+                        title=label.replace("_", " "),
+                        problem=f"latent_{latent}",
+                        target=f"latent {latent}",
+                        rows=rows,
+                        names=names,
+                        trial=trial,
+                        latent=latent,
+                        network=network,
+                    )
+                )
         return jobs
 
     def arguments(self, job: LatentJob, workers: int) -> dict[str, Any]:
@@ -177,38 +175,7 @@ class GPSearch(SpreadSearch[LatentJob]):
         replace_file(path, json.dumps({**start, "seeds": [seed.infix() for seed in seeds]}))
         return start
 
-    def budgets(self) -> dict[str, float | None]:
-        """Limits of a search by the key of the history that counts towards them."""
-        settings = self.settings
-        return {
-            "seconds": settings.seconds,
-            "evaluations": settings.evaluations,
-            "generation": settings.generations,
-        }
-
-    def duration(self, rounds: int) -> str:
-        """How long `rounds` searches after each other take."""
-        seconds = self.settings.seconds
-        return "" if seconds is None else f", about {duration(seconds * rounds)}"
-
     # --- the report ---------------------------------------------------------------------------------------------
-
-    def finding(self, job: LatentJob, result: SearchResult) -> Finding:
-        """A result with the rows of its latent."""
-        return Finding(
-            problem=f"latent_{job.latent}",
-            target=f"latent {job.latent}",
-            trial=job.trial,
-            front=result.front,
-            chosen=result.best,
-            history=result.history,
-            seconds=result.seconds,
-            evaluations=result.evaluations,
-            stopped=result.stopped,
-            train=job.rows["train"],
-            test=job.rows["test"],
-            names=job.names,
-        )
 
     def text(self, finding: Finding) -> str:
         """An equation, and how good it is."""
@@ -271,14 +238,6 @@ def _check_finite(latents: Mapping[str, np.ndarray]) -> None:
                 f"latent {latent} of the network is not finite on {wrong} rows, so the training diverged: "
                 "lower model.learning_rate"
             )
-
-
-def _known_result(values: np.ndarray) -> SearchResult | None:
-    """The equation of a collapsed latent, which is its value; None for one that varies by more than rounding."""
-    if float(np.ptp(values)) > _CONSTANT * float(np.abs(values).max()):
-        return None
-    candidate = Candidate(Expression.constant(float(values[0])), 1, 0.0, 0.0)
-    return SearchResult(ParetoFront([candidate]), history=[], seconds=0.0, evaluations=0, stopped="constant")
 
 
 def encode(module: LightningModule, inputs: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -19,34 +18,20 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from callbacks.equation_search import EquationSearch
 from callbacks.logging.search_log import SearchLog
+from callbacks.spreading.job import SearchJob
+from foundation.durations import duration
 from foundation.machine import cores
+from foundation.settings import Settings
 from foundation.terminal import say
 from reports.findings import Finding
 from runs.search_files import SearchFiles
 from searches.common.saved_search import SavedSearch
 from searches.search_result import SearchResult
 
-__all__ = ["SearchJob", "SpreadSearch"]
+__all__ = ["SpreadSearch"]
 
-
-@dataclass(frozen=True, eq=False)
-class SearchJob:
-    """One of several searches.
-
-    Attributes:
-        label: name of the search, also of its files.
-        identity: fingerprint of its data and settings: a result on disk with another one does not count.
-        known: the result, where it needs no search.
-    """
-
-    label: str
-    identity: str
-    known: SearchResult | None
-
-    @property
-    def title(self) -> str:
-        """Name of the search in a sentence."""
-        return self.label
+_BUDGETS = {"seconds": "seconds", "evaluations": "evaluations", "generation": "generations", "decodes": "decodes"}
+"""Key of a history -> setting that limits it."""
 
 
 Job = TypeVar("Job", bound=SearchJob)
@@ -55,9 +40,9 @@ Job = TypeVar("Job", bound=SearchJob)
 class SpreadSearch(EquationSearch, Generic[Job]):
     """Several searches after a fit, spread over ranks and cores.
 
-    A concrete callback says what its jobs are (`jobs`), what their search function is given (`arguments`), how a
-    result becomes a finding (`finding`), what the terminal shows of it (`text`), and what is written down of all
-    (`report`).
+    A concrete callback says what its jobs are (`jobs`), what their search function is given (`arguments`), what
+    the terminal shows of a result (`text`), and what is written down of all (`report`). Its `settings` are those
+    of one search.
 
     Args:
         run_dir: run directory, where the results go.
@@ -69,6 +54,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
     """Place of the search function, `package.module.function`."""
     unit: ClassVar[str] = "searches"
     """Word for the jobs on the terminal."""
+    settings: Settings
 
     def __init__(self, run_dir: str = ".", deferred: bool = False, workers: int | None = None) -> None:
         super().__init__(run_dir, deferred)
@@ -86,10 +72,6 @@ class SpreadSearch(EquationSearch, Generic[Job]):
         """Keyword arguments of the search function for a job, which may use `workers` cores."""
 
     @abstractmethod
-    def finding(self, job: Job, result: SearchResult) -> Finding:
-        """A result with the data that it is reported on."""
-
-    @abstractmethod
     def text(self, finding: Finding) -> str:
         """The lines that the terminal shows of a finding."""
 
@@ -99,13 +81,16 @@ class SpreadSearch(EquationSearch, Generic[Job]):
     ) -> None:
         """Write everything down; `seconds` is the time by the clock since the searches began."""
 
-    @abstractmethod
+    # --- what follows from jobs and settings --------------------------------------------------------------------
+
     def budgets(self) -> Mapping[str, float | None]:
         """Limits of a search by the key of the history that counts towards them; None: no limit."""
+        return {key: getattr(self.settings, name, None) for key, name in _BUDGETS.items()}
 
     def duration(self, rounds: int) -> str:
-        """How long `rounds` searches after each other take, for the announcement; empty where nobody knows."""
-        return ""
+        """Words for how long `rounds` searches after each other take at most; empty without a limit."""
+        seconds: float | None = self.budgets()["seconds"]
+        return "" if seconds is None else f", up to {duration(seconds * rounds)}"
 
     def processes(self, trainer: Trainer) -> int:
         """Processes that this rank may use: its share of the machine's."""
@@ -129,7 +114,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
         results = self._results(jobs)
         unfinished = [job for job in jobs if job not in results or results[job].stopped == "interrupted"]
         self.interrupted = bool(unfinished)
-        findings = [self.finding(job, result) for job, result in results.items()]
+        findings = [job.finding(result) for job, result in results.items()]
         self._tell(findings)
         if len(findings) < len(jobs):
             left = len(jobs) - len(findings)
@@ -170,7 +155,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
     def _leave(self, mine: Sequence[Job]) -> None:
         """End on a rank that does not report: it tells what it found only if that is nowhere on disk."""
         if any(result["unwritten"] for result in self.files.kept.values()):
-            self._tell([self.finding(job, result) for job, result in self._results(mine).items()])
+            self._tell([job.finding(result) for job, result in self._results(mine).items()])
         self.files.complain()
 
     def _wait_for(self, others: Sequence[Job], log: SearchLog, own_seconds: float) -> None:
@@ -187,7 +172,7 @@ class SpreadSearch(EquationSearch, Generic[Job]):
             result = job.known
             if plain is not None:
                 result = SearchResult.of_plain(plain)
-                result = result.borne_out(*self.finding(job, result).train)
+                result = result.borne_out(*job.rows["train"])
             if result is not None:
                 found[job] = result
         return found

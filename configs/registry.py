@@ -30,6 +30,7 @@ from modules.settings.weights_to_tokens import WeightsToTokensSettings
 from searches.evolution.settings import GeneticProgrammingSettings
 from searches.gumbel_structures.settings import StructureSearchSettings
 from searches.latent_space.settings import LatentSearchSettings
+from searches.portfolio_members.settings import PortfolioSettings
 
 __all__ = ["SETTINGS", "defaults_of", "register"]
 
@@ -47,7 +48,7 @@ SETTINGS: Mapping[str, tuple[str, tuple[type[Settings], ...]]] = {
     "callbacks.cmaes_search.CMAESSearch": ("search_cmaes", (CMAESSearchSettings, LatentSearchSettings)),
     "callbacks.distillation.Distillation": (
         "search_distill",
-        (DistillationSettings, GeneticProgrammingSettings),
+        (DistillationSettings, PortfolioSettings),
     ),
     "callbacks.elite_repository.EliteRepository": ("search_elites", (EliteRepositorySettings,)),
     "callbacks.gp_search.GPSearch": ("search_gp", (GPSearchSettings, GeneticProgrammingSettings)),

@@ -12,15 +12,18 @@ from expressions.limits import MAX_TOKENS
 from expressions.operators import ARITY, CONSTANT, FIRST_VARIABLE
 from expressions.parsing import parse, too_large
 from expressions.sampling import PAD
-from foundation.schema import Check, FormatError, list_of, number, row_of, whole
+from foundation.schema import Check, FormatError, list_of, number, row_of, text, whole
 
-__all__ = ["check_programs", "equation", "program", "tokens"]
+__all__ = ["EQUATION_TEXT", "check_programs", "equation", "program", "tokens"]
 
 _ROWS_AT_ONCE = 65_536
 _LARGEST_TOKEN = 2**15 - 1  # tokens are 16-bit integers
 
 tokens = list_of(whole(0, _LARGEST_TOKEN), least=1, most=MAX_TOKENS)
 """Check for the numbers of a program, which are yet to be one."""
+
+EQUATION_TEXT: Check = text(1_000_000)
+"""Check for an equation as text, which is yet to be parsed, or only for a reader."""
 
 _PAIR = row_of(tokens, list_of(number(), most=MAX_TOKENS))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_WHOLE",
+    "NOTES",
     "Check",
     "FormatError",
     "array",
@@ -346,3 +347,7 @@ def json_content(content: str | bytes, check: Check) -> Any:
         raise
     except ValueError as error:
         raise FormatError(f"is no JSON ({str(error)[:100]})", "") from error
+
+
+NOTES: Check = list_of(text(), most=1_000)
+"""Check for notes: a sentence for each request that was not carried out as it was made."""

@@ -12,7 +12,18 @@ import numpy as np
 from expressions.goodness_of_fit import nmse
 from expressions.measurements import Measurements
 from expressions.schema import equation
-from foundation.schema import FormatError, list_of, mapping_of, number, optional, record, row_of, text, whole
+from foundation.schema import (
+    NOTES,
+    FormatError,
+    list_of,
+    mapping_of,
+    number,
+    optional,
+    record,
+    row_of,
+    text,
+    whole,
+)
 from searches.common.search_state import count, history, seconds
 from searches.law_probability import LawProbability, law_probability
 from searches.pareto_front import EXACT_NMSE, ROUNDEST, Candidate, ParetoFront, pick
@@ -141,6 +152,6 @@ _RESULT = record(
         "evaluations": count,
         "stopped": text(100),
     },
-    {"counts": mapping_of(count, most=100), "notes": list_of(text(), most=1_000)},
+    {"counts": mapping_of(count, most=100), "notes": NOTES},
     open_end=True,
 )

@@ -23,7 +23,8 @@ from distillation.blocks.slopes import slopes_of
 from distillation.choosing.greedy import Rivals, choose
 from distillation.choosing.sizes import shared_size
 from distillation.fitting.factors import factors_of, mixed, rank_of
-from distillation.fitting.outputs import Front, Table, judged, search_outputs
+from distillation.fitting.outputs import Front, judged, search_outputs
+from distillation.fitting.table import Table
 from distillation.fitting.tidying import tidied
 from distillation.parent.batches import batches_of
 from distillation.parent.judge import Parent

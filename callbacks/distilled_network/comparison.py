@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from torch import nn
 
 from callbacks.distilled_network.rows import RowBatches
 from distillation.blocks.replacing import with_blocks
+from distillation.fitting.table import Table
 from distillation.parent.judge import Parent, copied
 from distillation.report import BlockEquations, DistillationReport
-from distillation.separate_searches import SeparateSearches
 from foundation.errors import UserError
 from modules.equation_module import EquationModule
 from modules.fine_tuning import fine_tune
@@ -30,33 +30,41 @@ _TIMED_ROWS = 16_384
 
 
 def compared(
-    searches: SeparateSearches, found: DistillationReport, rows: RowBatches, step: Step, *, epochs: int
+    model: nn.Module,
+    found: DistillationReport,
+    tables: Mapping[str, Table],
+    rows: RowBatches,
+    step: Step,
+    *,
+    epochs: int,
+    seconds: float = math.inf,
 ) -> tuple[DistillationReport, dict[str, float]]:
     """Losses on the test rows and times, of the network and of the one whose blocks are all equations.
 
     The constants of these are trained first. Blocks that were refused are taken after all where the loss on the
-    validation rows is then one that is allowed.
+    validation rows is then one that is allowed. At last, constants are read back, see
+    `distillation.report.DistillationReport.read_back`.
 
     Args:
-        searches: the network as it was.
+        model: network as it was, in evaluation mode.
         found: equations of its blocks.
+        tables: rows of the blocks.
         rows: batches; the training rows are learned from, and the validation rows say what is kept.
         step: loss of a network on a batch.
         epochs: number of passes over the training rows; 0: no training.
+        seconds: time after which no further constant is looked at by itself.
 
     Returns:
         What stands in the place of which block in the end, and metrics by flat name, see
         `callbacks.distillation.Distillation`.
     """
-    whole = all_equations(searches.model, found)
+    whole = all_equations(model, found)
     metrics = {
-        "distill/loss": _mean_loss(searches.model, rows.test, step),
+        "distill/loss": _mean_loss(model, rows.test, step),
         "distill/loss_equations": _mean_loss(whole, rows.test, step),
         "distill/nodes": float(sum(block.size for block in found.blocks)),
     }
-    if (skipped := _tuned(whole, rows, step, epochs)) is not None:
-        metrics["distill/loss_tuned"] = _mean_loss(whole, rows.test, step)
-        metrics["distill/skipped_batches"] = float(skipped)
+    skipped = _tuned(whole, rows, step, epochs)
     loss = _mean_loss(whole, rows.validation, step)
     if all(block.replaced for block in found.blocks) or loss <= found.loss_limit:
         blocks = tuple(replace(block, replaced=True) for block in found.blocks)
@@ -64,8 +72,12 @@ def compared(
     elif found.module is not None and any(block.replaced for block in found.blocks):
         _tuned(found.module, rows, step, epochs)
         found = replace(found, loss_after=_mean_loss(found.module, rows.validation, step))
+    found = found.read_back(seconds=seconds)
+    if skipped is not None:
+        metrics["distill/loss_tuned"] = _mean_loss(whole, rows.test, step)
+        metrics["distill/skipped_batches"] = float(skipped)
     metrics["distill/replaced"] = sum(block.replaced for block in found.blocks) / len(found.blocks)
-    return found, metrics | {"distill/speed": _speed(searches, whole, found.blocks)}
+    return found, metrics | {"distill/speed": _speed(model, whole, tables, found.blocks)}
 
 
 def all_equations(model: nn.Module, found: DistillationReport) -> nn.Module:
@@ -98,13 +110,15 @@ def _mean_loss(network: nn.Module, batches: Sequence[Any], step: Step) -> float:
     return Parent(network.eval(), batches, step=step).losses(network)
 
 
-def _speed(searches: SeparateSearches, equations: nn.Module, blocks: Sequence[BlockEquations]) -> float:
+def _speed(
+    model: nn.Module, equations: nn.Module, tables: Mapping[str, Table], blocks: Sequence[BlockEquations]
+) -> float:
     """Time of the blocks over that of their equations, on many rows."""
     own = others = 0.0
     for block in blocks:
-        rows = searches.tables[block.name].inputs
+        rows = tables[block.name].inputs
         rows = np.resize(rows, (_TIMED_ROWS, rows.shape[1]))
-        module = searches.model.get_submodule(block.name)
+        module = model.get_submodule(block.name)
         first = next(module.parameters(), torch.empty(0))
         columns = torch.as_tensor(rows).to(first).split([math.prod(shape) for shape in block.layout.inputs], dim=1)
         given = [part.reshape(-1, *shape) for part, shape in zip(columns, block.layout.inputs, strict=True)]

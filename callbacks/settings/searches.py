@@ -66,8 +66,8 @@ class DistillationSettings(Settings):
         tolerance: rise of the model's loss on the validation rows that equations may cost, relative to its size.
         tuning_epochs: number of passes over the training rows in which the equations' constants learn from the
             model's loss; 0: none.
+        ask: whether the network is asked for more than its data say.
         workers: number of processes on this machine; None: one for every core.
-        islands: number of populations of a search; None: as many as there are cores for it.
     """
 
     group = "search"
@@ -76,8 +76,8 @@ class DistillationSettings(Settings):
     blocks: tuple[str, ...] | None = setting(None, rule=BLOCKS)
     tolerance: float = setting(0.01, least=0)
     tuning_epochs: int = setting(1, least=0, most=10_000)
+    ask: bool = setting(True)
     workers: int | None = setting(None, rule=processes_rule())
-    islands: int | None = setting(None, least=1, most=MOST_ISLANDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from distillation.choosing.sizes import shared_size
-from distillation.fitting.outputs import Table
+from distillation.fitting.table import Table
 from distillation.questions.answers import Answers
 from expressions.canonical_form import without_affine
 from expressions.expression import Expression
@@ -139,7 +139,8 @@ def mixed(equations: Sequence[Expression], table: Table) -> Factors:
     """
     bare = list(dict.fromkeys(map(without_affine, equations)))
     terms = list(dict.fromkeys(without_affine(term) for each in bare for term in _terms(each) if term.variables))
-    forms = [_mixed(each, table) for each in (bare, terms) if len(each) <= len(table.outputs) // _ROWS_A_TERM]
+    most = len(table.outputs) // _ROWS_A_TERM
+    forms = [_mixed(each, table) for each in (bare, terms) if 0 < len(each) <= most]  # constants have no terms
     return min(forms, key=lambda form: shared_size(form.outputs())) if forms else _mixed(list(equations), table)
 
 

@@ -17,6 +17,8 @@ import cloudpickle
 import numpy as np
 
 from distillation.choosing.description import described_order
+from distillation.fitting.one_search import ENOUGH, Effort, searched
+from distillation.fitting.table import Table
 from distillation.fitting.tidying import NOT_WORSE, tidied
 from distillation.questions.answers import Answers
 from distillation.splitting import SplitSearch
@@ -26,17 +28,14 @@ from expressions.expression import Expression
 from expressions.goodness_of_fit import nmse
 from expressions.operators import FIRST_VARIABLE
 from searches.common.parallel import run_jobs
-from searches.pareto_front import Candidate, ParetoFront, pick
-from searches.portfolio import PortfolioSettings, Progress, search
+from searches.pareto_front import Candidate, ParetoFront
+from searches.portfolio import PortfolioSettings
 
-__all__ = ["ENOUGH", "Front", "Table", "error_of", "judged", "search_outputs"]
+__all__ = ["Front", "error_of", "judged", "pickled", "search_output", "search_outputs"]
 
 _CONSTANT = 1e-7
 """Spread of an output, relative to its size, below which it is a constant up to the rounding of float32."""
-ENOUGH = 1e-11
-"""Error below which nothing is left but the rounding of float32: a search is over."""
-_NEAR, _PATIENCE = 1e-5, 0.5  # error with which a search is over, too, after this share of its time if others wait
-_CHOOSES = 4  # one row in so many chooses between equations, and is not fitted to
+_PATIENCE = 0.5  # share of the time of a search, after which a good equation is enough if others wait
 _LEAST_SECONDS = 0.3
 """Time below which no search is begun: a straight line, and what is known, are all."""
 _LEAST_TO_SPLIT = 4.0  # seconds of an output, below which it is searched as a whole
@@ -46,36 +45,6 @@ _TIDY_SHARE = 0.15  # of the time of an output, to make its equations shorter an
 _SPLIT_SHARE = 0.6  # of the time of an output, for searches of the parts into which the network falls
 _PART_SHARE = 0.35  # of the time that is left for parts, for the next one
 _OFFERED = 5  # equations of a part
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows of a block, or of factors of its outputs.
-
-    Attributes:
-        inputs: rows to search on. `[rows, features]`
-        outputs: outputs there. `[rows, outputs]`
-        judge_inputs: rows of other batches, which judge. `[judge rows, features]`
-        judge_outputs: outputs there. `[judge rows, outputs]`
-        columns: features that each output depends on; None: any may be all. `[outputs]`
-    """
-
-    inputs: np.ndarray
-    outputs: np.ndarray
-    judge_inputs: np.ndarray
-    judge_outputs: np.ndarray
-    columns: tuple[tuple[int, ...], ...] | None = None
-
-    def output(self, place: int) -> Table:
-        """The table of one output."""
-        columns = None if self.columns is None else (self.columns[place],)
-        return Table(
-            self.inputs,
-            self.outputs[:, place : place + 1],
-            self.judge_inputs,
-            self.judge_outputs[:, place : place + 1],
-            columns,
-        )
 
 
 @dataclass(frozen=True)
@@ -122,18 +91,19 @@ def search_outputs(
         answers: what the network says of all outputs at once; None: it is not asked.
     """
     count = table.outputs.shape[1]
+    effort = Effort(settings, seconds, seed, workers)
     if workers == 1 or count == 1:
-        return _in_turn(table, range(count), settings, seconds, seed, workers, seeds, answers)
+        return _in_turn(table, range(count), effort, seeds, answers)
     parts = [list(range(first, count, workers)) for first in range(min(workers, count))]
-    given = {"table": table, "settings": settings, "seconds": seconds, "seed": seed, "seeds": tuple(seeds)}
-    jobs = [{**given, "places": part, "pickled": _pickled(answers)} for part in parts]
+    given = {"table": table, "effort": (settings, seconds, seed), "seeds": tuple(seeds)}
+    jobs = [{**given, "places": part, "pickled": pickled(answers)} for part in parts]
     found: dict[int, Front] = {}
     for part, fronts in zip(parts, run_jobs(_job, jobs, workers, lambda number, content: None), strict=True):
         found.update(zip(part, fronts or (), strict=True))
     return [found[place] for place in range(count)]
 
 
-def _pickled(answers: Answers | None) -> bytes | None:
+def pickled(answers: Answers | None) -> bytes | None:
     """What answers, for another process of ours; None where it cannot be sent: then it is not asked there."""
     try:
         return None if answers is None else cloudpickle.dumps(answers)
@@ -141,66 +111,63 @@ def _pickled(answers: Answers | None) -> bytes | None:
         return None
 
 
-def _job(*, report: Any, should_stop: Callable[[], bool], pickled: bytes | None, **given: Any) -> list[Front]:
+def _job(
+    *,
+    report: Any,
+    should_stop: Callable[[], bool],
+    pickled: bytes | None,
+    effort: tuple[PortfolioSettings, float, int],
+    **given: Any,
+) -> list[Front]:
     """Part of the outputs, in a process of its own."""
-    return _in_turn(**given, workers=1, answers=None if pickled is None else pickle.loads(pickled))
+    return _in_turn(**given, effort=Effort(*effort), answers=None if pickled is None else pickle.loads(pickled))
 
 
 def _in_turn(
-    table: Table,
-    places: Sequence[int],
-    settings: PortfolioSettings,
-    seconds: float,
-    seed: int,
-    workers: int,
-    seeds: Sequence[Expression],
-    answers: Answers | None,
+    table: Table, places: Sequence[int], effort: Effort, seeds: Sequence[Expression], answers: Answers | None
 ) -> list[Front]:
     """The outputs of these numbers, one after the other."""
-    ends = time.perf_counter() + seconds
+    ends = time.perf_counter() + effort.seconds
     known = list(seeds)
     fronts: list[Front] = []
     patience = 1.0 if len(places) == 1 else _PATIENCE
     for number, place in enumerate(places):
         left = (ends - time.perf_counter()) / (len(places) - number)
-        own = None if answers is None or left < _LEAST_TO_SPLIT else (answers, place)
-        front = _searched(table.output(place), settings, left, seed, workers, known, own, patience)
+        asked = None if answers is None else (answers, place)
+        front = search_output(table.output(place), replace(effort, seconds=left, patience=patience), known, asked)
         fronts.append(front)
         known = [*(each.expression for each in front.candidates), *known][:_MOST_SEEDS]
     return fronts
 
 
-def _searched(
-    table: Table,
-    settings: PortfolioSettings,
-    seconds: float,
-    seed: int,
-    workers: int,
-    seeds: Sequence[Expression],
-    asked: tuple[Answers, int] | None,
-    patience: float,
+def search_output(
+    table: Table, effort: Effort, seeds: Sequence[Expression] = (), asked: tuple[Answers, int] | None = None
 ) -> Front:
-    """The front of the table's only output.
+    """Search for equations of the table's only output.
 
     Args:
-        patience: share of the time, after which an equation may be good enough.
+        table: rows of the output.
+        effort: what all of it may cost.
+        seeds: equations to begin with.
         asked: what the network says, and the number of the output in it; None: it is not asked.
     """
     begun = time.perf_counter()
-    target = table.outputs[:, 0]
+    target, seconds = table.outputs[:, 0], effort.seconds
     if np.ptp(target) <= _CONSTANT * np.abs(target).max():
         constant = Expression.constant(float(np.float32(target.mean())))
         return Front(tuple(judged([constant], table)), time.perf_counter() - begun)
     if seconds < _LEAST_SECONDS:
         return Front(tuple(judged([*seeds, _line(table)], table)), time.perf_counter() - begun)
     parts: list[Expression] = []
-    if asked is not None and judged(seeds, table)[-1].error > ENOUGH:
-        parts = _of_parts(table, settings, begun + _SPLIT_SHARE * seconds, seed, *asked)
+    if asked is not None and seconds >= _LEAST_TO_SPLIT and judged(seeds, table)[-1].error > ENOUGH:
+        parts = _of_parts(table, replace(effort, seconds=_SPLIT_SHARE * seconds), *asked)
     found = [*parts, *seeds]
-    if judged(found, table)[-1].error > ENOUGH:
+    if judged(found, table)[-1].error > ENOUGH and not effort.course.should_stop():
         left = begun + (1.0 - _TIDY_SHARE) * seconds - time.perf_counter()
-        found = [*parts, *_of_whole(table, settings, max(left, _LEAST_SECONDS), seed, workers, found, patience)]
-    found = _with_tidy(found, table, seconds - (time.perf_counter() - begun))
+        whole = replace(effort, seconds=max(left, _LEAST_SECONDS))
+        found = [*parts, *_of_whole(table, whole, found)]
+    left = seconds - (time.perf_counter() - begun)
+    found = _with_tidy(found, table, left, effort.settings.simplify_seconds > 0)
     return Front(tuple(judged(found, table)), time.perf_counter() - begun)
 
 
@@ -216,34 +183,26 @@ def _line(table: Table) -> Expression:
     return Expression.joined("add", [*terms, Expression.constant(weights[-1])])
 
 
-def _of_parts(
-    table: Table, settings: PortfolioSettings, ends: float, seed: int, answers: Answers, place: int
-) -> list[Expression]:
+def _of_parts(table: Table, effort: Effort, answers: Answers, place: int) -> list[Expression]:
     """Equations of an output that falls into parts, each of which is searched by itself; else none."""
+    ends = time.perf_counter() + effort.seconds
 
     def search_part(inputs: np.ndarray, target: np.ndarray) -> list[Expression]:
         left = _PART_SHARE * (ends - time.perf_counter())
-        if left < _LEAST_SECONDS:
+        if left < _LEAST_SECONDS or effort.course.should_stop():
             return []
         part = Table(inputs, target[:, None], inputs, target[:, None])
-        front = judged([each.expression for each in _found(part, settings, left, seed, 1, (), _PATIENCE)], part)
+        own = replace(effort, seconds=left, workers=1, patience=_PATIENCE)
+        front = judged([each.expression for each in searched(part, own, is_part=True)], part)
         return [each.expression for each in described_order(list(front))[:_OFFERED]]
 
     try:
-        return SplitSearch(answers, place, search_part, seed).equations(table.inputs)
+        return SplitSearch(answers, place, search_part, effort.seed).equations(table.inputs)
     except ValueError:  # of a part whose values cannot be searched
         return []
 
 
-def _of_whole(
-    table: Table,
-    settings: PortfolioSettings,
-    seconds: float,
-    seed: int,
-    workers: int,
-    seeds: Sequence[Expression],
-    patience: float,
-) -> list[Expression]:
+def _of_whole(table: Table, effort: Effort, seeds: Sequence[Expression]) -> list[Expression]:
     """Equations of an output, searched with the inputs that it depends on."""
     columns = list(range(table.inputs.shape[1]) if table.columns is None else table.columns[0])
     own = replace(
@@ -251,8 +210,7 @@ def _of_whole(
     )
     places = {column: k for k, column in enumerate(columns)}
     taken = [_renamed(each, places) for each in seeds if set(each.variables) <= set(columns)]
-    found = _found(own, settings, seconds, seed, workers, taken, patience)
-    return [_renamed(each.expression, dict(enumerate(columns))) for each in found]
+    return [_renamed(each.expression, dict(enumerate(columns))) for each in searched(own, effort, taken)]
 
 
 def _renamed(equation: Expression, names: dict[int, int]) -> Expression:
@@ -263,67 +221,15 @@ def _renamed(equation: Expression, names: dict[int, int]) -> Expression:
     return Expression(tokens, equation.constants)
 
 
-def _found(
-    table: Table,
-    settings: PortfolioSettings,
-    seconds: float,
-    seed: int,
-    workers: int,
-    seeds: Sequence[Expression],
-    patience: float,
-) -> ParetoFront:
-    """The front of one search.
-
-    Args:
-        patience: share of its time, after which an equation may be good enough.
-    """
-    target = table.outputs[:, 0]
-    chooses = np.arange(len(target)) % _CHOOSES == _CHOOSES - 1
-    if len(target) < 10 * _CHOOSES or np.ptp(target[chooses]) == 0 or np.ptp(target[~chooses]) == 0:
-        chooses = np.zeros(len(target), dtype=bool)
-    watch = _Watch(patience * seconds)
-    result = search(
-        table.inputs[~chooses],
-        target[~chooses],
-        replace(settings, seconds=seconds),
-        seed=seed,
-        validation=(table.inputs[chooses], target[chooses]) if chooses.any() else None,
-        seeds=seeds,
-        workers=workers,
-        on_progress=watch.see,
-        should_stop=watch.is_enough,
-    )
-    return result.front
-
-
-class _Watch:
-    """Ends a search at the rounding of float32, and after a while where it has a good equation: others wait.
-
-    Args:
-        seconds: time after which an equation may be good enough.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._patient_until = time.perf_counter() + seconds
-        self._error = math.inf
-
-    def see(self, progress: Progress) -> None:
-        """Look at how far a search is."""
-        if len(progress.front):
-            self._error = pick(progress.front).error
-
-    def is_enough(self) -> bool:
-        """Whether the search may end."""
-        return self._error < (_NEAR if time.perf_counter() > self._patient_until else ENOUGH)
-
-
 # --- what was found ---------------------------------------------------------------------------------------------
 
 
-def _with_tidy(equations: Sequence[Expression], table: Table, seconds: float) -> list[Expression]:
+def _with_tidy(
+    equations: Sequence[Expression], table: Table, seconds: float, simplifies: bool
+) -> list[Expression]:
     """The equations, of which some are replaced by their tidy forms, and those left out that are hardly better."""
     candidates = list(judged(equations, table))
-    forms = tidied(candidates, table.inputs, table.outputs[:, 0], seconds)
+    forms = tidied(candidates, table.inputs, table.outputs[:, 0], seconds, simplifies=simplifies)
     replaced = {own for own, _ in forms}
     tidy = list(judged([form for _, form in forms], table)) if forms else []
 

@@ -28,7 +28,12 @@ NOT_WORSE = 1.3
 
 
 def tidied(
-    candidates: Sequence[Candidate], inputs: np.ndarray, target: np.ndarray, seconds: float
+    candidates: Sequence[Candidate],
+    inputs: np.ndarray,
+    target: np.ndarray,
+    seconds: float,
+    *,
+    simplifies: bool = True,
 ) -> list[tuple[Candidate, Expression]]:
     """Equations with their tidy forms, those of the shortest description first.
 
@@ -37,13 +42,14 @@ def tidied(
         inputs: rows of the block's inputs. `[rows, features]`
         target: its output there. `[rows]`
         seconds: time after which no further equation is begun.
+        simplifies: whether to ask SymPy, for half a second at most.
     """
     ends = time.monotonic() + seconds
     rows = np.unique(np.linspace(0, len(target) - 1, _ROWS).astype(int))
     if np.ptp(target[rows]) == 0:
         return []
     task = RegressionTask(inputs[rows], target[rows], search_rows=len(rows), seed=0)
-    refinement = Refinement(task, equations=1, simplify_seconds=min(0.5, 0.2 * seconds))
+    refinement = Refinement(task, equations=1, simplify_seconds=min(0.5, 0.2 * seconds) if simplifies else 0.0)
     found = []
     for candidate in described_order(candidates)[:_EQUATIONS]:
         left = ends - time.monotonic()

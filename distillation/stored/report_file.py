@@ -16,11 +16,12 @@ from safetensors.numpy import load, save
 from expressions.constant_intervals import ConstantIntervals
 from expressions.expression import Expression
 from expressions.numbering import numbers_of, renumbered
-from expressions.schema import program, tokens
+from expressions.schema import EQUATION_TEXT, program, tokens
 from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.errors import UserError
 from foundation.files import read_regular, replace_file
 from foundation.schema import (
+    NOTES,
     FormatError,
     array,
     choice,
@@ -247,7 +248,7 @@ _REPORT = record(
                     "outputs": list_of(
                         record(
                             {
-                                "equation": text(1_000_000),
+                                "equation": EQUATION_TEXT,
                                 "tokens": tokens,
                                 "complexity": whole(1),
                                 "r2": number(most=1.0),
@@ -268,6 +269,6 @@ _REPORT = record(
         "loss_limit": number(),
         "loss_words": text(200),
         "seconds": number(0.0),
-        "notes": list_of(text(), most=1_000),
+        "notes": NOTES,
     }
 )

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from expressions.parsing import parse
+from expressions.schema import EQUATION_TEXT
 from expressions.stored_intervals import INTERVALS, plain_intervals, restored_intervals
 from foundation.errors import UserError
 from foundation.files import FileError, read_regular
 from foundation.schema import (
+    NOTES,
     Check,
     FormatError,
     choice,
@@ -36,7 +38,7 @@ __all__ = ["model_json", "read_model"]
 
 _FORMAT = "rediscover discovery 1"
 _LARGEST_FILE = 4 << 20  # bytes
-_MOST_FEATURES, _MOST_EQUATIONS, _MOST_NOTES, _MOST_SCORES = 30_000, 1_000, 1_000, 100
+_MOST_FEATURES, _MOST_EQUATIONS, _MOST_SCORES = 30_000, 1_000, 100
 
 _TEXT: Check = text(10_000)
 _NAME: Check = text(10_000, "[A-Za-z_][A-Za-z0-9_]*", "of letters, digits and _ that is a name,")
@@ -52,7 +54,7 @@ _CONTENT: Check = record(
         "equations": list_of(
             record(
                 {
-                    "equation": text(100_000),
+                    "equation": EQUATION_TEXT,
                     "complexity": whole(),
                     "train_nmse": _ERROR,
                     "validation_nmse": _ERROR,
@@ -71,7 +73,7 @@ _CONTENT: Check = record(
         "evaluations": whole(),
         "stopped": _TEXT,
         "seed": whole(),
-        "notes": list_of(_TEXT, most=_MOST_NOTES),
+        "notes": NOTES,
     },
     {"trust": TRUST},
     open_end=True,

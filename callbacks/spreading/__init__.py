@@ -1,0 +1,1 @@
+"""Parts of the callbacks that run several searches: what a search is, and what needs none."""
