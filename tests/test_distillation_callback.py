@@ -341,6 +341,8 @@ def test_an_equation_without_the_derivative_that_a_loss_takes_is_not_chosen() ->
 
 def test_a_refused_block_is_taken_after_all_where_its_constants_can_learn_enough() -> None:
     model = nn.Sequential(nn.Linear(1, 1))
+    nn.init.constant_(model[0].weight, 0.8)
+    nn.init.constant_(model[0].bias, 0.3)
     inputs = torch.rand((256, 1), generator=torch.Generator().manual_seed(0))
     batches = [(each, model(each).detach() + 0.01) for each in inputs.split(8)]
 
