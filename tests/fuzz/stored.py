@@ -216,6 +216,7 @@ def use_skeletons(content: bytes) -> object:
     found = content_of(content)
     header = json.dumps(found.get("header")).encode()
     arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in arrays.items() if not value.dtype.hasobject}  # no file holds these
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "skeletons.npz"
         np.savez(path, allow_pickle=False, **{**arrays, "header": np.frombuffer(header, dtype=np.uint8)})
