@@ -25,6 +25,7 @@ from distillation.questions.findings import OutputFindings, Split
 from distillation.questions.region import designed_points
 from distillation.questions.slices import Slices
 from distillation.questions.symmetries import Symmetry
+from expressions.canonical_form import without_affine
 from expressions.constant_fitting import fit_constants
 from expressions.expression import Expression
 from expressions.operators import CONSTANT, FIRST_VARIABLE
@@ -182,12 +183,10 @@ def _can_be_split(own: OutputFindings, inputs: int) -> bool:
 
 
 def _together(split: Split, parts: Sequence[Expression]) -> Expression:
-    """Parts with outer constants of their own."""
-    if split.kind == "sum":
-        scaled = [Expression.apply("mul", Expression.constant(1.0), each) for each in parts]
-        return Expression.joined("add", [*scaled, Expression.constant(0.0)])
-    whole = Expression.joined("mul", [Expression.constant(1.0), *parts])
-    return Expression.apply("add", whole, Expression.constant(split.offset)) if split.offset else whole
+    """Parts with a factor for each term and one offset in the place of their own: no two constants do the same."""
+    terms = parts if split.kind == "sum" else [Expression.joined("mul", parts)]
+    scaled = [Expression.apply("mul", Expression.constant(1.0), without_affine(each)) for each in terms]
+    return Expression.joined("add", [*scaled, Expression.constant(split.offset)])
 
 
 def _fitted(equations: Sequence[Expression], points: np.ndarray, target: np.ndarray) -> list[Expression]:

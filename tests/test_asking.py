@@ -143,6 +143,21 @@ def one_variable(inputs: np.ndarray, target: np.ndarray) -> Sequence[Expression]
     return [fitted.expressions[k] for k in np.argsort(fitted.errors)]
 
 
+def no_two_constants_do_the_same(equation: Expression, inputs: np.ndarray) -> bool:
+    """Whether the derivatives of the values by the constants are independent."""
+    steps = 1e-6 * np.eye(len(equation.constants))
+    slopes = np.stack(
+        [
+            equation.with_constants(equation.constants + step)(inputs)
+            - equation.with_constants(equation.constants - step)(inputs)
+            for step in steps
+        ]
+    )
+    return bool(
+        np.linalg.matrix_rank(slopes / np.linalg.norm(slopes, axis=1, keepdims=True), tol=1e-6) == len(steps)
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -159,6 +174,7 @@ def test_parts_are_searched_alone_and_put_together(text: str) -> None:
     best, *_ = split.equations(inputs)
     assert nmse(law(inputs), best(inputs)) < 1e-6
     assert set(best.variables) == set(law.variables)
+    assert no_two_constants_do_the_same(best, inputs), best.infix()
     assert len(split.searched) == len(law.variables) - text.count("x0 - x1") - text.count("x0/x1")
     assert all("outside its activations" in each for each in split.searched)
 
