@@ -187,7 +187,7 @@ def test_a_longer_equation_must_pay_for_its_nodes() -> None:
     assert code_length({1: (1e-2, x), 5: (0.0099, line)}, 100, 12) == code_length({1: (1e-2, x)}, 100, 12)
 
 
-@pytest.mark.parametrize(("noise", "seed"), [(0.02, 0), (0.3, 2)])
+@pytest.mark.parametrize(("noise", "seed"), [(0.3, 2)])
 def test_twice_the_time_does_not_pick_worse_on_these_tables(noise: float, seed: int) -> None:
     """By the rule that picks, on the same rows: two tables, no proof for all."""
     rng = np.random.default_rng(seed)
