@@ -14,7 +14,7 @@ from searches.pareto_front import Candidate, ParetoFront, pick
 from searches.portfolio_members.data import PortfolioData
 from searches.portfolio_members.shared_front import SharedFront
 
-__all__ = ["final_front", "refined_front"]
+__all__ = ["final_front"]
 
 _LAST_STEPS, _LAST_ROWS = 5, 100_000  # of the fit of the picked equation: more rows change no digit that counts
 
@@ -43,14 +43,14 @@ def final_front(
         The front in the units of the table, and sentences on what there was no time for.
     """
     ends = time.monotonic() + seconds
-    front = refined_front(found, exact, leaders, data, refinement, seconds - data.whole.scoring_seconds)
+    front = _refined_front(found, exact, leaders, data, refinement, seconds - data.whole.scoring_seconds)
     shown = [candidate for candidate in front if most_complex is None or candidate.complexity <= most_complex]
     front = _fitted(ParetoFront.of(shown), data)
     scored, notes = data.whole.scored(front, data.task, ends - time.monotonic())
     return spelled(front if notes else scored), notes
 
 
-def refined_front(
+def _refined_front(
     found: SharedFront,
     exact: Candidate | None,
     leaders: Sequence[Candidate],
