@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +19,15 @@ _SEEN_TWICE = 1e-9  # least share of a row's error that leaving it out leaves
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A polynomial of some groups of variables, one summand for each group.
+    """A polynomial of all variables.
 
     Attributes:
-        groups: the variables of every group.
-        exponents: monomials of all groups. `[monomials, variables]`
+        exponents: monomials. `[monomials, variables]`
         coefficients: factors of the monomials, in the basis over the rows' range. `[monomials]`
         low, high: range of the rows. `[variables]`
         error: mean squared error of every row by the others' fit (leave-one-out), over the variance.
     """
 
-    groups: tuple[tuple[int, ...], ...]
     exponents: np.ndarray
     coefficients: np.ndarray
     low: np.ndarray
@@ -40,13 +37,6 @@ class Surrogate:
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Values. `[rows]`"""
         return np.asarray(legendre_between(inputs, self.exponents, self.low, self.high) @ self.coefficients)
-
-    def part(self, group: int, inputs: np.ndarray) -> np.ndarray:
-        """Values of the summand of a group. `[rows]`"""
-        others = [variable for other in self.groups if other != self.groups[group] for variable in other]
-        mine = ~self.exponents[:, others].any(axis=1) & self.exponents.any(axis=1)
-        basis = legendre_between(inputs, self.exponents[mine], self.low, self.high)
-        return np.asarray(basis @ self.coefficients[mine])
 
     def slopes(self, inputs: np.ndarray) -> np.ndarray:
         """Derivatives by every variable. `[rows, variables]`"""
@@ -58,20 +48,18 @@ class Surrogate:
         return found
 
 
-def surrogate(inputs: np.ndarray, values: np.ndarray, groups: Sequence[Sequence[int]] | None = None) -> Surrogate:
+def surrogate(inputs: np.ndarray, values: np.ndarray) -> Surrogate:
     """The polynomial of the degree at which rows are told best by the others.
 
     Args:
         inputs: values of the variables, which all vary. `[rows, variables]`
         values: finite values, not all equal. `[rows]`
-        groups: variables that may stand in a common monomial; None: all.
     """
     rows, variables = inputs.shape
-    chosen = tuple(tuple(group) for group in groups) if groups is not None else (tuple(range(variables)),)
     low, high = inputs.min(axis=0), inputs.max(axis=0)
     best: Surrogate | None = None
     for degree in range(1, _HIGHEST + 1):
-        exponents = _of_groups(variables, chosen, degree)
+        exponents = monomials(variables, degree)
         if len(exponents) > _COLUMNS * rows and best is not None:
             break
         columns = legendre_between(inputs, exponents, low, high)
@@ -83,19 +71,8 @@ def surrogate(inputs: np.ndarray, values: np.ndarray, groups: Sequence[Sequence[
             diagonal = np.abs(np.diagonal(corner))
             if diagonal.min() <= 1e-12 * diagonal.max():
                 continue
-            best = Surrogate(chosen, exponents, np.linalg.solve(corner, basis.T @ values), low, high, error)
+            best = Surrogate(exponents, np.linalg.solve(corner, basis.T @ values), low, high, error)
     if best is None:
         constant = np.zeros((1, variables), dtype=int)
-        best = Surrogate(chosen, constant, np.array([values.mean()]), low, high, math.inf)
+        best = Surrogate(constant, np.array([values.mean()]), low, high, math.inf)
     return best
-
-
-def _of_groups(variables: int, groups: Sequence[Sequence[int]], degree: int) -> np.ndarray:
-    """The constant, and the other monomials of every group up to a degree. `[monomials, variables]`"""
-    rows = [np.zeros((1, variables), dtype=int)]
-    for group in groups:
-        own = monomials(len(group), degree)[1:]
-        wide = np.zeros((len(own), variables), dtype=int)
-        wide[:, list(group)] = own
-        rows.append(wide)
-    return np.concatenate(rows)
